@@ -1,0 +1,136 @@
+"""The records that flow through the engine: one frame in, one scene out.
+
+All of them are frozen: a record never changes once it was made. Arrays inside
+are NumPy on the host; what stays on the device travels in :class:`Restored`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from enum import Enum
+
+import numpy as np
+
+UNLABELLED = 255
+"""Label map value of a pixel that carries no class."""
+
+
+class Mode(str, Enum):
+    """How a frame was processed. The value is what ``derain/mode`` publishes.
+
+    The four steps of the ladder, best first, and ``DRY``: the rain gate is
+    closed, the image is passed on untouched and parsed.
+    """
+
+    LOOP = "loop"                    # the configured prior and iterations
+    ONE_ITERATION = "one_iteration"  # one refinement with the previous frame's prior
+    DERAIN_ONLY = "derain_only"      # no scene parser: no labels, no detections
+    PASS_THROUGH = "pass_through"    # the raw image, unprocessed
+    DRY = "dry"                      # no rain seen: the raw image, parsed
+
+
+class EngineError(Exception):
+    """Something in the engine is wrong; the message says what and what to do."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One camera image.
+
+    Attributes:
+        stamp_ns: acquisition time in nanoseconds, as the camera stamped it.
+        frame_id: name of the camera's optical frame.
+        image: H x W x 3 uint8 RGB, H and W >= 64.
+    """
+
+    stamp_ns: int
+    frame_id: str
+    image: np.ndarray
+
+
+@dataclass(frozen=True)
+class SemanticPrior:
+    """What the scene parser tells the derainer.
+
+    Attributes:
+        stamp_ns: stamp of the frame it was parsed from.
+        probabilities: K x h x w uint8, class probabilities * 255, where
+            h = ceil(H / 8) and w = ceil(W / 8).
+        fingerprint: :func:`fingerprint` of the class names it speaks of.
+    """
+
+    stamp_ns: int
+    probabilities: np.ndarray
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Detection:
+    """A box in pixels of the input image; x1 and y1 are exclusive."""
+
+    class_name: str
+    score: float
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+
+
+@dataclass(frozen=True)
+class RainEstimate:
+    """How hard it rains: ``rate`` in mm/h (>= 0) and ``severity`` in 0..1."""
+
+    rate: float
+    severity: float
+
+
+@dataclass(frozen=True)
+class Perception:
+    """What the scene parser says of one image.
+
+    Attributes:
+        labels: H x W uint8 class ids; 255 = unlabelled.
+        confidence: H x W uint8, probability of the label * 255.
+        detections: boxes, best score first.
+    """
+
+    labels: np.ndarray
+    confidence: np.ndarray
+    detections: tuple[Detection, ...]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Everything said about one frame.
+
+    Attributes:
+        stamp_ns, frame_id: copied from the frame.
+        image: H x W x 3 uint8 RGB, the clean image (the input array itself when
+            nothing was changed).
+        trust: H x W uint8; 255 = the pixel is as the camera saw it, 0 = invented.
+        rain: the rain estimate.
+        mode: how it was processed.
+        iterations: refinements done (0 when dry, passed through or derain only).
+        prior_missed: a prior was wanted and did not come in time.
+        perception: None in the modes without a scene parser.
+        milliseconds: time per stage: ``gate``, ``derain``, ``parse``, ``total``.
+        fault: why the ladder stepped down on this frame, or ''.
+    """
+
+    stamp_ns: int
+    frame_id: str
+    image: np.ndarray
+    trust: np.ndarray
+    rain: RainEstimate
+    mode: Mode
+    iterations: int
+    prior_missed: bool
+    perception: Perception | None
+    milliseconds: dict[str, float] = field(default_factory=dict)
+    fault: str = ""
+
+
+def fingerprint(class_names: tuple[str, ...]) -> str:
+    """16 hex digits that stand for an ordered list of class names."""
+    return hashlib.sha256("\n".join(class_names).encode()).hexdigest()[:16]
