@@ -1,0 +1,95 @@
+"""Environment variables that ROS 2, Fast DDS and OpenMP read when they are loaded.
+
+Call :func:`prepare` before rclpy or torch is imported. What the user has set
+stays as it is. Children inherit all of it.
+
+ROS 2 from PyPI (``ros-rclpy``) finds its libraries by itself: its start-up hook
+runs Python a second time with ``LD_LIBRARY_PATH`` and
+``_ROS_WHEELS_BOOTSTRAP_COMPLETE`` set. A child with the same interpreter needs
+nothing more; one with another environment's interpreter needs both unset, which
+:func:`for_other_python` does.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import random
+import sys
+from pathlib import Path
+
+from ros2_derain import resources
+
+DOMAIN_IDS = range(1, 102)
+"""Domains whose ports stay below Linux's ephemeral range; 0 is everyone's default."""
+
+_M_TRIM_THRESHOLD = -1  # mallopt(3)
+_M_MMAP_THRESHOLD = -3
+
+
+def prepare() -> None:
+    """Set what this process and its children need to pass camera images over ROS 2.
+
+    * ``AMENT_PREFIX_PATH`` gains ``sys.prefix`` where rclpy was installed there by pip.
+    * Fast DDS gets the profile of ``config/fastdds.xml``: its default shared-memory
+      segment loses most images between processes. Fast DDS 2 and 3 read the path
+      from variables of different names.
+    * Idle OpenMP threads sleep, so that they don't take the cores from ROS threads.
+    * Freed image buffers are kept for the next image, not given back to the system.
+
+    Calling it again changes nothing.
+
+    Raises:
+        ros2_derain.resources.ResourceError: ``config/fastdds.xml`` is missing.
+    """
+    _add_prefix()
+    profile = str(resources.path("config/fastdds.xml"))
+    os.environ.setdefault("FASTDDS_DEFAULT_PROFILES_FILE", profile)
+    os.environ.setdefault("FASTRTPS_DEFAULT_PROFILES_FILE", profile)
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    _keep_freed_memory()
+
+
+def isolate(domain_id: int | None = None) -> int:
+    """Confine this process and its children to this machine and to one ROS domain.
+
+    For the demo, the benchmark and the tests, which play a camera and must not
+    reach a running vehicle: it replaces what the user has set.
+
+    Args:
+        domain_id: the domain; by default a random one of :data:`DOMAIN_IDS`.
+
+    Returns:
+        The domain id in force.
+    """
+    chosen = random.SystemRandom().choice(DOMAIN_IDS) if domain_id is None else domain_id
+    os.environ["ROS_DOMAIN_ID"] = str(chosen)
+    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    if os.environ.get("ROS_DISTRO") == "humble":  # knows only the older switch
+        os.environ["ROS_LOCALHOST_ONLY"] = "1"
+    return chosen
+
+
+def for_other_python() -> dict[str, str]:
+    """A copy of the environment for a child that runs another environment's Python."""
+    ours = ("LD_LIBRARY_PATH", "_ROS_WHEELS_BOOTSTRAP_COMPLETE")
+    return {name: value for name, value in os.environ.items() if name not in ours}
+
+
+def _add_prefix() -> None:
+    marker = Path(sys.prefix) / "share/ament_index/resource_index/packages/rclpy"
+    prefixes = [p for p in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if p]
+    if marker.exists() and sys.prefix not in prefixes:
+        os.environ["AMENT_PREFIX_PATH"] = os.pathsep.join([sys.prefix, *prefixes])
+
+
+def _keep_freed_memory() -> None:
+    """Serve image buffers from the heap and keep it: page faults cost more than the copy."""
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except AttributeError:  # not glibc
+        return
+    if "MALLOC_MMAP_THRESHOLD_" not in os.environ:
+        mallopt(_M_MMAP_THRESHOLD, 32 << 20)
+    if "MALLOC_TRIM_THRESHOLD_" not in os.environ:
+        mallopt(_M_TRIM_THRESHOLD, 1 << 30)
