@@ -1,0 +1,168 @@
+"""LoopNet: the default derainer, built for a closed loop in real time.
+
+It takes from the five papers what pays at a few tens of GMAC: work below full
+resolution (DANet), channel residual attention (SAPNet), a pyramid (MSPFN, PHP)
+and a semantic prior that steers the restoration (UBCN's SAM, Eq. 5, folded from
+one branch per class into one scale and shift per class).
+
+    coarse(rain, state)               -> Restoration
+    refine(rain, restoration, prior)  -> Restoration
+
+Plain 3x3 convolutions on 2x2 pixel-unshuffled images, no attention over pixels.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from .layers import ResidualBlock, conv3x3, pad_to_multiple
+
+STRIDE = 8
+"""The coarsest level: H and W are padded to a multiple of this inside."""
+
+
+class Restoration(NamedTuple):
+    """What a derainer hands on.
+
+    Attributes:
+        image: N x 3 x H x W in 0..1 (not clamped), float32.
+        error: N x 1 x H x W, the expected absolute error of ``image`` (>= 0, same scale).
+        features: N x C x H'/2 x W'/2 (H', W' padded to a multiple of 8), for ``refine``.
+        state: N x S x H'/2 x W'/2, to be given to ``coarse`` with the next frame.
+    """
+
+    image: Tensor
+    error: Tensor
+    features: Tensor
+    state: Tensor
+
+
+class PriorModulation(nn.Module):
+    """Scale and shift features by what each pixel is: ``x * (1 + sum_c p_c g_c) + sum_c p_c b_c``.
+
+    Without a prior (all zero) it is the identity. Source: UBCN (AAAI 2022), Eq. 5.
+    """
+
+    def __init__(self, classes: int, channels: int):
+        super().__init__()
+        self.per_class = nn.Conv2d(classes, 2 * channels, 1, bias=False)
+        nn.init.normal_(self.per_class.weight, std=0.02)
+
+    def forward(self, x: Tensor, prior: Tensor) -> Tensor:
+        scale, shift = functional.interpolate(
+            self.per_class(prior), size=x.shape[-2:], mode="bilinear", align_corners=False
+        ).chunk(2, dim=1)
+        return torch.addcmul(x + shift, x, scale)
+
+
+class Up(nn.Module):
+    """Twice the size by 1x1 convolution and pixel shuffle, then add the skip."""
+
+    def __init__(self, inputs: int, outputs: int):
+        super().__init__()
+        self.expand = nn.Conv2d(inputs, 4 * outputs, 1)
+
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        return functional.pixel_shuffle(self.expand(x), 2) + skip
+
+
+class LoopNet(nn.Module):
+    """The derainer of the closed loop.
+
+    Args:
+        classes: K, number of channels of the semantic prior.
+        widths: channels at strides 2, 4 and 8.
+        state: channels carried from frame to frame.
+
+    Shapes: ``rain`` N x 3 x H x W float32 in 0..1, any H, W >= 64;
+    ``prior`` N x K x ceil(H/8) x ceil(W/8), class probabilities 0..1.
+    """
+
+    takes_prior = True
+
+    def __init__(self, classes: int = 11, widths: tuple[int, int, int] = (32, 64, 96), state: int = 16):
+        super().__init__()
+        half, quarter, eighth = widths
+        self.classes = classes
+        self.state_channels = state
+        self.stem = conv3x3(12 + state, half)
+        self.half_in = ResidualBlock(half)
+        self.down_quarter = conv3x3(half, quarter, stride=2)
+        self.quarter_in = ResidualBlock(quarter)
+        self.down_eighth = conv3x3(quarter, eighth, stride=2)
+        self.eighth = nn.Sequential(ResidualBlock(eighth, 1, True), ResidualBlock(eighth, 2, True))
+        self.up_quarter = Up(eighth, quarter)
+        self.quarter_out = ResidualBlock(quarter)
+        self.up_half = Up(quarter, half)
+        self.half_out = ResidualBlock(half)
+        self.remember = nn.Conv2d(half, 2 * state, 1)
+        self.head = _head(half)
+
+        self.again = conv3x3(12 + half, half)
+        self.again_down_quarter = conv3x3(half, quarter, stride=2)
+        self.again_down_eighth = conv3x3(quarter, eighth, stride=2)
+        self.modulate_eighth = PriorModulation(classes, eighth)
+        self.again_eighth = nn.Sequential(ResidualBlock(eighth, 1, True), ResidualBlock(eighth, 2, True))
+        self.again_up_quarter = Up(eighth, quarter)
+        self.modulate_quarter = PriorModulation(classes, quarter)
+        self.again_quarter = ResidualBlock(quarter)
+        self.again_up_half = Up(quarter, half)
+        self.modulate_half = PriorModulation(classes, half)
+        self.again_half = conv3x3(half, half)
+        self.again_head = _head(half)
+
+    def coarse(self, rain: Tensor, state: Tensor | None = None) -> Restoration:
+        """First estimate of the clean image; ``state`` comes from the previous frame, if any."""
+        half = self._half(rain)
+        if state is None:
+            state = half.new_zeros(half.shape[0], self.state_channels, *half.shape[-2:])
+        x1 = self.half_in(self.stem(torch.cat((half, state.to(half.dtype)), 1)))
+        x2 = self.quarter_in(self.down_quarter(x1))
+        x3 = self.eighth(self.down_eighth(x2))
+        features = self.half_out(self.up_half(self.quarter_out(self.up_quarter(x3, x2)), x1))
+        gate, candidate = self.remember(features).chunk(2, 1)
+        gate = torch.sigmoid(gate)
+        state = gate * state + (1 - gate) * torch.tanh(candidate)
+        return self._restoration(rain, self.head(features), features, state)
+
+    def refine(self, rain: Tensor, restoration: Restoration, prior: Tensor | None = None) -> Restoration:
+        """A better estimate, knowing what each pixel is. ``prior=None`` means: not known."""
+        half = self._half(restoration.image)
+        if prior is None:
+            prior = half.new_zeros(half.shape[0], self.classes, half.shape[-2] // 4, half.shape[-1] // 4)
+        prior = prior.to(half.dtype)
+        x1 = functional.relu(self.again(torch.cat((half, restoration.features), 1)))
+        x2 = functional.relu(self.again_down_quarter(x1))
+        x3 = self.modulate_eighth(self.again_down_eighth(x2), prior)
+        x2 = self.modulate_quarter(self.again_up_quarter(self.again_eighth(x3), x2), prior)
+        x1 = self.modulate_half(self.again_up_half(self.again_quarter(x2), x1), prior)
+        features = restoration.features + self.again_half(functional.relu(x1))
+        return self._restoration(restoration.image, self.again_head(features), features, restoration.state)
+
+    def forward(self, rain: Tensor, state: Tensor | None = None, prior: Tensor | None = None) -> Restoration:
+        """One temporal pass: coarse, then refine with the prior at hand."""
+        return self.refine(rain, self.coarse(rain, state), prior)
+
+    def _half(self, image: Tensor) -> Tensor:
+        half = functional.pixel_unshuffle(pad_to_multiple(image, STRIDE), 2) - 0.5
+        return half.to(self.stem.weight.dtype).contiguous(memory_format=torch.channels_last)
+
+    @staticmethod
+    def _restoration(base: Tensor, head: Tensor, features: Tensor, state: Tensor) -> Restoration:
+        """``base`` + the residual of the head; its other channels are the expected error."""
+        height, width = base.shape[-2:]
+        output = functional.pixel_shuffle(head.float(), 2)[..., :height, :width]
+        return Restoration(base + output[:, :3], functional.softplus(output[:, 3:]) * 0.1, features, state)
+
+
+def _head(channels: int) -> nn.Conv2d:
+    """3x3 to 16 channels: after the pixel shuffle 3 of residual and 1 of expected error."""
+    head = conv3x3(channels, 16)
+    with torch.no_grad():
+        head.weight.mul_(0.1)
+        head.bias.zero_()
+    return head

@@ -1,0 +1,181 @@
+"""Rain on a clean image or clip: streaks of several distances, motion and veil."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from . import physics
+from .streaks import StreakLayer, cut, tile
+
+BLENDINGS = ("screen", "additive")
+DISTANCES_M = (0.8, 1.5, 2.8, 5.0)
+"""Distances of the streak layers; what is farther is veil."""
+
+REFERENCE_FOCAL = 0.9
+"""Focal length in image widths (a 58 degree lens)."""
+
+FARTHEST_M = 80.0
+"""Depth of everything above the horizon in the depth proxy."""
+
+VISIBLE_MM = 1.5
+"""Drops below this diameter leave no streak of their own."""
+
+
+class RainError(ValueError):
+    """A rain parameter is out of range; the message names it."""
+
+
+@dataclass(frozen=True)
+class Rain:
+    """How it rains and how the camera looks at it.
+
+    Attributes:
+        rate: mm/h, 0..250.
+        wind: horizontal speed across the image in m/s, positive to the right.
+        exposure: shutter time in seconds: the length of the streaks.
+        visibility: factor on the streaks' brightness. 1 is a bright sky before a dark
+            scene; physically thin streaks are about 0.1, public data sets about 1 to 2.
+        breadth: factor on the streaks' width (defocus of near drops).
+        crossing: spread in degrees between the directions of the layers (gusts, or the
+            crossing streaks of Rain100H).
+        veil: factor on the extinction; 0 = no haze.
+        airlight: brightness of the veil, 0..1.
+        camera_height: metres above a flat road with the horizon at 45 % of the height:
+            the depth proxy.
+        blending: ``screen`` (O = B + R - BR; Luo 2015, UBCN) or ``additive`` (O = B + R; Xu).
+    """
+
+    rate: float = 50.0
+    wind: float = 1.0
+    exposure: float = 1 / 60
+    visibility: float = 0.6
+    breadth: float = 1.0
+    crossing: float = 4.0
+    veil: float = 1.0
+    airlight: float = 0.75
+    camera_height: float = 1.4
+    blending: str = "screen"
+
+    def __post_init__(self):
+        if not 0 <= self.rate <= physics.MAX_RATE:
+            raise RainError(f"rate {self.rate} mm/h is outside 0..{physics.MAX_RATE:g}")
+        if self.blending not in BLENDINGS:
+            raise RainError(f"blending {self.blending!r} is not one of {', '.join(BLENDINGS)}")
+        for name in ("exposure", "breadth", "camera_height"):
+            if not getattr(self, name) > 0:
+                raise RainError(f"{name} {getattr(self, name)} must be > 0")
+        for name in ("visibility", "veil", "airlight"):
+            if not getattr(self, name) >= 0:
+                raise RainError(f"{name} {getattr(self, name)} must be >= 0")
+
+
+def layers(rain: Rain, width: int, seed: int) -> list[tuple[StreakLayer, float, float]]:
+    """The streak layers for an image ``width`` pixels wide, nearest first.
+
+    Returns:
+        for each its :class:`StreakLayer` and its velocity (x, y) in pixels per second.
+    """
+    if rain.rate == 0:
+        return []
+    focal = REFERENCE_FOCAL * width
+    diameter = physics.mean_diameter_mm(rain.rate)
+    speed = physics.fall_speed(diameter)
+    density = physics.drops_per_m3(rain.rate, VISIBLE_MM)
+    random = np.random.default_rng(seed)
+    result = []
+    for index, distance in enumerate(DISTANCES_M):
+        gust = random.uniform(-rain.crossing, rain.crossing)
+        angle = math.degrees(math.atan2(rain.wind, speed)) + gust
+        scale = focal / distance
+        shell_m3 = 1e6 / scale**2 * 0.6 * distance
+        streak = StreakLayer(
+            per_megapixel=round(min(density * shell_m3, 9000.0), 1),
+            length=round(min(speed * rain.exposure * scale, 160.0), 1),
+            width=round(rain.breadth * diameter / 1000 * scale, 2),
+            angle=round(angle, 1),
+            opacity=round(0.62 * rain.visibility * 0.75**index, 3),
+            seed=seed * 16 + index,
+        )
+        velocity = speed * scale
+        result.append((streak, velocity * math.tan(math.radians(angle)), velocity))
+    return result
+
+
+@dataclass(frozen=True)
+class Window:
+    """A part of the full picture: its top left corner and its size, in pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+class RainRenderer:
+    """Rain for images of one size; the same seed and time give the same rain.
+
+    Args:
+        rain: how it rains.
+        height, width: of the full picture, in pixels.
+        seed: of everything random.
+    """
+
+    def __init__(self, rain: Rain, height: int, width: int, seed: int = 0):
+        self.rain, self.height, self.width = rain, height, width
+        self._layers = [(tile(streak), *velocity) for streak, *velocity in layers(rain, width, seed)]
+        self._transmission = _transmission(rain, height, width) if rain.rate and rain.veil else None
+
+    def streaks(self, time_s: float = 0.0, window: Window | None = None) -> np.ndarray:
+        """H x W float32 brightness of all streaks, 0..1, at a time in seconds."""
+        window = window or Window(0, 0, self.height, self.width)
+        total = np.zeros((window.height, window.width), np.float32)
+        for streaks, velocity_x, velocity_y in self._layers:
+            layer = cut(
+                streaks, window.height, window.width,
+                velocity_x * time_s - window.left, velocity_y * time_s - window.top,
+            )
+            if self.rain.blending == "screen":
+                total += layer * (1 - total)
+            else:
+                total += layer
+        return np.minimum(total, 1.0, out=total)
+
+    def render(self, image: np.ndarray, time_s: float = 0.0, window: Window | None = None) -> np.ndarray:
+        """Rain on an H x W x 3 uint8 image; returns a new one of the same shape.
+
+        With ``window``, the image is that part of the full picture.
+
+        Raises:
+            RainError: the image has another size or type.
+        """
+        window = window or Window(0, 0, self.height, self.width)
+        if image.shape != (window.height, window.width, 3) or image.dtype != np.uint8:
+            raise RainError(
+                f"image is {image.shape} {image.dtype}, the renderer wants "
+                f"({window.height}, {window.width}, 3) uint8"
+            )
+        if not self._layers:
+            return image.copy()
+        scene = image.astype(np.float32)
+        if self._transmission is not None:
+            air = 255.0 * self.rain.airlight
+            scene = air + (scene - air) * self._transmission[window.top:window.top + window.height, :, None]
+        streaks = self.streaks(time_s, window)[:, :, None]
+        if self.rain.blending == "screen":
+            scene += (255.0 - scene) * streaks
+        else:
+            scene += 255.0 * streaks
+        return np.clip(scene + 0.5, 0, 255, out=scene).astype(np.uint8)
+
+
+def _transmission(rain: Rain, height: int, width: int) -> np.ndarray:
+    """H x 1 share of light that comes through the rain, from the flat-road depth proxy.
+
+    ``1 / d = 1 / 80 m + rows below the horizon / (camera height * focal length)``.
+    """
+    below = np.maximum(np.arange(height, dtype=np.float32) - 0.45 * height, 0)
+    depth = 1.0 / (1.0 / FARTHEST_M + below / (rain.camera_height * REFERENCE_FOCAL * width))
+    return np.exp(-rain.veil * physics.extinction_per_m(rain.rate) * depth).astype(np.float32)[:, None]
