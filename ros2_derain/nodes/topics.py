@@ -1,0 +1,96 @@
+"""Every topic of the pipeline: its name, its type and its quality of service.
+
+Names are relative, so that a namespace or a remapping gives each camera its own.
+Quality of service can be overridden by parameters, for example
+``qos_overrides./derain/image.publisher.depth``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_msgs.msg import Float32, String
+from vision_msgs.msg import Detection2DArray, LabelInfo, VisionInfo
+
+
+def newest() -> QoSProfile:
+    """For camera images: best effort, and a new one replaces the one that waits."""
+    return _keep_last(1, ReliabilityPolicy.BEST_EFFORT)
+
+
+def recent() -> QoSProfile:
+    """For outputs: reliable, the last five."""
+    return _keep_last(5, ReliabilityPolicy.RELIABLE)
+
+
+def newest_reliable() -> QoSProfile:
+    """For requests that the next one makes pointless: reliable, the last one."""
+    return _keep_last(1, ReliabilityPolicy.RELIABLE)
+
+
+def latched() -> QoSProfile:
+    """For what a late joiner must know: reliable, the last one is sent to it."""
+    return _keep_last(1, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
+
+
+def _keep_last(
+    depth: int,
+    reliability: ReliabilityPolicy,
+    durability: DurabilityPolicy = DurabilityPolicy.VOLATILE,
+) -> QoSProfile:
+    return QoSProfile(
+        history=HistoryPolicy.KEEP_LAST,
+        depth=depth,
+        reliability=reliability,
+        durability=durability,
+    )
+
+
+@dataclass(frozen=True)
+class Topic:
+    """A topic of the pipeline.
+
+    Attributes:
+        name: relative name.
+        type: message class.
+        qos: makes the publisher's quality of service; for an input, the subscriber's.
+    """
+
+    name: str
+    type: type
+    qos: Callable[[], QoSProfile] = recent
+
+
+IMAGE = Topic("image", Image, newest)
+IMAGE_COMPRESSED = Topic("image/compressed", CompressedImage, newest)
+CAMERA_INFO = Topic("camera_info", CameraInfo)
+
+CLEAN_IMAGE = Topic("derain/image", Image)
+CLEAN_COMPRESSED = Topic("derain/image/compressed", CompressedImage)
+CLEAN_CAMERA_INFO = Topic("derain/camera_info", CameraInfo)
+TRUST = Topic("derain/trust", Image)
+RAIN_RATE = Topic("derain/rain_rate", Float32)
+MODE = Topic("derain/mode", String, latched)
+
+LABEL_MAP = Topic("segmentation/label_map", Image)
+CONFIDENCE = Topic("segmentation/confidence", Image)
+LABEL_INFO = Topic("segmentation/label_info", LabelInfo, latched)
+OVERLAY = Topic("segmentation/overlay", Image)
+SEMANTIC_PRIOR = Topic("semantic_prior", Image)
+DETECTIONS = Topic("detections", Detection2DArray)
+VISION_INFO = Topic("vision_info", VisionInfo, latched)
+
+PROPOSAL = Topic("derain/proposal", Image, newest_reliable)
+"""Private to the two nodes: an intermediate image that derain_node wants parsed."""
+
+DIAGNOSTICS = Topic("/diagnostics", DiagnosticArray)
+
+OUTPUTS = (
+    CLEAN_IMAGE, CLEAN_COMPRESSED, CLEAN_CAMERA_INFO, TRUST, RAIN_RATE, MODE,
+    LABEL_MAP, CONFIDENCE, LABEL_INFO, OVERLAY, SEMANTIC_PRIOR, DETECTIONS, VISION_INFO,
+)
+"""What the pipeline says about the camera's frames, without diagnostics."""

@@ -1,0 +1,72 @@
+"""A thread that always works on the newest item, so that an executor never waits.
+
+Each lane holds at most one waiting item. A new item replaces the waiting one; the
+owner hears of it and counts it. Lanes are served in the order in which they were
+given: the first one that has an item goes first.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+
+class Worker:
+    """One thread, one or more lanes with room for one item each.
+
+    Args:
+        name: the thread's name.
+        lanes: what to call with an item, by lane, most urgent lane first. It must
+            not raise.
+        replaced: called with the lane's name when a waiting item was replaced.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        lanes: Mapping[str, Callable[[Any], None]],
+        replaced: Callable[[str], None],
+    ) -> None:
+        self._lanes = dict(lanes)
+        self._replaced = replaced
+        self._waiting: dict[str, Any] = {}
+        self._changed = threading.Condition()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def offer(self, lane: str, item: Any) -> None:
+        """Put an item in its lane, in place of the one that waits there."""
+        with self._changed:
+            replaces = lane in self._waiting
+            self._waiting[lane] = item
+            self._changed.notify()
+        if replaces:
+            self._replaced(lane)
+
+    def stop(self) -> list[str]:
+        """Let the item at hand be finished, end the thread, and join it.
+
+        Returns:
+            the lanes whose waiting item was never worked on.
+        """
+        with self._changed:
+            self._stopping = True
+            self._changed.notify()
+        self._thread.join()
+        return list(self._waiting)
+
+    def _run(self) -> None:
+        while (work := self._next()) is not None:
+            lane, item = work
+            self._lanes[lane](item)
+
+    def _next(self) -> tuple[str, Any] | None:
+        """The most urgent lane and its item; None when the worker is to stop."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._stopping or self._waiting)
+            if self._stopping:
+                return None
+            lane = next(lane for lane in self._lanes if lane in self._waiting)
+            return lane, self._waiting.pop(lane)
