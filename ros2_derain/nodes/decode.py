@@ -1,0 +1,140 @@
+"""JPEG and PNG files in memory to RGB arrays, whole or not at all.
+
+OpenCV decodes what it can and stays silent about the rest: a cut JPEG becomes a
+picture with a grey lower half. So the container is read here first: the size,
+before any memory is taken, and the end, before anything is decoded.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from ros2_derain.nodes.image_errors import ImageError, check_size
+
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_JPEG_START = b"\xff\xd8\xff"
+_JPEG_END = b"\xff\xd9"
+_START_OF_SCAN = 0xDA
+_STANDALONE = {0x01, *range(0xD0, 0xD9)}       # markers without a length
+_START_OF_FRAME = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # not DHT, JPG, DAC
+
+
+@dataclass(frozen=True)
+class Container:
+    """What a JPEG's or PNG's own header says.
+
+    Attributes:
+        kind: ``jpeg`` or ``png``.
+        height, width: in pixels.
+        grey: one channel, no palette, no alpha.
+    """
+
+    kind: str
+    height: int
+    width: int
+    grey: bool
+
+
+def decode(data: bytes, *, max_pixels: int) -> np.ndarray:
+    """The picture in a JPEG or PNG file.
+
+    16 bits are reduced to 8, alpha is dropped, and an EXIF orientation is not
+    followed: a camera that is mounted upside down says so in its calibration.
+
+    Returns:
+        H x W x 3 uint8 RGB, or H x W uint8 where the file is grey.
+
+    Raises:
+        ImageError: with the cause ``format``, ``truncated``, ``size``, ``too_large``
+            or ``decode``.
+    """
+    container = inspect(data)
+    check_size(container.height, container.width, max_pixels)
+    flags = cv2.IMREAD_GRAYSCALE if container.grey else cv2.IMREAD_COLOR
+    try:
+        image = cv2.imdecode(
+            np.frombuffer(data, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION
+        )
+    except cv2.error as error:
+        raise ImageError("decode", f"damaged {container.kind}: {error.err}") from error
+    if image is None or image.shape[:2] != (container.height, container.width):
+        raise ImageError(
+            "decode",
+            f"damaged or unusual {container.kind} of {container.width} x "
+            f"{container.height} pixels, {len(data)} bytes: OpenCV cannot decode it",
+        )
+    return image if container.grey else cv2.cvtColor(image, cv2.COLOR_BGR2RGB, image)
+
+
+def inspect(data: bytes) -> Container:
+    """Read the container from its start to its end without decoding a pixel.
+
+    Raises:
+        ImageError: with the cause ``format`` (neither JPEG nor PNG), ``truncated``
+            or ``decode`` (a PNG chunk's checksum is wrong).
+    """
+    if data.startswith(_JPEG_START):
+        return _inspect_jpeg(data)
+    if data.startswith(_PNG_SIGNATURE):
+        return _inspect_png(data)
+    raise ImageError(
+        "format",
+        f"content is neither JPEG nor PNG: {len(data)} bytes that begin with "
+        f"{data[:8].hex(' ')}",
+    )
+
+
+def _inspect_jpeg(data: bytes) -> Container:
+    """Walk the segments to the first scan; the end marker must come after it.
+
+    Coded pixels never contain the end marker, but a thumbnail in an earlier segment
+    does. What follows the end (some cameras pad their buffers) is ignored.
+    """
+    container = None
+    position = 2
+    while position + 4 <= len(data):
+        if data[position] != 0xFF:
+            raise ImageError("decode", f"damaged jpeg: no marker at byte {position}")
+        marker = data[position + 1]
+        if marker == 0xFF or marker in _STANDALONE:
+            position += 1 if marker == 0xFF else 2
+            continue
+        (length,) = struct.unpack_from(">H", data, position + 2)
+        if marker in _START_OF_FRAME and position + 10 <= len(data):
+            height, width, components = struct.unpack_from(">HHB", data, position + 5)
+            container = Container("jpeg", height, width, grey=components == 1)
+        if marker == _START_OF_SCAN:
+            break
+        position += 2 + length
+    if container is None or data.find(_JPEG_END, position) < 0:
+        raise ImageError(
+            "truncated", f"jpeg of {len(data)} bytes is cut off: its end is missing"
+        )
+    return container
+
+
+def _inspect_png(data: bytes) -> Container:
+    """Walk the chunks to IEND, checking each checksum."""
+    container = None
+    view = memoryview(data)
+    position = len(_PNG_SIGNATURE)
+    while position + 12 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, position)
+        end = position + 8 + length
+        if end + 4 > len(data):
+            break
+        (checksum,) = struct.unpack_from(">I", data, end)
+        if zlib.crc32(view[position + 4:end]) != checksum:
+            raise ImageError("decode", f"damaged png: wrong checksum at byte {position}")
+        if kind == b"IHDR" and length == 13:
+            width, height, _, colour = struct.unpack_from(">IIBB", data, position + 8)
+            container = Container("png", height, width, grey=colour == 0)
+        if kind == b"IEND" and container is not None:
+            return container
+        position = end + 4
+    raise ImageError("truncated", f"png of {len(data)} bytes is cut off: its end is missing")
