@@ -57,7 +57,7 @@ setup(
         ],
         "evaluation": ["jinja2", "psutil", "rosbags", "tqdm"],
         "learning": ["lightning", "torchmetrics"],
-        "test": ["hypothesis", "import-linter", "pytest", "ruff"],
+        "test": ["cv-bridge", "hypothesis", "import-linter", "pytest", "ruff"],
     },
     entry_points={
         "console_scripts": [

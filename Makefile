@@ -1,0 +1,80 @@
+# Sets up, runs and tests ros2_derain on a machine without a ROS distribution.
+# Needs Python 3.11 or 3.12 with venv and headers, gcc, g++ and make.
+
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+# The environment is self-contained: nothing of a sourced ROS distribution reaches into it.
+unexport PYTHONPATH PYTHONHOME AMENT_PREFIX_PATH LD_LIBRARY_PATH RMW_IMPLEMENTATION
+unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE
+
+# Files whose dates tell what has been done, each after the one before.
+CREATED := $(VENV)/.created
+INSTALLED := $(VENV)/.installed
+COMPILED := $(VENV)/.compiled
+
+, := ,
+fail = { printf 'make: %s\n' $(1) >&2; exit 1; }
+
+.PHONY: help setup demo test bench lint clean distclean
+
+help:
+	@echo 'make setup      everything that the commands below need, into $(VENV)/ (they call it themselves)'
+	@echo 'make demo       rain on a real clip, through the pipeline, with a report in out/demo/'
+	@echo 'make test       all tests; ARGS="test/engine -k gate" runs some, ARGS="-m \"not slow\"" the fast ones'
+	@echo 'make bench      frames per second and latencies, into out/bench.json; ARGS="--size 1280x720"'
+	@echo 'make lint       style and who-may-import-whom'
+	@echo 'make clean      remove what builds and runs left behind; make distclean removes $(VENV)/ too'
+	@echo 'PYTHON=...      the Python for $(VENV)/, by default the first 3.11 or 3.12 found'
+
+setup: $(COMPILED)
+
+demo: setup
+	@$(BIN)/ros2-derain demo --out out/demo $(ARGS)
+
+test: setup
+	@$(BIN)/python -m pytest $(ARGS)
+
+bench: setup
+	@mkdir -p out
+	@$(BIN)/ros2-derain bench --size 640x360 --frames 200 --json out/bench.json $(ARGS)
+
+lint: setup
+	@$(BIN)/ruff check .
+	@$(BIN)/lint-imports
+
+clean:
+	rm -rf out build install log *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -exec rm -rf {} +
+
+distclean: clean
+	rm -rf $(VENV)
+
+$(CREATED):
+	@command -v gcc >/dev/null && command -v g++ >/dev/null || $(call fail,\
+	  "no C and C++ compiler: install gcc and g++ (Debian$(,) Ubuntu: apt-get install gcc g++)")
+	@python=''; for candidate in $(or $(PYTHON),python3 python3.12 python3.11); do \
+	  if "$$candidate" -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' \
+	    >/dev/null 2>&1; then python=$$candidate; break; fi; done; \
+	test -n "$$python" || $(call fail,"$(if $(PYTHON),$(PYTHON) is not,found no) Python 3.11 or 3.12: \
+	install one (Debian 12: apt-get install python3 python3-venv python3-dev) or name it: make PYTHON=/path/to/python3.12"); \
+	"$$python" -c 'import ensurepip, venv' >/dev/null 2>&1 || $(call fail,\
+	  "$$python has no venv module: install it (Debian$(,) Ubuntu: apt-get install python3-venv)"); \
+	"$$python" -c 'import os, sys, sysconfig; \
+	sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")))' || $(call fail,\
+	  "$$python has no Python.h: install its headers (Debian$(,) Ubuntu: apt-get install python3-dev)"); \
+	echo "Setting up $(VENV) with $$("$$python" --version)"; \
+	"$$python" -m venv --clear $(VENV) || $(call fail,"could not create $(VENV): see above")
+	@touch $@
+
+$(INSTALLED): $(CREATED) constraints.txt setup.py pyproject.toml
+	@echo 'Installing ROS 2 and torch (1.5 GB on disk; minutes on the first run)'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+	  -e '.[ros,evaluation,learning,test]' || $(call fail,\
+	  "packages are missing: see pip's message above; check the network and the free disk space$(,) then run make again")
+	@touch $@
+
+$(COMPILED): $(INSTALLED) interfaces/build.py $(wildcard interfaces/vision_msgs/msg/*.msg)
+	@$(BIN)/python interfaces/build.py vision_msgs
+	@touch $@
