@@ -176,6 +176,7 @@ def _transmission(rain: Rain, height: int, width: int) -> np.ndarray:
 
     ``1 / d = 1 / 80 m + rows below the horizon / (camera height * focal length)``.
     """
-    below = np.maximum(np.arange(height, dtype=np.float32) - 0.45 * height, 0)
+    softness = 0.04 * height
+    below = softness * np.logaddexp(0, (np.arange(height, dtype=np.float32) - 0.45 * height) / softness)
     depth = 1.0 / (1.0 / FARTHEST_M + below / (rain.camera_height * REFERENCE_FOCAL * width))
     return np.exp(-rain.veil * physics.extinction_per_m(rain.rate) * depth).astype(np.float32)[:, None]
