@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ros2_derain.nodes.image_errors import ImageError, check_size
+from ros2_derain.nodes.image_errors import ImageError, check_size, quote
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _JPEG_START = b"\xff\xd8\xff"
@@ -40,11 +40,16 @@ class Container:
     grey: bool
 
 
-def decode(data: bytes, *, max_pixels: int) -> np.ndarray:
+def decode(data: bytes, named: str, *, max_pixels: int) -> np.ndarray:
     """The picture in a JPEG or PNG file.
 
     16 bits are reduced to 8, alpha is dropped, and an EXIF orientation is not
     followed: a camera that is mounted upside down says so in its calibration.
+
+    Args:
+        data: the file.
+        named: what the sender calls its format; only for messages, it is not believed.
+        max_pixels: largest height * width that is decoded.
 
     Returns:
         H x W x 3 uint8 RGB, or H x W uint8 where the file is grey.
@@ -53,7 +58,7 @@ def decode(data: bytes, *, max_pixels: int) -> np.ndarray:
         ImageError: with the cause ``format``, ``truncated``, ``size``, ``too_large``
             or ``decode``.
     """
-    container = inspect(data)
+    container = inspect(data, named)
     check_size(container.height, container.width, max_pixels)
     flags = cv2.IMREAD_GRAYSCALE if container.grey else cv2.IMREAD_COLOR
     try:
@@ -71,7 +76,7 @@ def decode(data: bytes, *, max_pixels: int) -> np.ndarray:
     return image if container.grey else cv2.cvtColor(image, cv2.COLOR_BGR2RGB, image)
 
 
-def inspect(data: bytes) -> Container:
+def inspect(data: bytes, named: str) -> Container:
     """Read the container from its start to its end without decoding a pixel.
 
     Raises:
@@ -84,8 +89,8 @@ def inspect(data: bytes) -> Container:
         return _inspect_png(data)
     raise ImageError(
         "format",
-        f"content is neither JPEG nor PNG: {len(data)} bytes that begin with "
-        f"{data[:8].hex(' ')}",
+        f"content named {quote(named)} is neither JPEG nor PNG: {len(data)} bytes that "
+        f"begin with {data[:8].hex(' ')}",
     )
 
 

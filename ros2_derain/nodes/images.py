@@ -172,7 +172,7 @@ def compressed_to_rgb(msg: CompressedImage, *, max_pixels: int = MAX_PIXELS) -> 
     """
     if not len(msg.data):
         raise ImageError("length", f"compressed image {quote(msg.format)} is empty")
-    image = decode(bytes(msg.data), max_pixels=max_pixels)
+    image = decode(bytes(msg.data), msg.format, max_pixels=max_pixels)
     if image.ndim == 3:
         return image
     pattern = re.match("bayer_[rgb]{4}", msg.format)
