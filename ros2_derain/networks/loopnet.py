@@ -82,8 +82,6 @@ class LoopNet(nn.Module):
     ``prior`` N x K x ceil(H/8) x ceil(W/8), class probabilities 0..1.
     """
 
-    takes_prior = True
-
     def __init__(self, classes: int = 11, widths: tuple[int, int, int] = (32, 64, 96), state: int = 16):
         super().__init__()
         half, quarter, eighth = widths

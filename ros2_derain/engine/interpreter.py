@@ -1,0 +1,154 @@
+"""The parser half of the loop: label map, confidence, boxes and the semantic prior of an image."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from ros2_derain import models
+from ros2_derain.networks import Parse, prior_from_logits
+from ros2_derain.networks.detection import LevelOutput, decode
+
+from .data import UNLABELLED, Detection, Perception
+from .device import Runtime, choose
+from .restorer import identify
+from .settings import EngineSettings
+
+MAX_CANDIDATES = 300
+NMS_OVERLAP = 0.6
+
+
+@dataclass(frozen=True)
+class Interpretation:
+    """What the parser says of an image.
+
+    Attributes:
+        perception: labels, confidence, detections.
+        prior: K x ceil(H/8) x ceil(W/8) uint8 on the device, probabilities * 255.
+        milliseconds: ``parse``.
+    """
+
+    perception: Perception
+    prior: Tensor
+    milliseconds: dict[str, float]
+
+
+class Interpreter:
+    """Parses images; keeps nothing from one to the next."""
+
+    def __init__(self, card: models.ModelCard, modules: dict, runtime: Runtime, settings: EngineSettings):
+        self.identity = identify(card, runtime)
+        self.settings = settings
+        self.runtime = runtime
+        self._parser = runtime.place(_fused(modules["parser"]))
+
+    @classmethod
+    def load(cls, settings: EngineSettings) -> Interpreter:
+        """Load the parser half of ``settings.model``; raises as :meth:`Restorer.load`."""
+        runtime = choose(settings.device, settings.precision)
+        card, modules = models.load(models.find(settings.model), ("parser",))
+        return cls(card, modules, runtime, settings)
+
+    def warm_up(self, height: int, width: int) -> None:
+        """Run every path at this size, so that the first frame doesn't pay for it."""
+        for _ in range(2):
+            self.interpret(np.zeros((height, width, 3), np.uint8))
+        self.runtime.synchronize()
+
+    @torch.inference_mode()
+    def interpret(self, image: np.ndarray | Tensor) -> Interpretation:
+        """Everything about one image.
+
+        Args:
+            image: H x W x 3 uint8 RGB, or 1 x 3 x H x W float32 in 0..1 on the device; H, W >= 64.
+
+        Raises:
+            RuntimeError: the device failed or the output is not finite.
+        """
+        started = time.perf_counter()
+        tensor = image if isinstance(image, Tensor) else self.runtime.tensor(image)
+        parse = self._parser(tensor)
+        prior = _quantised(prior_from_logits(parse.logits))
+        size = tuple(tensor.shape[-2:])
+        labels, confidence = self._label(parse, size)
+        perception = Perception(labels, confidence, self._detect(parse.levels, size))
+        return Interpretation(perception, prior, {"parse": 1000 * (time.perf_counter() - started)})
+
+    @torch.inference_mode()
+    def prior(self, image: Tensor) -> Tensor:
+        """The prior alone (K x h x w uint8 on the device) of a 1 x 3 x H x W image in 0..1."""
+        return _quantised(prior_from_logits(self._parser(image).logits))
+
+    def _label(self, parse: Parse, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        """H x W labels and confidences: bilinear to stride 2, decided there, nearest to full size."""
+        half = functional.interpolate(parse.logits.softmax(1), scale_factor=2, mode="bilinear", align_corners=False)
+        confidence, labels = half[0].max(0)
+        if not torch.isfinite(confidence.sum()):
+            raise RuntimeError("the parser's output is not finite")
+        labels = labels.to(torch.uint8)
+        labels[confidence < self.settings.confidence_threshold] = UNLABELLED
+        confidence = confidence.mul(255).add_(0.5).to(torch.uint8)
+        return tuple(_doubled(plane.cpu().numpy(), size) for plane in (labels, confidence))
+
+    def _detect(self, levels: tuple[LevelOutput, ...], size: tuple[int, int]) -> tuple[Detection, ...]:
+        scores, boxes = decode(levels)
+        best, classes = scores[0].max(1)
+        kept = torch.nonzero(best >= self.settings.score_threshold)[:, 0]
+        kept = kept[best[kept].argsort(descending=True, stable=True)[:MAX_CANDIDATES]]
+        best, classes, boxes = (t[kept].cpu().numpy() for t in (best, classes, boxes[0]))
+        height, width = size
+        boxes = boxes.clip(0, (width, height, width, height))
+        names = self.identity.object_names
+        return tuple(
+            Detection(names[classes[i]], float(best[i]), *map(float, boxes[i]))
+            for i in suppress(boxes, best, classes)
+        )
+
+
+def suppress(boxes: np.ndarray, scores: np.ndarray, classes: np.ndarray) -> list[int]:
+    """Greedy non-maximum suppression within each class.
+
+    Args:
+        boxes: M x 4 (x0, y0, x1, y1); scores, classes: M.
+
+    Returns:
+        indices of the boxes that stay, best score first; empty boxes never do.
+    """
+    sides = boxes[:, 2:] - boxes[:, :2]
+    solid = np.flatnonzero((sides > 0).all(1))
+    if not len(solid):
+        return []
+    apart = (boxes.max() + 1) * classes[solid, None]
+    rectangles = np.hstack((boxes[solid, :2] + apart, sides[solid])).astype(float)
+    kept = cv2.dnn.NMSBoxes(rectangles.tolist(), scores[solid].astype(float).tolist(), 0.0, NMS_OVERLAP)
+    return [int(solid[i]) for i in np.asarray(kept, int).ravel()]
+
+
+def _quantised(prior: Tensor) -> Tensor:
+    return prior[0].mul(255).add_(0.5).to(torch.uint8)
+
+
+def _doubled(plane: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Nearest neighbour by 2, cropped to H x W."""
+    height, width = size
+    twice = cv2.resize(plane, (2 * plane.shape[1], 2 * plane.shape[0]), interpolation=cv2.INTER_NEAREST)
+    return np.ascontiguousarray(twice[:height, :width])
+
+
+def _fused(module: nn.Module) -> nn.Module:
+    """Batch normalisations folded into the convolutions before them."""
+    for block in module.modules():
+        if not isinstance(block, nn.Sequential):
+            continue
+        for index in range(len(block) - 1):
+            if isinstance(block[index], nn.Conv2d) and isinstance(block[index + 1], nn.BatchNorm2d):
+                block[index] = fuse_conv_bn_eval(block[index], block[index + 1])
+                block[index + 1] = nn.Identity()
+    return module

@@ -1,0 +1,279 @@
+"""The derain half of the loop: rain gauge and gate, derainer, ladder, memory of the last frame."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ros2_derain import models
+from ros2_derain.networks.gauge import MAX_RATE
+
+from .data import EngineError, Frame, Mode, RainEstimate, fingerprint
+from .device import Runtime, choose, to_image
+from .gate import RainGate
+from .ladder import Ladder
+from .settings import EngineSettings
+
+MIN_SIDE = 64
+"""Pixels; the smallest height and width the networks take."""
+
+TRUST_SCALE = 16 / 255
+"""Expected error at which the trust has fallen to 1/e."""
+
+
+class PriorExchange(Protocol):
+    """Where the derain side gets its priors from; None means: not in time."""
+
+    def previous(self, stamp_ns: int) -> Tensor | None:
+        """The K x h x w uint8 prior of the frame with this stamp (temporal mode)."""
+
+    def ask(self, frame: Frame, clean: Tensor) -> Tensor | None:
+        """Have the intermediate image ``clean`` (1 x 3 x H x W, 0..1) parsed (closed loop)."""
+
+
+@dataclass(frozen=True)
+class ModelIdentity:
+    """Which model runs, where and how; what diagnostics and ``vision_info`` publish."""
+
+    name: str
+    sha256: str
+    device: str
+    precision: str
+    class_names: tuple[str, ...]
+    object_names: tuple[str, ...]
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the semantic classes: two halves of a loop must agree on it."""
+        return fingerprint(self.class_names)
+
+
+def identify(card: models.ModelCard, runtime: Runtime) -> ModelIdentity:
+    """The identity of a loaded model."""
+    return ModelIdentity(
+        card.name, card.sha256, str(runtime.device), runtime.precision, card.classes, card.objects
+    )
+
+
+@dataclass(frozen=True)
+class Restored:
+    """A frame after the derain half.
+
+    Attributes:
+        frame: the input.
+        image: H x W x 3 uint8; the input array itself when dry or passed through.
+        tensor: 1 x 3 x H x W float32 on the device, what ``image`` shows; None when passed through.
+        trust: H x W uint8; 255 = as the camera saw it.
+        rain, mode, iterations, prior_missed, fault: as in :class:`Scene`.
+        milliseconds: ``gate``, ``derain`` and ``total`` so far; the parser adds to it.
+    """
+
+    frame: Frame
+    image: np.ndarray
+    tensor: Tensor | None
+    trust: np.ndarray
+    rain: RainEstimate
+    mode: Mode
+    iterations: int = 0
+    prior_missed: bool = False
+    fault: str = ""
+    milliseconds: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Memory:
+    """What is kept of the previous frame."""
+
+    stamp_ns: int
+    frame_id: str
+    size: tuple[int, int]
+    state: Tensor | None
+
+
+class Restorer:
+    """Restores the frames of one camera, in order.
+
+    A frame's time is judged when the next one comes, so that what the parser adds to
+    ``Restored.milliseconds`` counts against the budget too.
+    """
+
+    def __init__(self, card: models.ModelCard, modules: dict, runtime: Runtime, settings: EngineSettings):
+        self.identity = identify(card, runtime)
+        self.settings = settings
+        self.runtime = runtime
+        self._derainer = runtime.place(modules["derainer"])
+        self._gauge = runtime.place(modules["gauge"])
+        self._gate = RainGate()
+        self._ladder = Ladder()
+        self._memory: _Memory | None = None
+        self._unjudged: Restored | None = None
+
+    @classmethod
+    def load(cls, settings: EngineSettings) -> Restorer:
+        """Load the derain half of ``settings.model``.
+
+        Raises:
+            EngineError: the device is not there.
+            ModelError: the model does not load; the message says why.
+        """
+        runtime = choose(settings.device, settings.precision)
+        card, modules = models.load(models.find(settings.model), ("derainer", "gauge"))
+        return cls(card, modules, runtime, settings)
+
+    @property
+    def step(self) -> Mode:
+        """The ladder's step in force."""
+        return self._ladder.step
+
+    def reset(self) -> None:
+        """Forget the previous frame; the ladder keeps its step."""
+        self._memory = None
+        self._gate.reset()
+
+    def warm_up(self, height: int, width: int) -> None:
+        """Run every path once at this size, so that the first frame doesn't pay for it."""
+        image = np.zeros((height, width, 3), np.uint8)
+        state = None
+        with torch.inference_mode():
+            for _ in range(2):
+                tensor = self.runtime.tensor(image)
+                self._gauge(tensor)
+                estimate = self._derainer.coarse(tensor, state)
+                state = estimate.state
+                for prior in (None, torch.zeros(self._prior_shape(height, width), dtype=torch.uint8)):
+                    estimate = self._derainer.refine(tensor, estimate, self._prepared(prior))
+                to_image(estimate.image)
+                _trust(estimate.error)
+        self.runtime.synchronize()
+
+    @torch.inference_mode()
+    def restore(self, frame: Frame, exchange: PriorExchange) -> Restored:
+        """The clean image of a frame.
+
+        Never fails on a frame's account: a device error or a non-finite output steps the
+        ladder down and the raw image comes back with ``fault`` set.
+
+        Raises:
+            EngineError: the image is not H x W x 3 uint8 with H, W >= 64.
+        """
+        _check(frame)
+        self._judge(frame)
+        started = time.perf_counter()
+        try:
+            restored = self._process(frame, exchange, started)
+        except RuntimeError as error:
+            self.fault(frame.stamp_ns)
+            restored = _passed_through(frame, f"{type(error).__name__}: {_first_line(error)}")
+        restored.milliseconds["total"] = _since(started)
+        self._unjudged = restored
+        return restored
+
+    def fault(self, stamp_ns: int) -> None:
+        """The frame failed on its further way: step down and forget what it left behind."""
+        self._ladder.fault(stamp_ns)
+        self._memory = None
+
+    def _process(self, frame: Frame, exchange: PriorExchange, started: float) -> Restored:
+        step = self._ladder.step
+        if step is Mode.PASS_THROUGH:
+            self._memory = None
+            return _passed_through(frame)
+        rainy = self.runtime.tensor(frame.image)
+        rate = float(self._gauge(rainy)[0])
+        settings = self.settings
+        is_raining = self._gate.update(rate, settings.gate_open_mm_h, settings.gate_close_mm_h)
+        rain = RainEstimate(rate, math.log1p(rate) / math.log1p(MAX_RATE))
+        milliseconds = {"gate": _since(started)}
+        if settings.gate and not is_raining:
+            self._remember(frame, None)
+            trust = np.full(frame.image.shape[:2], 255, np.uint8)
+            return Restored(frame, frame.image, rainy, trust, rain, Mode.DRY, milliseconds=milliseconds)
+        estimate = self._derainer.coarse(rainy, self._memory.state if self._memory else None)
+        state = estimate.state
+        estimate, iterations, missed = self._refine(frame, rainy, estimate, step, exchange)
+        if not math.isfinite(float(estimate.image.sum()) + float(estimate.error.sum())):
+            raise RuntimeError("the derainer's output is not finite")
+        image, trust = to_image(estimate.image), _trust(estimate.error)
+        self._remember(frame, state)
+        milliseconds["derain"] = _since(started) - milliseconds["gate"]
+        return Restored(
+            frame, image, estimate.image.clamp(0, 1), trust, rain, step, iterations, missed, milliseconds=milliseconds
+        )
+
+    def _refine(self, frame: Frame, rainy: Tensor, estimate, step: Mode, exchange: PriorExchange):
+        """The refinements of a step; returns the estimate, their number, whether a prior was missed."""
+        if step is Mode.DERAIN_ONLY:
+            return estimate, 0, False
+        source = self.settings.prior if step is Mode.LOOP else "temporal"
+        if source == "closed_loop":
+            missed = False
+            for _ in range(self.settings.iterations):
+                prior = exchange.ask(frame, estimate.image.clamp(0, 1))
+                missed |= prior is None
+                estimate = self._derainer.refine(rainy, estimate, self._prepared(prior))
+            return estimate, self.settings.iterations, missed
+        prior = exchange.previous(self._memory.stamp_ns) if source == "temporal" and self._memory else None
+        missed = source == "temporal" and self._memory is not None and prior is None
+        return self._derainer.refine(rainy, estimate, self._prepared(prior)), 1, missed
+
+    def _prepared(self, prior: Tensor | None) -> Tensor | None:
+        """K x h x w uint8 from anywhere -> 1 x K x h x w in 0..1 on the device."""
+        if prior is None:
+            return None
+        return prior.to(self.runtime.device, non_blocking=True)[None].to(self.runtime.dtype) / 255
+
+    def _prior_shape(self, height: int, width: int) -> tuple[int, int, int]:
+        return len(self.identity.class_names), -(-height // 8), -(-width // 8)
+
+    def _remember(self, frame: Frame, state: Tensor | None) -> None:
+        self._memory = _Memory(frame.stamp_ns, frame.frame_id, frame.image.shape[:2], state)
+
+    def _judge(self, frame: Frame) -> None:
+        """Settle the ladder over the last frame and drop a memory that does not belong to this one."""
+        last, self._unjudged = self._unjudged, None
+        settings = self.settings
+        if last is not None and not last.fault:
+            budget = settings.max_latency_ms
+            over = budget > 0 and last.mode is not Mode.PASS_THROUGH and last.milliseconds["total"] > budget
+            self._ladder.frame(last.frame.stamp_ns, over, settings.patience, settings.recover_after_s)
+        memory = self._memory
+        if memory is None:
+            return
+        gap_s = (frame.stamp_ns - memory.stamp_ns) / 1e9
+        follows = 0 < gap_s <= settings.reset_gap_s
+        if not follows or memory.frame_id != frame.frame_id or memory.size != frame.image.shape[:2]:
+            self.reset()
+
+
+def _check(frame: Frame) -> None:
+    image = frame.image
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise EngineError(f"image is {image.shape} {image.dtype}, wanted is H x W x 3 uint8 RGB")
+    if min(image.shape[:2]) < MIN_SIDE:
+        raise EngineError(f"image is {image.shape[1]}x{image.shape[0]}, at least {MIN_SIDE}x{MIN_SIDE} is wanted")
+
+
+def _passed_through(frame: Frame, fault: str = "") -> Restored:
+    trust = np.full(frame.image.shape[:2], 255, np.uint8)
+    return Restored(
+        frame, frame.image, None, trust, RainEstimate(math.nan, math.nan), Mode.PASS_THROUGH, fault=fault
+    )
+
+
+def _trust(error: Tensor) -> np.ndarray:
+    """Expected absolute error (1 x 1 x H x W, 0..1) -> H x W uint8 trust: 255 exp(-error / 16 levels)."""
+    return torch.exp(error[0, 0] * (-1 / TRUST_SCALE)).mul(255).add_(0.5).to(torch.uint8).cpu().numpy()
+
+
+def _since(started: float) -> float:
+    return 1000 * (time.perf_counter() - started)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or ["no message"])[0]
