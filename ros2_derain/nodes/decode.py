@@ -73,7 +73,7 @@ def decode(data: bytes, named: str, *, max_pixels: int) -> np.ndarray:
             f"damaged or unusual {container.kind} of {container.width} x "
             f"{container.height} pixels, {len(data)} bytes: OpenCV cannot decode it",
         )
-    return image if container.grey else cv2.cvtColor(image, cv2.COLOR_BGR2RGB, image)
+    return image if container.grey else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
 def inspect(data: bytes, named: str) -> Container:
