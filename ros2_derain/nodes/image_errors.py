@@ -9,7 +9,6 @@ MIN_SIDE = 64
 """Smallest height and width that the networks accept."""
 
 CAUSES = (
-    "message",     # serialised bytes that are no Image
     "encoding",    # not one that is read
     "size",        # no pixels, too few, or an odd side where it must be even
     "too_large",   # more pixels than accepted

@@ -152,6 +152,20 @@ def test_cut_jpeg_with_a_thumbnail_is_refused():
     refused(whole[:-50], "truncated")
 
 
+def test_webcam_jpeg_without_huffman_tables_is_read():
+    """USB cameras leave out the standard tables, as the AVI MJPEG format allows."""
+    jpeg = file_of(scene(), ".jpg")
+    bare, at = jpeg[:2], 2
+    while jpeg[at + 1] != 0xDA:
+        (length,) = struct.unpack_from(">H", jpeg, at + 2)
+        bare += jpeg[at:at + 2 + length] if jpeg[at + 1] != 0xC4 else b""
+        at += 2 + length
+    bare += jpeg[at:]
+    assert len(bare) < len(jpeg) - 100
+    assert np.array_equal(images.compressed_to_rgb(message(bare)),
+                          images.compressed_to_rgb(message(jpeg)))
+
+
 def test_padded_jpeg_buffer_is_read_and_a_cut_padded_one_is_refused():
     jpeg = file_of(scene(), ".jpg")
     whole = images.compressed_to_rgb(message(jpeg + b"\0" * 1000))
