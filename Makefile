@@ -65,12 +65,12 @@ $(CREATED):
 	sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")))' || $(call fail,\
 	  "$$python has no Python.h: install its headers (Debian$(,) Ubuntu: apt-get install python3-dev)"); \
 	echo "Setting up $(VENV) with $$("$$python" --version)"; \
-	"$$python" -m venv --clear $(VENV) || $(call fail,"could not create $(VENV): see above")
+	"$$python" -m venv $(VENV) || $(call fail,"could not create $(VENV): see above")
 	@touch $@
 
 $(INSTALLED): $(CREATED) constraints.txt setup.py pyproject.toml
 	@echo 'Installing ROS 2 and torch (1.5 GB on disk; minutes on the first run)'
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt \
 	  -e '.[ros,evaluation,learning,test]' || $(call fail,\
 	  "packages are missing: see pip's message above; check the network and the free disk space$(,) then run make again")
 	@touch $@

@@ -32,8 +32,7 @@ def prepare() -> None:
 
     * ``AMENT_PREFIX_PATH`` gains ``sys.prefix`` where rclpy was installed there by pip.
     * Fast DDS gets the profile of ``config/fastdds.xml``: its default shared-memory
-      segment loses most images between processes. Fast DDS 2 and 3 read the path
-      from variables of different names.
+      segment loses most images between processes.
     * Idle OpenMP threads sleep, so that they don't take the cores from ROS threads.
     * Freed image buffers are kept for the next image, not given back to the system.
 
@@ -43,11 +42,15 @@ def prepare() -> None:
         ros2_derain.resources.ResourceError: ``config/fastdds.xml`` is missing.
     """
     _add_prefix()
-    profile = str(resources.path("config/fastdds.xml"))
-    os.environ.setdefault("FASTDDS_DEFAULT_PROFILES_FILE", profile)
-    os.environ.setdefault("FASTRTPS_DEFAULT_PROFILES_FILE", profile)
+    os.environ.setdefault(profile_variable(), str(resources.path("config/fastdds.xml")))
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     _keep_freed_memory()
+
+
+def profile_variable() -> str:
+    """The variable that names Fast DDS's profile: version 3 (Kilted) warns of the older name."""
+    older = os.environ.get("ROS_DISTRO") in ("humble", "iron", "jazzy")
+    return "FASTRTPS_DEFAULT_PROFILES_FILE" if older else "FASTDDS_DEFAULT_PROFILES_FILE"
 
 
 def isolate(domain_id: int | None = None) -> int:
