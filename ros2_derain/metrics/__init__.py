@@ -1,0 +1,1 @@
+"""Metrics: functions on arrays, no files, no devices."""
