@@ -144,6 +144,20 @@ def test_cut_files_are_refused_at_every_length(suffix, options):
             refused(data[:-missing], "truncated")
 
 
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_files_cut_in_their_header_are_refused(suffix):
+    data = file_of(scene(64, 64), suffix)
+    for length in range(8, 700):
+        refused(data[:length], "truncated", words=[f"{length} bytes"])
+
+
+def test_fill_bytes_before_a_jpeg_marker_are_skipped():
+    jpeg = file_of(scene(), ".jpg")
+    filled = jpeg[:2] + b"\xff" * 5 + jpeg[2:]
+    assert np.array_equal(images.compressed_to_rgb(message(filled)),
+                          images.compressed_to_rgb(message(jpeg)))
+
+
 def test_cut_jpeg_with_a_thumbnail_is_refused():
     jpeg, thumbnail = file_of(scene(), ".jpg"), file_of(scene(16, 16), ".jpg")
     segment = b"\xff\xe1" + struct.pack(">H", len(thumbnail) + 2) + thumbnail
