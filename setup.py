@@ -65,6 +65,7 @@ setup(
             "derain_node = ros2_derain.nodes.derain_node:main",
             "segmentation_node = ros2_derain.nodes.segmentation_node:main",
             "pipeline = ros2_derain.nodes.pipeline:main",
+            "autostart = ros2_derain.nodes.autostart:main",
         ],
     },
     zip_safe=True,

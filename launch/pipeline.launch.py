@@ -1,0 +1,136 @@
+"""The pipeline: derain_node and segmentation_node, in one process or in two.
+
+The argument ``image`` is all that most cameras need::
+
+    ros2 launch ros2_derain pipeline.launch.py image:=/camera/image_raw
+    ros2 launch ros2_derain pipeline.launch.py --show-args
+"""
+
+import os
+
+from ament_index_python.packages import get_package_share_directory
+from launch import LaunchContext, LaunchDescription
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import LifecycleNode, Node
+from launch_ros.parameter_descriptions import Parameter
+
+PACKAGE = "ros2_derain"
+BOOLEAN = ["true", "false"]
+NODES = ("segmentation_node", "derain_node")  # the consumer is up before its source
+
+
+def generate_launch_description() -> LaunchDescription:
+    return LaunchDescription([*arguments(), *environment(), OpaqueFunction(function=processes)])
+
+
+def arguments() -> list[DeclareLaunchArgument]:
+    """What may be set on the command line. An empty default leaves params_file in charge."""
+    share = get_package_share_directory(PACKAGE)
+    return [
+        DeclareLaunchArgument(
+            "params_file",
+            default_value=os.path.join(share, "config", "pipeline.yaml"),
+            description="YAML file with the parameters of both nodes",
+        ),
+        DeclareLaunchArgument(
+            "namespace", default_value="", description="Namespace of every node and topic, one per camera"
+        ),
+        DeclareLaunchArgument(
+            "image",
+            default_value="image",
+            description="Input topic, sensor_msgs/Image; <image>/compressed is its compressed form",
+        ),
+        DeclareLaunchArgument(
+            "camera_info",
+            default_value="camera_info",
+            description="Topic of the camera's sensor_msgs/CameraInfo",
+        ),
+        DeclareLaunchArgument(
+            "composed",
+            default_value="true",
+            choices=BOOLEAN,
+            description="Both nodes in one process, without serialisation between them; false: two processes",
+        ),
+        DeclareLaunchArgument(
+            "model", default_value="", description="Model name or folder; empty: as in params_file"
+        ),
+        DeclareLaunchArgument(
+            "device", default_value="", description="auto, cpu, cuda or cuda:N; empty: as in params_file"
+        ),
+        DeclareLaunchArgument(
+            "use_sim_time", default_value="false", choices=BOOLEAN, description="Take the time from /clock"
+        ),
+        DeclareLaunchArgument(
+            "autostart",
+            default_value="true",
+            choices=BOOLEAN,
+            description="Configure and activate both nodes whenever they start",
+        ),
+        DeclareLaunchArgument(
+            "log_level",
+            default_value="info",
+            choices=["debug", "info", "warn", "error", "fatal"],
+            description="Least severe messages that are logged",
+        ),
+        DeclareLaunchArgument(
+            "respawn",
+            default_value="false",
+            choices=BOOLEAN,
+            description="Start a process again when it dies",
+        ),
+    ]
+
+
+def environment() -> list[SetEnvironmentVariable]:
+    """What must be set before a process starts, each unless the user has set it.
+
+    Fast DDS's default shared memory loses images between processes; idle OpenMP
+    threads must not take the cores from ROS threads; freed image buffers are kept,
+    because the page faults of new ones cost more than the copy.
+    """
+    older = os.environ.get("ROS_DISTRO") in ("humble", "iron", "jazzy")
+    profile = "FASTRTPS_DEFAULT_PROFILES_FILE" if older else "FASTDDS_DEFAULT_PROFILES_FILE"
+    wanted = {
+        profile: os.path.join(get_package_share_directory(PACKAGE), "config", "fastdds.xml"),
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+        "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
+    }
+    return [SetEnvironmentVariable(n, v) for n, v in wanted.items() if n not in os.environ]
+
+
+def processes(context: LaunchContext) -> list[Node]:
+    """The processes, now that every argument has its value."""
+    value = {a.name: LaunchConfiguration(a.name).perform(context) for a in arguments()}
+    params_file = os.path.expanduser(value["params_file"])
+    if not os.path.isfile(params_file):
+        raise RuntimeError(f"params_file:={params_file} is not a file")
+
+    overrides = [Parameter(n, value[n], value_type=str) for n in ("model", "device") if value[n]]
+    if value["use_sim_time"] == "true":
+        overrides.append(Parameter("use_sim_time", True))
+    common = {
+        "package": PACKAGE,
+        "namespace": value["namespace"],
+        "respawn": value["respawn"] == "true",
+        "respawn_delay": 1.0,
+        "output": "screen",
+        "ros_arguments": ["--log-level", value["log_level"]],
+    }
+    pipeline = {
+        **common,
+        "parameters": [params_file, *overrides],
+        "remappings": [
+            ("image", value["image"]),
+            ("image/compressed", value["image"] + "/compressed"),
+            ("camera_info", value["camera_info"]),
+        ],
+    }
+    if value["composed"] == "true":
+        started = [Node(executable="pipeline", **pipeline)]
+    else:
+        started = [LifecycleNode(executable=name, name=name, **pipeline) for name in NODES]
+    if value["autostart"] == "true":
+        started.append(Node(executable="autostart", arguments=list(NODES), **common))
+    return started
