@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ros2_derain.networks.layers import fuse_normalisation
+
 from .data import EngineError
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -26,9 +28,9 @@ class Runtime:
         return str(self.dtype).removeprefix("torch.")
 
     def place(self, module: nn.Module) -> nn.Module:
-        """The module on the device, in the precision, channels last, for inference only."""
-        module = module.to(self.device, self.dtype).to(memory_format=torch.channels_last)
-        return module.eval().requires_grad_(False)
+        """The module on the device, in the precision, channels last, for inference only (changed in place)."""
+        module = fuse_normalisation(module.eval()).to(self.device, self.dtype).to(memory_format=torch.channels_last)
+        return module.requires_grad_(False)
 
     def tensor(self, image: np.ndarray) -> Tensor:
         """H x W x 3 uint8 -> 1 x 3 x H x W float32 in 0..1 on the device (channels last)."""

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ros2_derain import models
 from ros2_derain.networks import Parse, prior_from_logits
@@ -47,7 +46,7 @@ class Interpreter:
         self.identity = identify(card, runtime)
         self.settings = settings
         self.runtime = runtime
-        self._parser = runtime.place(_fused(modules["parser"]))
+        self._parser = runtime.place(modules["parser"])
 
     @classmethod
     def load(cls, settings: EngineSettings) -> Interpreter:
@@ -141,14 +140,3 @@ def _doubled(plane: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     twice = cv2.resize(plane, (2 * plane.shape[1], 2 * plane.shape[0]), interpolation=cv2.INTER_NEAREST)
     return np.ascontiguousarray(twice[:height, :width])
 
-
-def _fused(module: nn.Module) -> nn.Module:
-    """Batch normalisations folded into the convolutions before them."""
-    for block in module.modules():
-        if not isinstance(block, nn.Sequential):
-            continue
-        for index in range(len(block) - 1):
-            if isinstance(block[index], nn.Conv2d) and isinstance(block[index + 1], nn.BatchNorm2d):
-                block[index] = fuse_conv_bn_eval(block[index], block[index + 1])
-                block[index + 1] = nn.Identity()
-    return module

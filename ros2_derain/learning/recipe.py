@@ -16,14 +16,15 @@ class Recipe:
     """A training run.
 
     Attributes:
-        name: of the run and of the model it makes.
+        name: of the run.
+        task: ``loop`` (derainer and parser together) or ``gauge``.
         derainer, parser, gauge: options of the networks (see ros2_derain.networks).
         sources: weight of each source of clips: camvid, photographs, fog, coco.
         clips: how clips are cut and rained on.
         batch: clips per step.
         steps: length of the run; the learning rate follows a cosine down to 1 % over it.
         learning_rate, warm_up: peak of AdamW's rate, steps to reach it.
-        coarse, semantic, objects, gauged: weights of the losses beside the restoration's.
+        coarse, semantic, objects: weights of the losses beside the restoration's.
         again: share of steps with a second refinement.
         without_prior: share of clips whose refinement sees no prior.
         decay: of the exponential moving average of the weights.
@@ -31,6 +32,7 @@ class Recipe:
     """
 
     name: str = "loopnet"
+    task: str = "loop"
     derainer: dict = field(default_factory=dict)
     parser: dict = field(default_factory=dict)
     gauge: dict = field(default_factory=dict)
@@ -43,7 +45,6 @@ class Recipe:
     coarse: float = 0.5
     semantic: float = 0.1
     objects: float = 0.05
-    gauged: float = 0.05
     again: float = 0.25
     without_prior: float = 0.2
     decay: float = 0.998

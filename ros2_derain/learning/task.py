@@ -1,4 +1,4 @@
-"""The joint training of derainer, scene parser and rain gauge, as they run in the loop.
+"""What is trained: the loop (derainer and scene parser together, as they run) and the rain gauge.
 
 A clip's first frame is restored with the prior of its own coarse image (closed loop),
 the following ones with the prior of the frame before (temporal), so that the weights
@@ -12,6 +12,7 @@ import math
 import lightning
 import torch
 from torch import Tensor
+from torch.nn.functional import smooth_l1_loss
 
 from ros2_derain import networks
 from ros2_derain.networks import prior_from_logits
@@ -23,8 +24,45 @@ from .recipe import Recipe
 CLASS_WEIGHT_POWER = 0.4
 
 
-class LoopTask(lightning.LightningModule):
-    """Losses and optimiser of one recipe.
+class Task(lightning.LightningModule):
+    """What the tasks share: AdamW with a warm-up and a cosine down to 1 %."""
+
+    def __init__(self, recipe: Recipe):
+        super().__init__()
+        self.recipe = recipe
+
+    def configure_optimizers(self):
+        recipe = self.recipe
+        optimizer = torch.optim.AdamW(self.parameters(), recipe.learning_rate, weight_decay=1e-4)
+
+        def factor(step: int) -> float:
+            if step < recipe.warm_up:
+                return (step + 1) / recipe.warm_up
+            done = min(1.0, (step - recipe.warm_up) / max(1, recipe.steps - recipe.warm_up))
+            return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done))
+
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+class GaugeTask(Task):
+    """The rain gauge: smooth L1 in log(1 + mm/h) over single frames."""
+
+    def __init__(self, recipe: Recipe, class_pixels: list[int]):
+        super().__init__(recipe)
+        self.gauge = networks.create("rain_gauge", **recipe.gauge)
+
+    def training_step(self, batch: dict[str, Tensor], index: int) -> Tensor:
+        rain, rate = batch["rain"].flatten(0, 1).float() / 255, batch["rate"]
+        rate = rate[:, None].expand(batch["rain"].shape[:2]).flatten()
+        error = self.gauge.log_rate(rain) - torch.log1p(rate.clamp(min=0))
+        loss = (smooth_l1_loss(error, torch.zeros_like(error), reduction="none") * (rate >= 0)).mean()
+        self.log("loss", loss.detach(), prog_bar=True)
+        return loss
+
+
+class LoopTask(Task):
+    """Derainer and scene parser.
 
     Args:
         recipe: the run.
@@ -32,11 +70,9 @@ class LoopTask(lightning.LightningModule):
     """
 
     def __init__(self, recipe: Recipe, class_pixels: list[int]):
-        super().__init__()
-        self.recipe = recipe
+        super().__init__(recipe)
         self.derainer = networks.create("loopnet", **recipe.derainer)
         self.parser = networks.create("scene_parser", **recipe.parser)
-        self.gauge = networks.create("rain_gauge", **recipe.gauge)
         pixels = torch.tensor(class_pixels, dtype=torch.float32)
         weights = (pixels.sum() / pixels.clamp(min=1)) ** CLASS_WEIGHT_POWER
         self.register_buffer("class_weights", weights / weights.mean(), persistent=False)
@@ -70,7 +106,6 @@ class LoopTask(lightning.LightningModule):
         dry = self.parser(target)
         _add(parts, "semantic", self._semantic(dry.logits, labels))
         _add(parts, "objects", detection(dry.levels, batch["boxes"][:, -1], batch["boxes_known"]))
-        parts["gauged"] = self._gauged(rain[:, -1], batch["rate"])
         total = self._total({name: value / frames for name, value in parts.items()})
         self.log_dict({f"train/{name}": value.detach() / frames for name, value in parts.items()})
         self.log("loss", total.detach(), prog_bar=True)
@@ -79,31 +114,17 @@ class LoopTask(lightning.LightningModule):
     def _semantic(self, logits: Tensor, labels: Tensor) -> Tensor:
         return losses.segmentation(logits, labels, self.class_weights)
 
-    def _gauged(self, rain: Tensor, rate: Tensor) -> Tensor:
-        error = self.gauge.log_rate(rain) - torch.log1p(rate.clamp(min=0))
-        return (torch.nn.functional.smooth_l1_loss(error, torch.zeros_like(error), reduction="none") * (rate >= 0)).mean()
-
     def _total(self, parts: dict[str, Tensor]) -> Tensor:
         recipe = self.recipe
         weights = {
             "refined": 1.0, "coarse": recipe.coarse, "error": 1.0,
-            "semantic": recipe.semantic, "objects": recipe.objects, "gauged": recipe.gauged,
+            "semantic": recipe.semantic, "objects": recipe.objects,
         }
         return sum(weights[name] * value for name, value in parts.items())
-
-    def configure_optimizers(self):
-        recipe = self.recipe
-        optimizer = torch.optim.AdamW(self.parameters(), recipe.learning_rate, weight_decay=1e-4)
-
-        def factor(step: int) -> float:
-            if step < recipe.warm_up:
-                return (step + 1) / recipe.warm_up
-            done = min(1.0, (step - recipe.warm_up) / max(1, recipe.steps - recipe.warm_up))
-            return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done))
-
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
 
 def _add(parts: dict[str, Tensor], name: str, value: Tensor) -> None:
     parts[name] = parts[name] + value if name in parts else value
+
+
+TASKS = {"loop": LoopTask, "gauge": GaugeTask}

@@ -18,7 +18,7 @@ from .clips import Clips
 from .errors import LearningError
 from .recipe import Recipe, load
 from .sources import Boxes, CamVid, Photographs
-from .task import LoopTask
+from .task import TASKS
 
 EPILOG = """examples:
   ros2-derain train config/recipes/loopnet.yaml --data ~/data --out runs/loopnet
@@ -69,6 +69,8 @@ def run(
     steps: int | None = None, minutes: float | None = None,
 ) -> None:
     """Train; leaves ``last.ckpt``, ``metrics.csv`` and ``recipe.json`` in ``out``."""
+    if recipe.task not in TASKS:
+        raise LearningError(f"unknown task {recipe.task}; known: {', '.join(TASKS)}")
     lightning.seed_everything(recipe.seed, workers=True, verbose=False)
     out.mkdir(parents=True, exist_ok=True)
     (out / "recipe.json").write_text(json.dumps(recipe.as_dict(), indent=1))
@@ -89,7 +91,7 @@ def run(
         ],
         enable_model_summary=False,
     )
-    task = LoopTask(recipe, _class_pixels(data)).to(memory_format=torch.channels_last)
+    task = TASKS[recipe.task](recipe, _class_pixels(data)).to(memory_format=torch.channels_last)
     trainer.fit(task, loader, ckpt_path=resume)
     trainer.save_checkpoint(out / "last.ckpt")
 

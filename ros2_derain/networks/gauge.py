@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .layers import conv3x3, pad_to_multiple
+from .layers import ConvBlock, pad_to_multiple
 
 MAX_RATE = 250.0
 """mm/h; the strongest rain it was made for."""
@@ -24,21 +24,18 @@ class RainGauge(nn.Module):
 
     def __init__(self, width: int = 16):
         super().__init__()
-        self.stem = conv3x3(12, width, stride=2)
-        self.down = conv3x3(width, 2 * width, stride=2)
-        self.mix = conv3x3(2 * width, 2 * width)
+        self.look = nn.Sequential(
+            ConvBlock(12, width, stride=2), ConvBlock(width, 2 * width, stride=2), ConvBlock(2 * width, 2 * width)
+        )
         self.read = nn.Sequential(nn.Linear(4 * width, 2 * width), nn.ReLU(inplace=True), nn.Linear(2 * width, 1))
 
     def log_rate(self, image: Tensor) -> Tensor:
         """N values of log(1 + mm/h), unbounded: what the loss compares."""
         half = functional.pixel_unshuffle(pad_to_multiple(image, 8), 2) - 0.5
-        x = half.to(self.stem.weight.dtype).contiguous(memory_format=torch.channels_last)
-        x = functional.relu(self.stem(x), inplace=True)
-        x = functional.relu(self.down(x), inplace=True)
-        x = functional.relu(self.mix(x), inplace=True)
+        x = self.look(half.to(self.read[0].weight.dtype).contiguous(memory_format=torch.channels_last)).float()
         mean = x.mean((2, 3))
         spread = (x - mean[:, :, None, None]).abs().mean((2, 3))
-        return self.read(torch.cat((mean, spread), 1))[:, 0].float()
+        return self.read(torch.cat((mean, spread), 1).to(self.read[0].weight.dtype))[:, 0].float()
 
     def forward(self, image: Tensor) -> Tensor:
         return torch.expm1(self.log_rate(image)).clamp(0, MAX_RATE)

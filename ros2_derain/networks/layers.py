@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 
 def conv3x3(inputs: int, outputs: int, stride: int = 1, dilation: int = 1, bias: bool = True) -> nn.Conv2d:
@@ -67,3 +68,15 @@ class ConvBlock(nn.Sequential):
             nn.BatchNorm2d(outputs),
             nn.ReLU(inplace=True),
         )
+
+
+def fuse_normalisation(module: nn.Module) -> nn.Module:
+    """Fold every batch normalisation into the convolution before it (for inference; in place)."""
+    for block in module.modules():
+        if not isinstance(block, nn.Sequential):
+            continue
+        for index in range(len(block) - 1):
+            if isinstance(block[index], nn.Conv2d) and isinstance(block[index + 1], nn.BatchNorm2d):
+                block[index] = fuse_conv_bn_eval(block[index], block[index + 1])
+                block[index + 1] = nn.Identity()
+    return module

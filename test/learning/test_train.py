@@ -1,6 +1,7 @@
 """The training command, as a user runs it: recipe, run, resume, export."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -44,15 +45,19 @@ def test_train_resume_and_export(data_dir, tmp_path):
     path = tmp_path / "recipe.yaml"
     path.write_text(yaml.safe_dump(TINY))
     tiny = recipe.load(path)
-    out = tmp_path / "run"
-    run(tiny, data_dir, out, steps=2)
-    first = (out / "last.ckpt").stat().st_mtime_ns
-    run(tiny, data_dir, out, resume=out / "last.ckpt")
-    assert (out / "last.ckpt").stat().st_mtime_ns > first
-    assert json.loads((out / "recipe.json").read_text())["clips"]["storms"] == 2
-    card = export(out, tmp_path / "tiny")
+    loop, gauge = tmp_path / "loop", tmp_path / "gauge"
+    run(tiny, data_dir, loop, steps=2)
+    first = (loop / "last.ckpt").stat().st_mtime_ns
+    run(tiny, data_dir, loop, resume=loop / "last.ckpt")
+    assert (loop / "last.ckpt").stat().st_mtime_ns > first
+    assert json.loads((loop / "recipe.json").read_text())["clips"]["storms"] == 2
+    with pytest.raises(LearningError, match="no run trained the gauge"):
+        export([loop], tmp_path / "half")
+    run(replace(tiny, task="gauge"), data_dir, gauge)
+    card = export([loop, gauge], tmp_path / "tiny")
     loaded, modules = models.load(tmp_path / "tiny")
-    assert loaded.training["steps"] == 4 and loaded.sha256 == card.sha256
+    assert loaded.name == "tiny" and loaded.sha256 == card.sha256
+    assert [recipe["steps_done"] for recipe in loaded.training["recipes"]] == [4, 4]
     assert set(modules) == {"derainer", "parser", "gauge"}
 
 
@@ -60,3 +65,8 @@ def test_an_unknown_source_is_named(data_dir, tmp_path):
     wrong = recipe.Recipe(sources={"kitti": 1.0})
     with pytest.raises(LearningError, match="unknown source kitti; known: camvid"):
         run(wrong, data_dir, tmp_path / "run", steps=1)
+
+
+def test_an_unknown_task_is_named(data_dir, tmp_path):
+    with pytest.raises(LearningError, match="unknown task paint; known: loop, gauge"):
+        run(recipe.Recipe(task="paint"), data_dir, tmp_path / "run", steps=1)
