@@ -22,6 +22,11 @@ def newest() -> QoSProfile:
     return _keep_last(1, ReliabilityPolicy.BEST_EFFORT)
 
 
+def best_effort() -> QoSProfile:
+    """For what comes along with camera images: best effort, the last five."""
+    return _keep_last(5, ReliabilityPolicy.BEST_EFFORT)
+
+
 def recent() -> QoSProfile:
     """For outputs: reliable, the last five."""
     return _keep_last(5, ReliabilityPolicy.RELIABLE)
@@ -67,7 +72,7 @@ class Topic:
 
 IMAGE = Topic("image", Image, newest)
 IMAGE_COMPRESSED = Topic("image/compressed", CompressedImage, newest)
-CAMERA_INFO = Topic("camera_info", CameraInfo)
+CAMERA_INFO = Topic("camera_info", CameraInfo, best_effort)
 
 CLEAN_IMAGE = Topic("derain/image", Image)
 CLEAN_COMPRESSED = Topic("derain/image/compressed", CompressedImage)

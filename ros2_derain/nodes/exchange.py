@@ -1,0 +1,181 @@
+"""How derain_node gets its semantic priors when the parser runs in another process.
+
+Priors are matched by stamp. Waiting for one is bounded; the frame then goes on
+without it. A prior that does not fit the derainer's model is refused and counted.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from math import ceil
+from typing import TYPE_CHECKING
+
+import torch
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from sensor_msgs.msg import Image
+from vision_msgs.msg import LabelInfo
+
+from ros2_derain.engine import Frame, fingerprint, to_image
+from ros2_derain.nodes import images, messages
+from ros2_derain.nodes.image_errors import ImageError
+from ros2_derain.nodes.topics import LABEL_INFO, PROPOSAL, SEMANTIC_PRIOR
+
+if TYPE_CHECKING:
+    from ros2_derain.nodes.derain_node import DerainNode
+
+KEPT = 8
+"""How many priors wait to be asked for; the oldest gives way."""
+
+
+class PriorStore:
+    """The latest priors by stamp; one thread puts them in, another waits for them."""
+
+    def __init__(self) -> None:
+        self._priors: OrderedDict[int, torch.Tensor] = OrderedDict()
+        self._changed = threading.Condition()
+        self._closed = False
+
+    def put(self, stamp_ns: int, prior: torch.Tensor) -> None:
+        """Keep a prior, in place of an older one with the same stamp."""
+        with self._changed:
+            self._priors.pop(stamp_ns, None)
+            self._priors[stamp_ns] = prior
+            if len(self._priors) > KEPT:
+                self._priors.popitem(last=False)
+            self._changed.notify_all()
+
+    def wait(self, stamp_ns: int, timeout_s: float) -> torch.Tensor | None:
+        """The prior with this stamp; None when it has not come in time."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or stamp_ns in self._priors, timeout_s)
+            return self._priors.get(stamp_ns)
+
+    def discard(self, stamp_ns: int) -> None:
+        """Forget the prior with this stamp."""
+        with self._changed:
+            self._priors.pop(stamp_ns, None)
+
+    def close(self) -> None:
+        """End all waiting, now and in future."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+
+class TopicExchange:
+    """A :class:`~ros2_derain.engine.PriorExchange` over topics.
+
+    The previous frame's prior is awaited on ``semantic_prior``. An intermediate
+    image is published on ``derain/proposal``; segmentation_node answers with a prior
+    of the same stamp. Once an answer did not come in time, no other is asked for in
+    the same frame: that bounds its delay, and no late answer is taken for another.
+
+    Args:
+        node: the active derain_node.
+    """
+
+    def __init__(self, node: DerainNode) -> None:
+        self._node = node
+        self._store = PriorStore()
+        self._classes: str | None = None
+        self._shapes: dict[int, tuple[int, int]] = {}
+        self._silent_on: Frame | None = None
+        self._proposals = node.create_publisher(
+            PROPOSAL.type,
+            PROPOSAL.name,
+            PROPOSAL.qos(),
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+        )
+        node.subscribe(LABEL_INFO, self._on_label_info)
+        node.subscribe(SEMANTIC_PRIOR, self._on_prior)
+
+    def interrupt(self) -> None:
+        """End all waiting, now and in future."""
+        self._store.close()
+
+    def close(self) -> None:
+        """End the publication; the node ends the subscriptions."""
+        self._node.destroy_publisher(self._proposals)
+
+    def expect(self, frame: Frame) -> None:
+        """This frame has been restored: its prior may be asked for next."""
+        self._shapes = {frame.stamp_ns: _prior_size(frame)}
+
+    def previous(self, stamp_ns: int) -> torch.Tensor | None:
+        """The prior of the frame with this stamp, K x h x w uint8; None if not in time."""
+        if self._node.count_publishers(SEMANTIC_PRIOR.name) == 0:
+            return None
+        return self._fitting(self._store.wait(stamp_ns, self._timeout_s), self._shapes.get(stamp_ns))
+
+    def ask(self, frame: Frame, clean: torch.Tensor) -> torch.Tensor | None:
+        """Have an intermediate image parsed.
+
+        Args:
+            frame: the frame it belongs to.
+            clean: 1 x 3 x H x W, 0..1.
+
+        Returns:
+            Its prior, K x h x w uint8; None if not in time.
+        """
+        if self._silent_on is frame or self._proposals.get_subscription_count() == 0:
+            return None
+        self._store.discard(frame.stamp_ns)
+        header = messages.to_header(frame.stamp_ns, frame.frame_id)
+        self._proposals.publish(images.from_rgb(to_image(clean), header))
+        answer = self._store.wait(frame.stamp_ns, self._timeout_s)
+        if answer is None:
+            self._silent_on = frame
+        return self._fitting(answer, _prior_size(frame))
+
+    @property
+    def _timeout_s(self) -> float:
+        return self._node.parameters.prior_timeout_ms / 1e3
+
+    def _on_label_info(self, info: LabelInfo) -> None:
+        self._classes = fingerprint(messages.to_class_names(info))
+
+    def _on_prior(self, message: Image) -> None:
+        try:
+            prior = torch.from_numpy(images.to_channels(message))
+        except ImageError as error:
+            self._refuse(error.cause, str(error))
+            return
+        expected = self._node.identity
+        if len(prior) != len(expected.class_names):
+            self._refuse(
+                "channels",
+                f"semantic prior refused: {len(prior)} classes, the model {expected.name} "
+                f"has {len(expected.class_names)}; run both nodes with the same classes",
+            )
+        elif self._classes is None:
+            self._refuse("unknown_classes", f"semantic prior refused: nothing on {LABEL_INFO.name}")
+        elif self._classes != expected.fingerprint:
+            self._refuse(
+                "classes",
+                f"semantic prior refused: its classes {self._classes} are not those of the model "
+                f"{expected.name} ({expected.fingerprint}); run both nodes with the same classes",
+            )
+        else:
+            self._store.put(messages.stamp_ns(message.header), prior)
+
+    def _fitting(
+        self, prior: torch.Tensor | None, size: tuple[int, int] | None
+    ) -> torch.Tensor | None:
+        """The prior, unless its size is not the frame's."""
+        if prior is None or size is None or tuple(prior.shape[1:]) == size:
+            return prior
+        height, width = prior.shape[1:]
+        self._refuse(
+            "size", f"semantic prior refused: {width} x {height}, expected {size[1]} x {size[0]}"
+        )
+        return None
+
+    def _refuse(self, cause: str, text: str) -> None:
+        self._node.statistics.count(f"priors_refused.{cause}")
+        self._node.say(f"priors_refused.{cause}", text)
+
+
+def _prior_size(frame: Frame) -> tuple[int, int]:
+    height, width = frame.image.shape[:2]
+    return ceil(height / 8), ceil(width / 8)

@@ -1,0 +1,91 @@
+"""Label maps and boxes drawn onto pictures, for people. No ROS in here."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+
+import cv2
+import numpy as np
+
+from ros2_derain.engine import UNLABELLED, Detection, Perception
+
+Colour = tuple[int, int, int]
+
+COLOURS: dict[str, Colour] = {
+    "sky": (86, 156, 214),
+    "building": (148, 103, 189),
+    "pole": (240, 228, 66),
+    "road": (140, 86, 75),
+    "pavement": (244, 165, 196),
+    "tree": (44, 160, 44),
+    "sign": (255, 215, 0),
+    "fence": (196, 156, 148),
+    "car": (31, 90, 255),
+    "pedestrian": (255, 60, 60),
+    "bicyclist": (255, 127, 14),
+}
+"""RGB of known classes, by lower-case name."""
+
+BOX: Colour = (255, 225, 60)
+TEXT: Colour = (0, 0, 0)
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+
+
+def draw(
+    picture: np.ndarray, perception: Perception, names: Sequence[str], opacity: float
+) -> np.ndarray:
+    """A picture with everything that was seen in it: H x W x 3 uint8 RGB, a new array."""
+    return outline(paint(picture, perception.labels, names, opacity), perception.detections)
+
+
+def colour(name: str) -> Colour:
+    """The RGB colour of a class; one that is not in :data:`COLOURS` gets it from its name."""
+    known = COLOURS.get(name.lower())
+    if known:
+        return known
+    hue = hashlib.sha256(name.encode()).digest()[0] * 180 // 256
+    red, green, blue = cv2.cvtColor(np.uint8([[[hue, 170, 220]]]), cv2.COLOR_HSV2RGB)[0, 0]
+    return int(red), int(green), int(blue)
+
+
+def paint(
+    picture: np.ndarray, labels: np.ndarray, names: Sequence[str], opacity: float
+) -> np.ndarray:
+    """A picture with its classes' colours over it.
+
+    Args:
+        picture: H x W x 3 uint8 RGB.
+        labels: H x W uint8 class ids; 255 = unlabelled, stays as it is.
+        names: class names by id.
+        opacity: of the colours, 0..1.
+
+    Returns:
+        H x W x 3 uint8 RGB, a new array.
+    """
+    palette = np.zeros((256, 3), np.uint8)
+    palette[: len(names)] = [colour(name) for name in names]
+    painted = cv2.addWeighted(picture, 1 - opacity, palette[labels], opacity, 0)
+    unlabelled = labels == UNLABELLED
+    painted[unlabelled] = picture[unlabelled]
+    return painted
+
+
+def outline(picture: np.ndarray, detections: Iterable[Detection]) -> np.ndarray:
+    """A picture with a captioned box around each detection: H x W x 3 uint8 RGB, a new array."""
+    drawn = picture.copy()
+    for found in detections:
+        corner = round(found.x0), round(found.y0)
+        cv2.rectangle(drawn, corner, (round(found.x1) - 1, round(found.y1) - 1), BOX, 2)
+        _caption(drawn, f"{found.class_name} {found.score:.2f}", corner)
+    return drawn
+
+
+def _caption(picture: np.ndarray, text: str, corner: tuple[int, int]) -> None:
+    """Text on a plate above the corner, moved to where it is inside the picture."""
+    scale = max(0.4, picture.shape[1] / 1600)
+    (width, height), _ = cv2.getTextSize(text, _FONT, scale, 1)
+    left = max(min(corner[0] - 1, picture.shape[1] - width - 6), 0)
+    bottom = max(corner[1], height + 6)
+    cv2.rectangle(picture, (left, bottom - height - 6), (left + width + 6, bottom), BOX, cv2.FILLED)
+    cv2.putText(picture, text, (left + 3, bottom - 4), _FONT, scale, TEXT, 1, cv2.LINE_AA)

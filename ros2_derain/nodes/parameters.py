@@ -1,0 +1,321 @@
+"""The parameters of the nodes: one frozen dataclass per node is their single source.
+
+Descriptors, validation, ``config/pipeline.yaml`` and the README's table come from it::
+
+    python -m ros2_derain.nodes.parameters --yaml > config/pipeline.yaml
+    python -m ros2_derain.nodes.parameters --markdown
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import Field, dataclass, field, fields
+from typing import Any, TypeVar
+
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy.node import Node
+
+from ros2_derain.engine import MAX_ITERATIONS, PRECISIONS, PRIORS, EngineSettings
+from ros2_derain.nodes.images import MAX_PIXELS
+
+Value = bool | int | float | str
+
+
+class ParameterError(ValueError):
+    """A parameter value that cannot be; the message names parameter, value and reason."""
+
+
+def _parameter(
+    default: Value,
+    description: str,
+    *,
+    range: tuple[float, float] | None = None,
+    choices: tuple[str, ...] = (),
+    live: bool = True,
+) -> Any:
+    """A dataclass field that is a ROS parameter.
+
+    Args:
+        default: also decides its type.
+        description: one sentence for users.
+        range: smallest and largest value of a number.
+        choices: every value of a text that is accepted; empty: any.
+        live: may change at any time; otherwise it is read when the node is
+            configured and refused until the node has been cleaned up.
+    """
+    metadata = {"description": description, "range": range, "choices": choices, "live": live}
+    return field(default=default, metadata=metadata)
+
+
+def _setting(name: str, description: str, **options: Any) -> Any:
+    """A parameter that is the engine's setting of the same name, with its default."""
+    return _parameter(getattr(EngineSettings, name), description, **options)
+
+
+def _model() -> Any:
+    return _setting("model", "Name of a model under models/, or path of a model's folder.", live=False)
+
+
+def _device() -> Any:
+    return _setting("device", "Where the networks run: auto, cpu, cuda or cuda:N.", live=False)
+
+
+def _precision() -> Any:
+    return _setting(
+        "precision",
+        "Number format of the networks; auto takes the fastest that the device is good at.",
+        choices=PRECISIONS,
+        live=False,
+    )
+
+
+def _warmup_width() -> Any:
+    return _parameter(
+        1280,
+        "Width of the image that the networks are warmed up with [pixels].",
+        range=(64, 8192),
+        live=False,
+    )
+
+
+def _warmup_height() -> Any:
+    return _parameter(
+        720,
+        "Height of the image that the networks are warmed up with [pixels].",
+        range=(64, 8192),
+        live=False,
+    )
+
+
+def _max_pixels() -> Any:
+    return _parameter(
+        MAX_PIXELS,
+        "Largest height * width of an image that is accepted; a larger one is refused.",
+        range=(64 * 64, 2**31 - 1),
+    )
+
+
+def _diagnostics_period_s() -> Any:
+    return _parameter(
+        1.0, "Time between two messages on /diagnostics [s].", range=(0.1, 60.0), live=False
+    )
+
+
+@dataclass(frozen=True)
+class DerainParameters:
+    """The parameters of derain_node."""
+
+    model: str = _model()
+    device: str = _device()
+    precision: str = _precision()
+    prior: str = _setting(
+        "prior",
+        "What the derainer knows of the scene: temporal (the previous frame's parse), closed_loop "
+        "(parse and restore in turn), none.",
+        choices=PRIORS,
+    )
+    iterations: int = _setting(
+        "iterations", "Refinements per frame with prior closed_loop.", range=(1, MAX_ITERATIONS)
+    )
+    gate: bool = _setting("gate", "Pass dry frames on untouched.")
+    gate_open_mm_h: float = _setting(
+        "gate_open_mm_h", "Rain rate above which deraining begins [mm/h].", range=(0.0, 200.0)
+    )
+    gate_close_mm_h: float = _setting(
+        "gate_close_mm_h",
+        "Rain rate below which deraining ends; at most gate_open_mm_h [mm/h].",
+        range=(0.0, 200.0),
+    )
+    max_latency_ms: float = _setting(
+        "max_latency_ms", "Time budget of one frame; 0: none [ms].", range=(0.0, 10000.0)
+    )
+    patience: int = _setting(
+        "patience", "Frames over budget in a row before a step down.", range=(1, 1000)
+    )
+    recover_after_s: float = _setting(
+        "recover_after_s", "Quiet time before a step up [s].", range=(0.01, 3600.0)
+    )
+    reset_gap_s: float = _setting(
+        "reset_gap_s",
+        "A gap between stamps above this, like any step back, forgets what earlier frames showed [s].",
+        range=(0.01, 3600.0),
+    )
+    prior_timeout_ms: float = _parameter(
+        50.0,
+        "With two processes: longest wait for a prior; then the frame goes on without [ms].",
+        range=(0.0, 10000.0),
+    )
+    input_transport: str = _parameter(
+        "raw",
+        "Subscribe to image (raw) or to image/compressed (compressed).",
+        choices=("raw", "compressed"),
+        live=False,
+    )
+    jpeg_quality: int = _parameter(
+        90, "Quality of derain/image/compressed.", range=(1, 100)
+    )
+    max_pixels: int = _max_pixels()
+    warmup_width: int = _warmup_width()
+    warmup_height: int = _warmup_height()
+    diagnostics_period_s: float = _diagnostics_period_s()
+
+
+@dataclass(frozen=True)
+class SegmentationParameters:
+    """The parameters of segmentation_node."""
+
+    model: str = _model()
+    device: str = _device()
+    precision: str = _precision()
+    score_threshold: float = _setting(
+        "score_threshold", "Detections with a lower score are left out.", range=(0.0, 1.0)
+    )
+    confidence_threshold: float = _setting(
+        "confidence_threshold", "Pixels with a lower confidence are unlabelled (255).", range=(0.0, 1.0)
+    )
+    overlay_opacity: float = _parameter(
+        0.45, "Opacity of the class colours in segmentation/overlay.", range=(0.0, 1.0)
+    )
+    max_pixels: int = _max_pixels()
+    warmup_width: int = _warmup_width()
+    warmup_height: int = _warmup_height()
+    diagnostics_period_s: float = _diagnostics_period_s()
+
+
+P = TypeVar("P", DerainParameters, SegmentationParameters)
+
+NODES = {"derain_node": DerainParameters, "segmentation_node": SegmentationParameters}
+
+
+def declare(node: Node, kind: type[P]) -> P:
+    """Declare every parameter of ``kind`` on the node, and read what the user has set.
+
+    Raises:
+        rclpy.exceptions.ParameterException: a value of the wrong type or out of range.
+        ParameterError: a value that is not one of the choices.
+    """
+    values = {
+        item.name: node.declare_parameter(item.name, item.default, _descriptor(item)).value
+        for item in fields(kind)
+    }
+    return checked(kind, values)
+
+
+def checked(kind: type[P], values: Mapping[str, Value]) -> P:
+    """The parameters with these values.
+
+    Raises:
+        ParameterError: one is out of range or not one of its choices.
+    """
+    for item in fields(kind):
+        _check(item, values[item.name])
+    return kind(**values)
+
+
+def engine_settings(parameters: DerainParameters | SegmentationParameters) -> EngineSettings:
+    """The engine's settings among a node's parameters; the others keep their defaults.
+
+    Raises:
+        EngineError: two of them contradict each other.
+    """
+    known = {item.name for item in fields(EngineSettings)}
+    shared = {item.name for item in fields(parameters)} & known
+    return EngineSettings(**{name: getattr(parameters, name) for name in shared})
+
+
+def needs_cleanup(kind: type[P], name: str) -> bool:
+    """Whether the parameter is read at configure and may not change after it."""
+    return any(item.name == name and not item.metadata["live"] for item in fields(kind))
+
+
+def _check(item: Field, value: Value) -> None:
+    range_, choices = item.metadata["range"], item.metadata["choices"]
+    if choices and value not in choices:
+        raise ParameterError(f"{item.name} is {value!r}; it must be one of {', '.join(choices)}")
+    if range_ and not range_[0] <= value <= range_[1]:
+        raise ParameterError(
+            f"{item.name} is {value:g}; it must be from {range_[0]:g} to {range_[1]:g}"
+        )
+
+
+def _descriptor(item: Field) -> ParameterDescriptor:
+    descriptor = ParameterDescriptor(
+        name=item.name,
+        description=item.metadata["description"],
+        additional_constraints=_constraints(item),
+    )
+    if item.metadata["range"]:
+        low, high = item.metadata["range"]
+        if isinstance(item.default, int):
+            descriptor.integer_range = [IntegerRange(from_value=low, to_value=high)]
+        else:
+            descriptor.floating_point_range = [
+                FloatingPointRange(from_value=float(low), to_value=float(high))
+            ]
+    return descriptor
+
+
+def _constraints(item: Field) -> str:
+    """The part of the contract that a descriptor has no field for."""
+    choices = item.metadata["choices"]
+    parts = [f"one of {', '.join(choices)}"] if choices else []
+    if not item.metadata["live"]:
+        parts.append("read at configure; clean the node up to change it")
+    return "; ".join(parts)
+
+
+def _range_text(item: Field) -> str:
+    if item.metadata["range"]:
+        low, high = item.metadata["range"]
+        return f"{low:g} .. {high:g}" if high < 1e6 else f"{low} .. {high}"
+    return ", ".join(item.metadata["choices"])
+
+
+def to_yaml() -> str:
+    """The text of config/pipeline.yaml: every parameter with its default."""
+    lines = [
+        "# Parameters of the pipeline with their defaults, for any namespace.",
+        "# Written by: python -m ros2_derain.nodes.parameters --yaml",
+    ]
+    for node, kind in NODES.items():
+        lines += ["", f"/**/{node}:", "  ros__parameters:"]
+        for item in fields(kind):
+            notes = [item.metadata["description"]]
+            notes += [f"Range: {_range_text(item)}."] if item.metadata["range"] else []
+            notes += [] if item.metadata["live"] else ["Read at configure."]
+            lines += [f"    # {' '.join(notes)}", f"    {item.name}: {_yaml_value(item.default)}"]
+    return "\n".join(lines) + "\n"
+
+
+def to_markdown() -> str:
+    """The README's tables of parameters."""
+    lines = []
+    for node, kind in NODES.items():
+        lines += [f"**{node}**", "", "| parameter | default | range | changes | meaning |"]
+        lines += ["|---|---|---|---|---|"]
+        for item in fields(kind):
+            changes = "live" if item.metadata["live"] else "at configure"
+            lines.append(
+                f"| `{item.name}` | `{_yaml_value(item.default)}` | {_range_text(item)} "
+                f"| {changes} | {item.metadata['description']} |"
+            )
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _yaml_value(value: Value) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Print the parameters in one of the two forms."""
+    parser = argparse.ArgumentParser(prog="python -m ros2_derain.nodes.parameters")
+    form = parser.add_mutually_exclusive_group(required=True)
+    form.add_argument("--yaml", action="store_true", help="print config/pipeline.yaml")
+    form.add_argument("--markdown", action="store_true", help="print the README's tables")
+    print(to_yaml() if parser.parse_args(argv).yaml else to_markdown(), end="")
+
+
+if __name__ == "__main__":
+    main()
