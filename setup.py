@@ -28,7 +28,7 @@ setup(
     maintainer_email="maintainers@users.noreply.b-seed-e9ac159f.example",
     license="Apache-2.0",
     packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
-    include_package_data=True,
+    package_data={f"{PACKAGE}.evaluation": ["templates/*"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (f"share/{PACKAGE}", ["package.xml"]),
