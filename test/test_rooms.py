@@ -1,0 +1,49 @@
+"""Who may import whom, held by import-linter with the contracts of pyproject.toml."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+LINT = [
+    sys.executable,
+    "-c",
+    "from importlinter.cli import lint_imports_command as main; main()",
+    "--no-cache",
+]
+
+
+def lint(root: Path) -> subprocess.CompletedProcess:
+    return subprocess.run(LINT, cwd=root, capture_output=True, text=True, check=False)
+
+
+def test_the_package_keeps_every_contract():
+    result = lint(ROOT)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize(
+    ("room", "line", "contract"),
+    [
+        ("engine", "import rclpy", "Only the nodes import rclpy and message packages"),
+        ("evaluation", "from sensor_msgs.msg import Image", "Only the nodes import rclpy"),
+        ("nodes", "def f():\n    import ros2_derain.learning", "At run time nothing imports"),
+        ("engine", "import ros2_derain.nodes", "Imports point one way"),
+        ("networks", "import ros2_derain.rain", "do not import each other"),
+        ("metrics", "import ros2_derain.engine", "import no other room"),
+        ("learning", "import ros2_derain.engine", "Learning imports no room but"),
+        ("evaluation", "import ros2_derain.learning", "Evaluation does not import learning"),
+        ("nodes", "import launch", "launch is imported in launch/ only"),
+    ],
+)
+def test_a_forbidden_import_is_found(tmp_path, room, line, contract):
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    shutil.copytree(ROOT / "ros2_derain", tmp_path / "ros2_derain")
+    (tmp_path / "ros2_derain" / room / "intruder.py").write_text(line + "\n")
+    result = lint(tmp_path)
+    assert result.returncode != 0
+    broken = [text for text in result.stdout.splitlines() if text.endswith("BROKEN")]
+    assert any(contract in text for text in broken), result.stdout + result.stderr
