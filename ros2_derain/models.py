@@ -92,9 +92,13 @@ def read_card(folder: Path) -> ModelCard:
     if missing:
         raise ModelError(f"model card {path} lacks {', '.join(missing)}")
     return ModelCard(
-        name=data["name"], networks=data["networks"], classes=tuple(data["classes"]),
-        objects=tuple(data["objects"]), sha256=data["sha256"],
-        training=data.get("training", {}), results=data.get("results", {}),
+        name=data["name"],
+        networks=data["networks"],
+        classes=tuple(data["classes"]),
+        objects=tuple(data["objects"]),
+        sha256=data["sha256"],
+        training=data.get("training", {}),
+        results=data.get("results", {}),
     )
 
 
@@ -139,8 +143,11 @@ def save(folder: Path, card: ModelCard, modules: dict[str, nn.Module]) -> ModelC
     """
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {
-        f"{part}.{name}": tensor.detach().to("cpu", torch.float16 if tensor.is_floating_point() else tensor.dtype).contiguous()
-        for part, module in modules.items() for name, tensor in module.state_dict().items()
+        f"{part}.{name}": tensor.detach()
+        .to("cpu", torch.float16 if tensor.is_floating_point() else tensor.dtype)
+        .contiguous()
+        for part, module in modules.items()
+        for name, tensor in module.state_dict().items()
     }
     partial = folder / f".{WEIGHTS}.partial"
     save_file(tensors, partial)
@@ -165,11 +172,13 @@ def _build(folder: Path, card: ModelCard, part: str, tensors: dict[str, torch.Te
     except (KeyError, TypeError) as error:
         raise ModelError(f"model {folder}: the card's {part} is not usable: {error}") from error
     prefix = f"{part}."
-    given = {name[len(prefix):]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    given = {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
     expected = module.state_dict()
     _refuse(folder, part, "lacks", expected.keys() - given.keys())
     _refuse(folder, part, "has unknown", given.keys() - expected.keys())
-    _refuse(folder, part, "has wrong shapes for", {k for k in expected if expected[k].shape != given[k].shape})
+    _refuse(
+        folder, part, "has wrong shapes for", {k for k in expected if expected[k].shape != given[k].shape}
+    )
     module.load_state_dict({name: tensor.to(expected[name].dtype) for name, tensor in given.items()})
     return module.eval()
 
@@ -177,4 +186,6 @@ def _build(folder: Path, card: ModelCard, part: str, tensors: dict[str, torch.Te
 def _refuse(folder: Path, part: str, what: str, names: set[str]) -> None:
     if names:
         some = ", ".join(sorted(names)[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-        raise ModelError(f"model {folder}: {part} {what} tensor {some}; card and weights do not belong together")
+        raise ModelError(
+            f"model {folder}: {part} {what} tensor {some}; card and weights do not belong together"
+        )

@@ -48,12 +48,15 @@ def test_a_missing_weights_file_is_named(folder):
         models.load(folder)
 
 
-@pytest.mark.parametrize("changes, said", [
-    ({"networks": {"derainer": {"network": "unet"}}}, "no network named 'unet'"),
-    ({"networks": {"derainer": {"network": "loopnet", "options": {"depth": 3}}}}, "depth"),
-    ({"networks": {"derainer": {"network": "loopnet", "options": {}}}}, "wrong shapes for tensor"),
-    ({"networks": {"derainer": {"network": "rain_gauge", "options": {}}}}, "derainer lacks tensor"),
-])
+@pytest.mark.parametrize(
+    "changes, said",
+    [
+        ({"networks": {"derainer": {"network": "unet"}}}, "no network named 'unet'"),
+        ({"networks": {"derainer": {"network": "loopnet", "options": {"depth": 3}}}}, "depth"),
+        ({"networks": {"derainer": {"network": "loopnet", "options": {}}}}, "wrong shapes for tensor"),
+        ({"networks": {"derainer": {"network": "rain_gauge", "options": {}}}}, "derainer lacks tensor"),
+    ],
+)
 def test_a_card_of_another_network_is_refused_by_name(folder, changes, said):
     edit(folder, **changes)
     with pytest.raises(ModelError, match=said):

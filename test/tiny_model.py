@@ -32,7 +32,9 @@ def modules(reads_mm_h: float) -> dict[str, torch.nn.Module]:
 
 def write(folder: Path, reads_mm_h: float = 100.0, **changed: torch.nn.Module) -> Path:
     """Write the model folder and return it; ``changed`` replaces networks by part."""
-    described = {part: {"network": network, "options": options} for part, (network, options) in OPTIONS.items()}
+    described = {
+        part: {"network": network, "options": options} for part, (network, options) in OPTIONS.items()
+    }
     card = models.ModelCard(folder.name, described, CLASSES, OBJECTS, "")
     models.save(folder, card, modules(reads_mm_h) | changed)
     return folder

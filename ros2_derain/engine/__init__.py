@@ -3,7 +3,16 @@
 from ros2_derain.models import ModelError
 
 from .data import (
-    UNLABELLED, Detection, EngineError, Frame, Mode, Perception, RainEstimate, Scene, SemanticPrior, fingerprint,
+    UNLABELLED,
+    Detection,
+    EngineError,
+    Frame,
+    Mode,
+    Perception,
+    RainEstimate,
+    Scene,
+    SemanticPrior,
+    fingerprint,
 )
 from .device import Runtime, choose, to_image
 from .engine import UNPARSED, Engine, LocalExchange
@@ -12,8 +21,31 @@ from .restorer import ModelIdentity, PriorExchange, Restored, Restorer
 from .settings import MAX_ITERATIONS, PRECISIONS, PRIORS, EngineSettings
 
 __all__ = [
-    "MAX_ITERATIONS", "PRECISIONS", "PRIORS", "UNLABELLED", "UNPARSED", "Detection", "Engine", "EngineError",
-    "EngineSettings", "Frame", "Interpretation", "Interpreter", "LocalExchange", "Mode", "ModelError",
-    "ModelIdentity", "Perception", "PriorExchange", "RainEstimate", "Restored", "Restorer", "Runtime", "Scene",
-    "SemanticPrior", "choose", "fingerprint", "to_image",
+    "MAX_ITERATIONS",
+    "PRECISIONS",
+    "PRIORS",
+    "UNLABELLED",
+    "UNPARSED",
+    "Detection",
+    "Engine",
+    "EngineError",
+    "EngineSettings",
+    "Frame",
+    "Interpretation",
+    "Interpreter",
+    "LocalExchange",
+    "Mode",
+    "ModelError",
+    "ModelIdentity",
+    "Perception",
+    "PriorExchange",
+    "RainEstimate",
+    "Restored",
+    "Restorer",
+    "Runtime",
+    "Scene",
+    "SemanticPrior",
+    "choose",
+    "fingerprint",
+    "to_image",
 ]

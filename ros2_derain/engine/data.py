@@ -23,11 +23,11 @@ class Mode(str, Enum):
     closed, the image is passed on untouched and parsed.
     """
 
-    LOOP = "loop"                    # the configured prior and iterations
+    LOOP = "loop"  # the configured prior and iterations
     ONE_ITERATION = "one_iteration"  # one refinement with the previous frame's prior
-    DERAIN_ONLY = "derain_only"      # no scene parser: no labels, no detections
-    PASS_THROUGH = "pass_through"    # the raw image, unprocessed
-    DRY = "dry"                      # no rain seen: the raw image, parsed
+    DERAIN_ONLY = "derain_only"  # no scene parser: no labels, no detections
+    PASS_THROUGH = "pass_through"  # the raw image, unprocessed
+    DRY = "dry"  # no rain seen: the raw image, parsed
 
 
 class EngineError(Exception):

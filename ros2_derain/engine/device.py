@@ -28,8 +28,12 @@ class Runtime:
         return str(self.dtype).removeprefix("torch.")
 
     def place(self, module: nn.Module) -> nn.Module:
-        """The module on the device, in the precision, channels last, for inference only (changed in place)."""
-        module = fuse_normalisation(module.eval()).to(self.device, self.dtype).to(memory_format=torch.channels_last)
+        """The module on the device, in the precision, channels last, for inference (in place)."""
+        module = (
+            fuse_normalisation(module.eval())
+            .to(self.device, self.dtype)
+            .to(memory_format=torch.channels_last)
+        )
         return module.requires_grad_(False)
 
     def tensor(self, image: np.ndarray) -> Tensor:
@@ -63,7 +67,9 @@ def choose(device: str = "auto", precision: str = "auto") -> Runtime:
     if chosen.type not in ("cpu", "cuda"):
         raise EngineError(f"device {device!r} is not one of auto, cpu, cuda, cuda:N")
     if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
-        raise EngineError(f"device {device!r} is not here: {torch.cuda.device_count()} CUDA devices are visible")
+        raise EngineError(
+            f"device {device!r} is not here: {torch.cuda.device_count()} CUDA devices are visible"
+        )
     if precision == "auto":
         precision = _best_precision(chosen)
     if chosen.type == "cpu" and precision == "float16":

@@ -109,8 +109,15 @@ def _scene(restored: Restored, found: Interpretation | None, fault: str = "") ->
     frame = restored.frame
     mode = Mode.DERAIN_ONLY if fault and restored.mode is not Mode.DRY else restored.mode
     return Scene(
-        stamp_ns=frame.stamp_ns, frame_id=frame.frame_id, image=restored.image, trust=restored.trust,
-        rain=restored.rain, mode=mode, iterations=restored.iterations, prior_missed=restored.prior_missed,
+        stamp_ns=frame.stamp_ns,
+        frame_id=frame.frame_id,
+        image=restored.image,
+        trust=restored.trust,
+        rain=restored.rain,
+        mode=mode,
+        iterations=restored.iterations,
+        prior_missed=restored.prior_missed,
         perception=found.perception if found else None,
-        milliseconds=dict(restored.milliseconds), fault=restored.fault or fault,
+        milliseconds=dict(restored.milliseconds),
+        fault=restored.fault or fault,
     )

@@ -87,7 +87,9 @@ class Interpreter:
 
     def _label(self, parse: Parse, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
         """H x W labels and confidences: bilinear to stride 2, decided there, nearest to full size."""
-        half = functional.interpolate(parse.logits.softmax(1), scale_factor=2, mode="bilinear", align_corners=False)
+        half = functional.interpolate(
+            parse.logits.softmax(1), scale_factor=2, mode="bilinear", align_corners=False
+        )
         confidence, labels = half[0].max(0)
         if not torch.isfinite(confidence.sum()):
             raise RuntimeError("the parser's output is not finite")
@@ -139,4 +141,3 @@ def _doubled(plane: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     height, width = size
     twice = cv2.resize(plane, (2 * plane.shape[1], 2 * plane.shape[0]), interpolation=cv2.INTER_NEAREST)
     return np.ascontiguousarray(twice[:height, :width])
-

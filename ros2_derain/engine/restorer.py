@@ -203,7 +203,15 @@ class Restorer:
         self._remember(frame, state)
         milliseconds["derain"] = _since(started) - milliseconds["gate"]
         return Restored(
-            frame, image, estimate.image.clamp(0, 1), trust, rain, step, iterations, missed, milliseconds=milliseconds
+            frame,
+            image,
+            estimate.image.clamp(0, 1),
+            trust,
+            rain,
+            step,
+            iterations,
+            missed,
+            milliseconds=milliseconds,
         )
 
     def _refine(self, frame: Frame, rainy: Tensor, estimate, step: Mode, exchange: PriorExchange):
@@ -256,7 +264,9 @@ def _check(frame: Frame) -> None:
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise EngineError(f"image is {image.shape} {image.dtype}, wanted is H x W x 3 uint8 RGB")
     if min(image.shape[:2]) < MIN_SIDE:
-        raise EngineError(f"image is {image.shape[1]}x{image.shape[0]}, at least {MIN_SIDE}x{MIN_SIDE} is wanted")
+        raise EngineError(
+            f"image is {image.shape[1]}x{image.shape[0]}, at least {MIN_SIDE}x{MIN_SIDE} is wanted"
+        )
 
 
 def _passed_through(frame: Frame, fault: str = "") -> Restored:

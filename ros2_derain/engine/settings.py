@@ -50,13 +50,17 @@ class EngineSettings:
 
     def __post_init__(self):
         _require(self.prior in PRIORS, f"prior {self.prior!r} is not one of {', '.join(PRIORS)}")
-        _require(self.precision in PRECISIONS, f"precision {self.precision!r} is not one of {', '.join(PRECISIONS)}")
         _require(
-            1 <= self.iterations <= MAX_ITERATIONS, f"iterations {self.iterations} is outside 1..{MAX_ITERATIONS}"
+            self.precision in PRECISIONS,
+            f"precision {self.precision!r} is not one of {', '.join(PRECISIONS)}",
+        )
+        _require(
+            1 <= self.iterations <= MAX_ITERATIONS,
+            f"iterations {self.iterations} is outside 1..{MAX_ITERATIONS}",
         )
         _require(
             0 <= self.gate_close_mm_h <= self.gate_open_mm_h,
-            f"gate_close_mm_h {self.gate_close_mm_h} must be within 0..gate_open_mm_h ({self.gate_open_mm_h})",
+            f"gate_close_mm_h {self.gate_close_mm_h} is outside 0..gate_open_mm_h ({self.gate_open_mm_h})",
         )
         for name in ("score_threshold", "confidence_threshold"):
             _require(0 <= getattr(self, name) <= 1, f"{name} {getattr(self, name)} is outside 0..1")

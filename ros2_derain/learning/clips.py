@@ -94,7 +94,8 @@ def _storm(random: np.random.Generator, road: bool) -> RainRenderer:
     """A random rain: over roads of every rate and with veil, over photographs as the public sets have it."""
     if road:
         rain = Rain(
-            rate=float(np.exp(random.uniform(np.log(2), np.log(250)))) if random.random() < 0.5
+            rate=float(np.exp(random.uniform(np.log(2), np.log(250))))
+            if random.random() < 0.5
             else float(random.uniform(25, 250)),
             wind=float(random.normal(0, 2.5)),
             exposure=float(np.exp(random.uniform(np.log(1 / 120), np.log(1 / 30)))),
@@ -120,7 +121,9 @@ def _storm(random: np.random.Generator, road: bool) -> RainRenderer:
     return RainRenderer(rain, width * 3 // 4, width, seed=int(random.integers(2**31)))
 
 
-def _camera_path(size: tuple[int, int], settings: ClipSettings, random: np.random.Generator) -> list[np.ndarray]:
+def _camera_path(
+    size: tuple[int, int], settings: ClipSettings, random: np.random.Generator
+) -> list[np.ndarray]:
     """One 2 x 3 affine map (source -> crop) per frame: a random crop, then a camera that drives on."""
     height, width = size
     fit = max(settings.height / height, settings.width / width)
@@ -134,7 +137,13 @@ def _camera_path(size: tuple[int, int], settings: ClipSettings, random: np.rando
     zoom = 1.0 if still else 1 + random.uniform(0, 0.03)
     shift = np.zeros(2) if still else random.normal(0, 1.5, 2)
     centre = np.array([settings.width, settings.height]) * random.uniform(0.2, 0.8, 2)
-    step = np.array([[zoom, 0, shift[0] + centre[0] * (1 - zoom)], [0, zoom, shift[1] + centre[1] * (1 - zoom)], [0, 0, 1]])
+    step = np.array(
+        [
+            [zoom, 0, shift[0] + centre[0] * (1 - zoom)],
+            [0, zoom, shift[1] + centre[1] * (1 - zoom)],
+            [0, 0, 1],
+        ]
+    )
     views = [first]
     for _ in range(settings.frames - 1):
         views.append(step @ views[-1])

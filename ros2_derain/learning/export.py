@@ -70,11 +70,15 @@ def export(runs: list[Path], out: Path) -> models.ModelCard:
         "data": DATA,
         "licence": "research use only: some of the data is not licensed for commercial use",
     }
-    return models.save(out, models.ModelCard(out.name, described, CAMVID_CLASSES, OBJECTS, "", training), modules)
+    return models.save(
+        out, models.ModelCard(out.name, described, CAMVID_CLASSES, OBJECTS, "", training), modules
+    )
 
 
 def _module(part: str, described: dict, state: dict[str, torch.Tensor]) -> nn.Module:
     module = networks.create(described["network"], **described["options"])
     prefix = f"{part}."
-    module.load_state_dict({name[len(prefix):]: value for name, value in state.items() if name.startswith(prefix)})
+    module.load_state_dict(
+        {name[len(prefix) :]: value for name, value in state.items() if name.startswith(prefix)}
+    )
     return module

@@ -25,7 +25,7 @@ def _laplacian(image: Tensor) -> Tensor:
 
 
 def colour(estimate: Tensor, target: Tensor) -> Tensor:
-    """1 - mean cosine between the pixels' RGB vectors, N x 3 x H x W; 0..2. Xu et al. (TIP 2021), section III."""
+    """1 - mean cosine between the pixels' RGB vectors, N x 3 x H x W; 0..2. Xu et al. (TIP 2021), L_col."""
     norms = (estimate.square().sum(1) * target.square().sum(1)).clamp(min=1e-6).sqrt()
     return 1 - ((estimate * target).sum(1) / norms).mean()
 
@@ -47,6 +47,8 @@ def segmentation(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
     Zero (with a gradient) when no pixel is labelled.
     """
     logits = functional.interpolate(logits, size=labels.shape[-2:], mode="bilinear", align_corners=False)
-    losses = functional.cross_entropy(logits, labels.long(), weight=weights, ignore_index=255, reduction="sum")
+    losses = functional.cross_entropy(
+        logits, labels.long(), weight=weights, ignore_index=255, reduction="sum"
+    )
     known = labels != 255
     return losses / weights[labels[known].long()].sum().clamp(min=1.0)

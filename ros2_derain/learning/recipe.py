@@ -36,7 +36,9 @@ class Recipe:
     derainer: dict = field(default_factory=dict)
     parser: dict = field(default_factory=dict)
     gauge: dict = field(default_factory=dict)
-    sources: dict = field(default_factory=lambda: {"camvid": 0.6, "photographs": 0.22, "fog": 0.13, "coco": 0.05})
+    sources: dict = field(
+        default_factory=lambda: {"camvid": 0.6, "photographs": 0.22, "fog": 0.13, "coco": 0.05}
+    )
     clips: ClipSettings = field(default_factory=ClipSettings)
     batch: int = 4
     steps: int = 5000

@@ -18,15 +18,29 @@ OBJECTS = ("car", "pedestrian", "bicyclist")
 """Detection classes of the default model."""
 
 OBJECT_OF = {
-    "car": "car", "truck": "car", "bus": "car",
-    "pedestrian": "pedestrian", "person": "pedestrian",
-    "bicyclist": "bicyclist", "bicycle": "bicyclist", "motorcycle": "bicyclist",
+    "car": "car",
+    "truck": "car",
+    "bus": "car",
+    "pedestrian": "pedestrian",
+    "person": "pedestrian",
+    "bicyclist": "bicyclist",
+    "bicycle": "bicyclist",
+    "motorcycle": "bicyclist",
 }
 """Class names found in box files -> :data:`OBJECTS`; others are dropped."""
 
 CAMVID_CLASSES = (
-    "sky", "building", "pole", "road", "pavement", "tree",
-    "sign", "fence", "car", "pedestrian", "bicyclist",
+    "sky",
+    "building",
+    "pole",
+    "road",
+    "pavement",
+    "tree",
+    "sign",
+    "fence",
+    "car",
+    "pedestrian",
+    "bicyclist",
 )
 """The eleven CamVid classes, in the order of their ids; 11 is void."""
 
@@ -133,7 +147,9 @@ def list_images(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise LearningError(f"{folder} is not a folder; give the data folder by --data or ROS2_DERAIN_DATA")
-    images = sorted(path for path in folder.iterdir() if path.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp"))
+    images = sorted(
+        path for path in folder.iterdir() if path.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp")
+    )
     if not images:
         raise LearningError(f"{folder} holds no .jpg, .png or .webp picture")
     return images

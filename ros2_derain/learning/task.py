@@ -117,8 +117,11 @@ class LoopTask(Task):
     def _total(self, parts: dict[str, Tensor]) -> Tensor:
         recipe = self.recipe
         weights = {
-            "refined": 1.0, "coarse": recipe.coarse, "error": 1.0,
-            "semantic": recipe.semantic, "objects": recipe.objects,
+            "refined": 1.0,
+            "coarse": recipe.coarse,
+            "error": 1.0,
+            "semantic": recipe.semantic,
+            "objects": recipe.objects,
         }
         return sum(weights[name] * value for name, value in parts.items())
 

@@ -34,7 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, help="data folder (default: the environment's ROS2_DERAIN_DATA)")
     parser.add_argument("--out", type=Path, help="folder of the run (default: runs/<name of the recipe>)")
     parser.add_argument("--resume", action="store_true", help="go on from the run's last checkpoint")
-    parser.add_argument("--steps", type=int, help="stop after this many steps (the schedule stays the recipe's)")
+    parser.add_argument(
+        "--steps", type=int, help="stop after this many steps (the schedule stays the recipe's)"
+    )
     parser.add_argument("--minutes", type=float, help="stop after this time; --resume goes on")
 
 
@@ -65,8 +67,12 @@ def data_folder(given: Path | None) -> Path:
 
 
 def run(
-    recipe: Recipe, data: Path, out: Path, resume: Path | None = None,
-    steps: int | None = None, minutes: float | None = None,
+    recipe: Recipe,
+    data: Path,
+    out: Path,
+    resume: Path | None = None,
+    steps: int | None = None,
+    minutes: float | None = None,
 ) -> None:
     """Train; leaves ``last.ckpt``, ``metrics.csv`` and ``recipe.json`` in ``out``."""
     if recipe.task not in TASKS:
@@ -74,19 +80,24 @@ def run(
     lightning.seed_everything(recipe.seed, workers=True, verbose=False)
     out.mkdir(parents=True, exist_ok=True)
     (out / "recipe.json").write_text(json.dumps(recipe.as_dict(), indent=1))
-    stream = Clips(_sources(recipe, data), recipe.clips, seed=recipe.seed + int(time.time()) if resume else recipe.seed)
+    stream = Clips(
+        _sources(recipe, data), recipe.clips, seed=recipe.seed + int(time.time()) if resume else recipe.seed
+    )
     loader = DataLoader(stream, recipe.batch, num_workers=1, prefetch_factor=3, persistent_workers=True)
     trainer = lightning.Trainer(
         max_steps=min(recipe.steps, steps or recipe.steps),
         max_time={"minutes": minutes} if minutes else None,
-        accelerator="auto", devices="auto" if torch.cuda.is_available() else 1,
+        accelerator="auto",
+        devices="auto" if torch.cuda.is_available() else 1,
         precision="bf16-mixed",
         gradient_clip_val=1.0,
         logger=CSVLogger(out, name="", version=""),
         log_every_n_steps=25,
         callbacks=[
             EMAWeightAveraging(decay=recipe.decay),
-            ModelCheckpoint(out, filename="step", every_n_train_steps=200, save_last=True, enable_version_counter=False),
+            ModelCheckpoint(
+                out, filename="step", every_n_train_steps=200, save_last=True, enable_version_counter=False
+            ),
             TQDMProgressBar(refresh_rate=5),
         ],
         enable_model_summary=False,

@@ -8,7 +8,16 @@ from .gauge import RainGauge
 from .loopnet import LoopNet, Restoration
 from .segmentation import Parse, SceneParser, prior_from_logits
 
-__all__ = ["LoopNet", "Parse", "RainGauge", "Restoration", "SceneParser", "create", "names", "prior_from_logits"]
+__all__ = [
+    "LoopNet",
+    "Parse",
+    "RainGauge",
+    "Restoration",
+    "SceneParser",
+    "create",
+    "names",
+    "prior_from_logits",
+]
 
 _NETWORKS = {
     "loopnet": LoopNet,

@@ -54,7 +54,7 @@ class DetectionHead(nn.Module):
 
     def forward(self, levels: tuple[Tensor, ...]) -> tuple[LevelOutput, ...]:
         outputs = []
-        for index, (x, stride) in enumerate(zip(levels, self.strides)):
+        for index, (x, stride) in enumerate(zip(levels, self.strides, strict=True)):
             edges = (self.edge(self.edge_tower(x)).float() * self.level_scale[index]).clamp(-6, 6).exp()
             outputs.append(LevelOutput(self.score(self.score_tower(x)).float(), edges, stride))
         return tuple(outputs)
@@ -69,7 +69,7 @@ def cell_centres(height: int, width: int, stride: int, device: torch.device) -> 
 
 
 def decode(levels: tuple[LevelOutput, ...]) -> tuple[Tensor, Tensor]:
-    """All cells of all levels as scores N x P x objects (0..1) and boxes N x P x 4 (x0, y0, x1, y1 in pixels)."""
+    """All cells of all levels: scores N x P x objects (0..1), boxes N x P x 4 (x0, y0, x1, y1 in pixels)."""
     scores, boxes = [], []
     for level in levels:
         height, width = level.scores.shape[-2:]

@@ -25,14 +25,20 @@ class RainGauge(nn.Module):
     def __init__(self, width: int = 16):
         super().__init__()
         self.look = nn.Sequential(
-            ConvBlock(12, width, stride=2), ConvBlock(width, 2 * width, stride=2), ConvBlock(2 * width, 2 * width)
+            ConvBlock(12, width, stride=2),
+            ConvBlock(width, 2 * width, stride=2),
+            ConvBlock(2 * width, 2 * width),
         )
-        self.read = nn.Sequential(nn.Linear(4 * width, 2 * width), nn.ReLU(inplace=True), nn.Linear(2 * width, 1))
+        self.read = nn.Sequential(
+            nn.Linear(4 * width, 2 * width), nn.ReLU(inplace=True), nn.Linear(2 * width, 1)
+        )
 
     def log_rate(self, image: Tensor) -> Tensor:
         """N values of log(1 + mm/h), unbounded: what the loss compares."""
         half = functional.pixel_unshuffle(pad_to_multiple(image, 8), 2) - 0.5
-        x = self.look(half.to(self.read[0].weight.dtype).contiguous(memory_format=torch.channels_last)).float()
+        x = self.look(
+            half.to(self.read[0].weight.dtype).contiguous(memory_format=torch.channels_last)
+        ).float()
         mean = x.mean((2, 3))
         spread = (x - mean[:, :, None, None]).abs().mean((2, 3))
         return self.read(torch.cat((mean, spread), 1).to(self.read[0].weight.dtype))[:, 0].float()

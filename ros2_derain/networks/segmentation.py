@@ -63,7 +63,9 @@ class SceneParser(nn.Module):
     Shapes: ``image`` N x 3 x H x W float32 in 0..1, any H, W >= 64.
     """
 
-    def __init__(self, classes: int = 11, objects: int = 3, widths: tuple[int, int, int, int] = (32, 64, 128, 192)):
+    def __init__(
+        self, classes: int = 11, objects: int = 3, widths: tuple[int, int, int, int] = (32, 64, 128, 192)
+    ):
         super().__init__()
         w4, w8, w16, w32 = widths
         fused = 64

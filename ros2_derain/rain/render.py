@@ -134,8 +134,11 @@ class RainRenderer:
         total = np.zeros((window.height, window.width), np.float32)
         for streaks, velocity_x, velocity_y in self._layers:
             layer = cut(
-                streaks, window.height, window.width,
-                velocity_x * time_s - window.left, velocity_y * time_s - window.top,
+                streaks,
+                window.height,
+                window.width,
+                velocity_x * time_s - window.left,
+                velocity_y * time_s - window.top,
             )
             if self.rain.blending == "screen":
                 total += layer * (1 - total)
@@ -162,7 +165,7 @@ class RainRenderer:
         scene = image.astype(np.float32)
         if self._transmission is not None:
             air = 255.0 * self.rain.airlight
-            scene = air + (scene - air) * self._transmission[window.top:window.top + window.height, :, None]
+            scene = air + (scene - air) * self._transmission[window.top : window.top + window.height, :, None]
         streaks = self.streaks(time_s, window)[:, :, None]
         if self.rain.blending == "screen":
             scene += (255.0 - scene) * streaks

@@ -68,6 +68,6 @@ def cut(streaks: np.ndarray, height: int, width: int, shift_x: float, shift_y: f
     top, left = int(round(-shift_y)) % TILE, int(round(-shift_x)) % TILE
     bottom, right = max(0, top + height - TILE), max(0, left + width - TILE)
     if not (bottom or right):
-        return streaks[top:top + height, left:left + width]
+        return streaks[top : top + height, left : left + width]
     wrapped = cv2.copyMakeBorder(streaks, 0, bottom, 0, right, cv2.BORDER_WRAP)
-    return wrapped[top:top + height, left:left + width]
+    return wrapped[top : top + height, left : left + width]

@@ -23,7 +23,8 @@ def frames(count: int, height: int = 72, width: int = 100, start_ns: int = 0, se
 
 def same(first, second) -> bool:
     return (
-        (first.image == second.image).all() and (first.trust == second.trust).all()
+        (first.image == second.image).all()
+        and (first.trust == second.trust).all()
         and (first.perception.labels == second.perception.labels).all()
         and first.perception.detections == second.perception.detections
     )
@@ -36,13 +37,22 @@ def test_a_scene_says_everything_of_its_own_frame(rainy_model, prior, iterations
         scene = engine.process(frame)
         assert (scene.stamp_ns, scene.frame_id, scene.fault) == (frame.stamp_ns, "camera", "")
         assert scene.image.shape == (75, 101, 3) and scene.image.dtype == np.uint8
-        assert scene.trust.shape == scene.perception.labels.shape == scene.perception.confidence.shape == (75, 101)
+        assert (
+            scene.trust.shape
+            == scene.perception.labels.shape
+            == scene.perception.confidence.shape
+            == (75, 101)
+        )
         assert scene.perception.labels.max() < 3
         assert (scene.mode, scene.iterations, scene.prior_missed) == (Mode.LOOP, iterations, False)
         assert scene.rain.rate == pytest.approx(100, rel=0.05) and 0 < scene.rain.severity < 1
         assert set(scene.milliseconds) == {"gate", "derain", "parse", "total"}
         for box in scene.perception.detections:
-            assert box.class_name in tiny_model.OBJECTS and 0 <= box.x0 < box.x1 <= 101 and 0 <= box.y0 < box.y1 <= 75
+            assert (
+                box.class_name in tiny_model.OBJECTS
+                and 0 <= box.x0 < box.x1 <= 101
+                and 0 <= box.y0 < box.y1 <= 75
+            )
 
 
 def test_a_dry_frame_is_passed_on_untouched_and_parsed(dry_model):
@@ -57,9 +67,10 @@ def test_a_dry_frame_is_passed_on_untouched_and_parsed(dry_model):
 
 def test_the_same_frames_give_the_same_scenes(rainy_model):
     first, second = (
-        [Engine.load(EngineSettings(model=rainy_model)).process(frame) for frame in frames(3)] for _ in range(2)
+        [Engine.load(EngineSettings(model=rainy_model)).process(frame) for frame in frames(3)]
+        for _ in range(2)
     )
-    assert all(same(a, b) for a, b in zip(first, second))
+    assert all(same(a, b) for a, b in zip(first, second, strict=True))
 
 
 @pytest.mark.parametrize("change", ["jump back", "gap", "camera", "resolution"])
@@ -112,7 +123,9 @@ def test_a_non_finite_output_is_never_published(tmp_path):
     engine = Engine.load(EngineSettings(model=broken(float("nan"), tmp_path), recover_after_s=60))
     scenes = [(frame, engine.process(frame)) for frame in frames(4)]
     first_frame, first = scenes[0]
-    assert first.mode is Mode.PASS_THROUGH and first.image is first_frame.image and "not finite" in first.fault
+    assert (
+        first.mode is Mode.PASS_THROUGH and first.image is first_frame.image and "not finite" in first.fault
+    )
     assert np.isnan(first.rain.rate) and first.perception is None
     assert [scene.mode for _, scene in scenes[2:]] == [Mode.DERAIN_ONLY] * 2, "the coarse half is sound"
     assert all(np.isfinite(scene.image).all() for _, scene in scenes)
@@ -148,9 +161,13 @@ def test_a_parser_that_fails_costs_the_labels_not_the_image(rainy_model):
 
 
 def test_over_budget_steps_down_and_derain_only_has_no_perception(rainy_model):
-    engine = Engine.load(EngineSettings(model=rainy_model, max_latency_ms=1e-3, patience=2, recover_after_s=60))
+    engine = Engine.load(
+        EngineSettings(model=rainy_model, max_latency_ms=1e-3, patience=2, recover_after_s=60)
+    )
     modes = [engine.process(frame).mode for frame in frames(8)]
-    assert modes == [Mode.LOOP] * 2 + [Mode.ONE_ITERATION] * 2 + [Mode.DERAIN_ONLY] * 2 + [Mode.PASS_THROUGH] * 2
+    assert (
+        modes == [Mode.LOOP] * 2 + [Mode.ONE_ITERATION] * 2 + [Mode.DERAIN_ONLY] * 2 + [Mode.PASS_THROUGH] * 2
+    )
 
 
 def test_warm_up_leaves_no_trace(rainy_model):
@@ -159,29 +176,44 @@ def test_warm_up_leaves_no_trace(rainy_model):
     assert same(engine.process(frames(1)[0]), fresh.process(frames(1)[0]))
 
 
-@pytest.mark.parametrize("image, said", [
-    (np.zeros((63, 100, 3), np.uint8), "100x63"),
-    (np.zeros((100, 100), np.uint8), "H x W x 3"),
-    (np.zeros((100, 100, 3), np.float32), "float32"),
-])
+@pytest.mark.parametrize(
+    "image, said",
+    [
+        (np.zeros((63, 100, 3), np.uint8), "100x63"),
+        (np.zeros((100, 100), np.uint8), "H x W x 3"),
+        (np.zeros((100, 100, 3), np.float32), "float32"),
+    ],
+)
 def test_unusable_images_are_named(rainy_model, image, said):
     with pytest.raises(EngineError, match=said):
         Engine.load(EngineSettings(model=rainy_model)).process(Frame(0, "camera", image))
 
 
-@pytest.mark.parametrize("wrong, said", [
-    ({"prior": "both"}, "closed_loop"), ({"iterations": 6}, "1..5"), ({"precision": "int8"}, "bfloat16"),
-    ({"gate_close_mm_h": 9.0}, "gate_open_mm_h"), ({"score_threshold": 1.5}, "score_threshold"),
-    ({"max_latency_ms": -1.0}, "max_latency_ms"), ({"recover_after_s": 0.0}, "recover_after_s"),
-])
+@pytest.mark.parametrize(
+    "wrong, said",
+    [
+        ({"prior": "both"}, "closed_loop"),
+        ({"iterations": 6}, "1..5"),
+        ({"precision": "int8"}, "bfloat16"),
+        ({"gate_close_mm_h": 9.0}, "gate_open_mm_h"),
+        ({"score_threshold": 1.5}, "score_threshold"),
+        ({"max_latency_ms": -1.0}, "max_latency_ms"),
+        ({"recover_after_s": 0.0}, "recover_after_s"),
+    ],
+)
 def test_settings_out_of_range_are_named(wrong, said):
     with pytest.raises(EngineError, match=said):
         EngineSettings(**wrong)
 
 
-@pytest.mark.parametrize("device, precision, said", [
-    ("tpu9", "auto", "not one of"), ("cuda:99", "auto", "99"), ("cpu", "float16", "CUDA"),
-])
+@pytest.mark.parametrize(
+    "device, precision, said",
+    [
+        ("tpu9", "auto", "not one of"),
+        ("cuda:99", "auto", "99"),
+        ("cpu", "float16", "CUDA"),
+    ],
+)
 def test_impossible_devices_are_named(device, precision, said):
     with pytest.raises(EngineError, match=said):
         choose(device, precision)

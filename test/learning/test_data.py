@@ -34,16 +34,16 @@ def test_labels_and_boxes_follow_the_picture(tmp_path):
     source = CamVid(folder / "train", folder / "boxes")
     settings = ClipSettings(height=96, width=128, frames=3, dry=1.0, storms=2)
     boxes_seen = 0
-    for _, item in zip(range(12), Clips([(source, 1.0)], settings, seed=1)):
+    for _, item in zip(range(12), Clips([(source, 1.0)], settings, seed=1), strict=False):
         assert item["clean"].shape == (3, 3, 96, 128) and item["labels"].shape == (3, 96, 128)
         assert (item["rain"] == item["clean"]).all() and item["rate"] == 0
-        for clean, labels, boxes in zip(item["clean"], item["labels"], item["boxes"]):
+        for clean, labels, boxes in zip(item["clean"], item["labels"], item["boxes"], strict=True):
             bright = clean.float().mean(0) > 100
             agree = (bright == (labels == 8)).float().mean()
             assert agree > 0.97
             for _, x0, y0, x1, y1 in boxes[boxes[:, 0] >= 0]:
                 boxes_seen += 1
-                inside = bright[int(y0 + 1):int(y1), int(x0 + 1):int(x1)]
+                inside = bright[int(y0 + 1) : int(y1), int(x0 + 1) : int(x1)]
                 assert inside.float().mean() > 0.9
     assert boxes_seen > 10
 

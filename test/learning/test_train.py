@@ -24,11 +24,14 @@ TINY = {
 }
 
 
-@pytest.mark.parametrize("text, said", [
-    ("nmae: x", "unknown key nmae; known: name"),
-    ("clips: {hight: 3}", "clips: unknown key hight"),
-    ("- a", "not a mapping"),
-])
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        ("nmae: x", "unknown key nmae; known: name"),
+        ("clips: {hight: 3}", "clips: unknown key hight"),
+        ("- a", "not a mapping"),
+    ],
+)
 def test_a_wrong_recipe_is_named(tmp_path, text, said):
     path = tmp_path / "recipe.yaml"
     path.write_text(text)

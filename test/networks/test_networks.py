@@ -51,7 +51,7 @@ def test_boxes_are_decoded_around_their_cells(pair):
     assert scores.shape == (1, 8 * 12 + 4 * 6 + 2 * 3, 2) and boxes.shape == (1, 126, 4)
     assert ((0 < scores) & (scores < 1)).all()
     centres = torch.tensor([[4.0, 4.0], [92.0, 4.0]])
-    for cell, (x, y) in zip((0, 11), centres):
+    for cell, (x, y) in zip((0, 11), centres, strict=True):
         x0, y0, x1, y1 = boxes[0, cell]
         assert x0 < x < x1 and y0 < y < y1
 

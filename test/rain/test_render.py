@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from ros2_derain.metrics.image import psnr
-from ros2_derain.rain import Rain, RainError, RainRenderer, Window
-from ros2_derain.rain import physics
+from ros2_derain.rain import Rain, RainError, RainRenderer, Window, physics
 
 SCENE = np.random.default_rng(0).integers(0, 200, (120, 160, 3), dtype=np.uint8)
 
@@ -52,9 +51,17 @@ def test_a_window_is_that_part_of_the_whole():
     assert (part == renderer.render(SCENE, 0.2)[30:94, 40:136]).all()
 
 
-@pytest.mark.parametrize("wrong", [
-    {"rate": -1}, {"rate": 251}, {"rate": float("nan")}, {"exposure": 0}, {"visibility": -0.1}, {"blending": "burn"},
-])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"rate": -1},
+        {"rate": 251},
+        {"rate": float("nan")},
+        {"exposure": 0},
+        {"visibility": -0.1},
+        {"blending": "burn"},
+    ],
+)
 def test_parameters_out_of_range_are_named(wrong):
     with pytest.raises(RainError, match=next(iter(wrong))):
         Rain(**wrong)
