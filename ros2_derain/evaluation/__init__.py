@@ -1,0 +1,1 @@
+"""What the system is worth: the demo, benchmarks, and the reports they write."""

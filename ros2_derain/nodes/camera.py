@@ -33,15 +33,19 @@ FOCAL = 0.9
 """Focal length in image widths (a lens of 58 degrees), for clips without a calibration."""
 
 
+OUTPUTS = (
+    topics.Topic(topics.IMAGE.name, Image),
+    topics.Topic(topics.CAMERA_INFO.name, CameraInfo),
+)
+"""Sent reliably, so that both best-effort and reliable subscribers receive them."""
+
+
 class CameraError(Exception):
     """The clip cannot be played; the message says why and what to do."""
 
 
 class Camera(Node):
     """Publishes pictures as a camera does.
-
-    ``image`` and ``camera_info`` are sent reliably, so that both best-effort and
-    reliable subscribers receive them.
 
     Args:
         frame_id: name of the optical frame, in every header.
@@ -50,8 +54,9 @@ class Camera(Node):
     def __init__(self, frame_id: str = "camera_optical", **options) -> None:
         super().__init__("camera", **options)
         self.frame_id = frame_id
-        self._images = self.create_publisher(Image, topics.IMAGE.name, topics.recent())
-        self._infos = self.create_publisher(CameraInfo, topics.CAMERA_INFO.name, topics.recent())
+        self._images, self._infos = (
+            self.create_publisher(topic.type, topic.name, topic.qos()) for topic in OUTPUTS
+        )
 
     def wait_for_subscribers(self, count: int, timeout_s: float) -> None:
         """Wait until ``image`` has at least ``count`` subscribers.

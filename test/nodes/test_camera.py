@@ -9,13 +9,11 @@ import numpy as np
 import pytest
 from rosbags.highlevel import AnyReader
 
-from ros2_derain.nodes import topics
+from ros2_derain.nodes import camera, topics
 from ros2_derain.nodes.camera import CameraError, read_folder
 from ros2_derain.nodes.observer import Observer
 from ros2_derain.nodes.recorder import RecorderError, stamp_of
-from ros2_derain.nodes.topics import CAMERA_INFO, Topic
 
-IMAGE = Topic("image", topics.IMAGE.type)
 HEIGHT, WIDTH = 72, 96
 
 
@@ -34,11 +32,26 @@ def clip(tmp_path):
 def play(clip, tmp_path, frames, subscribers=1, timeout=20):
     return subprocess.Popen(
         [
-            sys.executable, "-m", "ros2_derain.nodes.camera", str(clip), "--fps", "40",
-            "--frames", str(frames), "--subscribers", str(subscribers), "--timeout", str(timeout),
-            "--log", str(tmp_path / "sent.csv"), "--ros-args", "-r", "__ns:=/front",
+            sys.executable,
+            "-m",
+            "ros2_derain.nodes.camera",
+            str(clip),
+            "--fps",
+            "40",
+            "--frames",
+            str(frames),
+            "--subscribers",
+            str(subscribers),
+            "--timeout",
+            str(timeout),
+            "--log",
+            str(tmp_path / "sent.csv"),
+            "--ros-args",
+            "-r",
+            "__ns:=/front",
         ],
-        stderr=subprocess.PIPE, text=True,
+        stderr=subprocess.PIPE,
+        text=True,
     )
 
 
@@ -51,11 +64,13 @@ def test_every_frame_is_recorded_with_the_stamp_that_the_camera_logged(clip, tmp
     live = []
     with Observer("/front") as observer:
         recorder = observer.record(
-            tmp_path / "bag", (IMAGE, CAMERA_INFO), lambda name, time_ns, data: live.append((name, stamp_of(data)))
+            tmp_path / "bag",
+            camera.OUTPUTS,
+            lambda name, time_ns, data: live.append((name, stamp_of(data))),
         )
-        camera = play(clip, tmp_path, frames=7)
+        player = play(clip, tmp_path, frames=7)
         complete = observer.spin_until(lambda: recorder.counts == {"image": 7, "camera_info": 7}, 30)
-        assert camera.wait(20) == 0, camera.stderr.read()
+        assert player.wait(20) == 0, player.stderr.read()
         assert complete, recorder.counts
 
     log = sent(tmp_path)
@@ -84,9 +99,9 @@ def test_every_frame_is_recorded_with_the_stamp_that_the_camera_logged(clip, tmp
 
 
 def test_camera_that_nobody_listens_to_says_so(clip, tmp_path):
-    camera = play(clip, tmp_path, frames=1, timeout=0.5)
-    assert camera.wait(20) == 2
-    assert "/front/image has 0 of 1 subscribers after 0.5 s" in camera.stderr.read()
+    player = play(clip, tmp_path, frames=1, timeout=0.5)
+    assert player.wait(20) == 2
+    assert "/front/image has 0 of 1 subscribers after 0.5 s" in player.stderr.read()
 
 
 def test_folder_without_images_is_named(tmp_path):
@@ -102,7 +117,7 @@ def test_folder_without_images_is_named(tmp_path):
 def test_a_bag_is_never_written_over(tmp_path):
     (tmp_path / "bag").mkdir()
     with Observer() as observer, pytest.raises(RecorderError, match="exists already"):
-        observer.record(tmp_path / "bag", (IMAGE,), lambda *message: None)
+        observer.record(tmp_path / "bag", camera.OUTPUTS, lambda *message: None)
 
 
 def test_a_late_recorder_gets_what_was_latched(tmp_path):

@@ -1,0 +1,93 @@
+"""The console command ``ros2-derain``: finds the subcommand's module, and runs it.
+
+A subcommand is a module with ``add_arguments(parser)`` and ``main(args) -> int``.
+It is imported only when it is named, so that ``--help`` needs neither ROS nor torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from importlib import metadata
+
+from ros2_derain import environment
+
+COMMANDS = {
+    "run": ("ros2_derain.nodes.run", "run the pipeline on a camera topic"),
+    "demo": ("ros2_derain.evaluation.demo", "rain on the sample clip, through the pipeline, with a report"),
+    "bench": ("ros2_derain.evaluation.bench", "measure frames per second and latencies on this machine"),
+    "evaluate": ("ros2_derain.evaluation.perception", "what rain costs perception and what the loop gives back"),
+    "models": ("ros2_derain.evaluation.models", "list the models that are installed"),
+    "train": ("ros2_derain.learning.train", "train a model"),
+    "export": ("ros2_derain.learning.export", "make a model folder of a training run"),
+}
+"""Subcommand to its module and a line of help."""
+
+FAILED, INTERRUPTED = 2, 130
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the subcommand that ``argv`` (by default the command line) names.
+
+    Returns:
+        The exit status: the subcommand's own, 2 for an error that the project
+        explains in one line, 130 for Ctrl-C.
+    """
+    argv = sys.argv[1:] if argv is None else argv
+    chosen = _parser().parse_args(argv[:1]).command
+    try:
+        environment.prepare()
+        module = importlib.import_module(COMMANDS[chosen][0])
+        parser = argparse.ArgumentParser(
+            prog=f"ros2-derain {chosen}", formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+        module.add_arguments(parser)
+        return module.main(parser.parse_args(argv[1:]))
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception as error:
+        if not _explains_itself(error):
+            raise
+        print(f"ros2-derain {chosen}: {error}", file=sys.stderr)
+        return FAILED
+
+
+def version() -> str:
+    """The version of the installed package."""
+    try:
+        return metadata.version("ros2_derain")
+    except metadata.PackageNotFoundError:
+        return "unknown (not installed)"
+
+
+def _explains_itself(error: Exception) -> bool:
+    """The project's own errors and those of files are for the user; others are bugs."""
+    return type(error).__module__.startswith("ros2_derain.") or isinstance(error, OSError)
+
+
+def _parser() -> argparse.ArgumentParser:
+    width = max(map(len, COMMANDS))
+    listed = "\n".join(f"  {name:<{width}}  {text}" for name, (_, text) in COMMANDS.items())
+    parser = argparse.ArgumentParser(
+        prog="ros2-derain",
+        usage="ros2-derain COMMAND [options]",
+        description="Lets a car see through rain.",
+        epilog=f"commands:\n{listed}\n\n'ros2-derain COMMAND --help' explains one, with examples.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="one of the commands below")
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and leave")
+    return parser
+
+
+class _Version(argparse.Action):
+    """Looks the version up only when it is asked for."""
+
+    def __call__(self, parser, *_) -> None:
+        print(f"ros2-derain {version()}")
+        parser.exit()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

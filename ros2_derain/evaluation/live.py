@@ -1,0 +1,157 @@
+"""Plays a camera to a running pipeline and records what comes out."""
+
+from __future__ import annotations
+
+import csv
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ros2_derain.evaluation.errors import EvaluationError
+from ros2_derain.evaluation.processes import Child
+from ros2_derain.nodes import camera, topics
+from ros2_derain.nodes.observer import ACTIVE, Observer, Status
+from ros2_derain.nodes.recorder import Recorder
+
+NODES = ("derain_node", "segmentation_node")
+TOPICS = (*camera.OUTPUTS, *topics.OUTPUTS, topics.DIAGNOSTICS)
+
+START_S = 120.0
+"""Longest wait for both nodes to be active: they load and warm up their models."""
+DISCOVERY_S = 20.0
+FINISH_S = 30.0
+"""Longest wait, after the last frame was sent, for the nodes to finish."""
+SETTLE_S = 0.5
+"""A frame that was sent so long ago has reached its subscribers, or never will."""
+
+
+@dataclass(frozen=True)
+class Playback:
+    """What is played.
+
+    Attributes:
+        folder: pictures, in the order of their names.
+        fps: frames per second.
+        frames: how many.
+    """
+
+    folder: Path
+    fps: float
+    frames: int
+
+
+@dataclass(frozen=True)
+class Run:
+    """What was sent, and what the nodes said at the end.
+
+    Attributes:
+        sent: the stamp in ns of every frame that was sent, with its picture's index.
+        status: each node's last words, by its name.
+    """
+
+    sent: dict[int, int]
+    status: dict[str, Status]
+
+
+def play(
+    pipeline: Child, playback: Playback, out: Path, progress: Callable[[], None] = lambda: None
+) -> Run:
+    """Play to a pipeline that is starting, and record every topic into ``out/bag``.
+
+    Args:
+        pipeline: its process; left running.
+        playback: what the camera plays.
+        out: folder for the bag and the camera's logs.
+        progress: called for each clean image that arrives.
+
+    Raises:
+        EvaluationError: something did not come in time; the message says what, and
+            shows the end of the log of the process that owes it.
+    """
+
+    def received(topic: str, time_ns: int, data: bytes) -> None:
+        if topic == topics.CLEAN_IMAGE.name:
+            progress()
+
+    with Observer() as observer:
+        recorder = observer.record(out / "bag", TOPICS, received)
+        await_active(observer, pipeline)
+        sent_log = out / "sent.csv"
+        with start_camera(playback, out, sent_log, subscribers=2) as player:
+            slack = DISCOVERY_S + 2 * playback.frames / playback.fps
+            _spin(observer, player.ended, slack, "the last frame of the camera", player, pipeline)
+            player.require_success()
+            _finish(observer, recorder, pipeline, since_ns=time.time_ns())
+    return Run(read_sent(sent_log), dict(observer.status))
+
+
+def await_active(observer: Observer, pipeline: Child) -> None:
+    """Wait until both nodes are active."""
+    for node in NODES:
+        def active(node=node) -> bool:
+            return observer.state(node) == ACTIVE
+
+        _spin(observer, active, START_S, f"{node} in the state '{ACTIVE}'", pipeline)
+
+
+def start_camera(playback: Playback, out: Path, log: Path, subscribers: int) -> Child:
+    """Start the camera's process; it plays when ``image`` has so many subscribers."""
+    arguments = [
+        str(playback.folder), "--fps", str(playback.fps), "--frames", str(playback.frames),
+        "--subscribers", str(subscribers), "--timeout", str(DISCOVERY_S), "--log", str(log),
+    ]
+    return Child("the camera", "ros2_derain.nodes.camera", arguments, out / "camera.log")
+
+
+def read_sent(log: Path) -> dict[int, int]:
+    """The camera's log: picture index by stamp in ns, in the order of sending."""
+    with log.open(newline="") as lines:
+        return {int(row["stamp_ns"]): int(row["index"]) for row in csv.DictReader(lines)}
+
+
+def await_idle(observer: Observer, pipeline: Child, since_ns: int) -> None:
+    """Wait until both nodes have said, after ``since_ns``, that no frame is at hand."""
+    settled_ns = since_ns + int(SETTLE_S * 1e9)
+
+    def idle() -> bool:
+        return all(
+            (status := observer.status.get(node)) is not None
+            and status.stamp_ns > settled_ns
+            and status.number("frames_received")
+            == status.number("frames_published") + sum(status.numbers("dropped.").values())
+            for node in NODES
+        )
+
+    _spin(observer, idle, FINISH_S, "the word of both nodes on /diagnostics that no frame is at hand", pipeline)
+
+
+def _finish(observer: Observer, recorder: Recorder, pipeline: Child, since_ns: int) -> None:
+    """Wait until the nodes are idle and what they published has arrived."""
+    await_idle(observer, pipeline, since_ns)
+    counts, changed = recorder.counts.copy(), time.monotonic()
+
+    def settled() -> bool:
+        nonlocal counts, changed
+        now = {topic: count for topic, count in recorder.counts.items() if topic != topics.DIAGNOSTICS.name}
+        if now != counts:
+            counts, changed = now, time.monotonic()
+        return time.monotonic() - changed > SETTLE_S
+
+    observer.spin_until(settled, FINISH_S)
+
+
+def _spin(
+    observer: Observer, condition: Callable[[], bool], timeout_s: float, wanted: str, *debtors: Child
+) -> None:
+    """Spin until the condition holds, while every process that it needs lives."""
+
+    def done() -> bool:
+        if condition():
+            return True
+        for child in debtors:
+            child.require_alive()
+        return False
+
+    if not observer.spin_until(done, timeout_s):
+        raise EvaluationError(f"{wanted} did not come within {timeout_s:.0f} s{debtors[0].tail()}")

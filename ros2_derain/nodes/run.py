@@ -1,0 +1,80 @@
+"""``ros2-derain run``: the pipeline on a camera topic, without the launch package."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from ros2_derain import resources
+
+EXAMPLES = """examples:
+  ros2-derain run --image /camera/image_raw --camera-info /camera/camera_info
+  ros2-derain run --image /camera/image_raw --compressed --device cuda
+  ros2-derain run --namespace front --params-file my.yaml
+  ros2-derain run --image /camera/image_raw --ros-args -p prior:=closed_loop -p iterations:=2
+
+Outputs: derain/image, segmentation/label_map, detections and the others that the
+README lists, below the namespace. Ctrl-C ends it."""
+
+
+class RunError(Exception):
+    """The pipeline cannot be started as asked; the message says why and what to do."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.description = "Run both nodes in this process, configured and active, until Ctrl-C."
+    parser.epilog = EXAMPLES
+    parser.add_argument("--params-file", type=Path, help="parameters of both nodes (default: config/pipeline.yaml)")
+    parser.add_argument("--image", default="image", metavar="TOPIC", help="camera images (default: %(default)s)")
+    parser.add_argument(
+        "--camera-info", default="camera_info", metavar="TOPIC", help="their calibration (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--compressed", action="store_true", help="subscribe to the JPEG or PNG images of TOPIC/compressed"
+    )
+    parser.add_argument("--namespace", default="", help="of every node and topic: one for each camera")
+    parser.add_argument("--model", help="a name that 'ros2-derain models' lists, or a model's folder")
+    parser.add_argument("--device", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument("--log-level", default="info", choices=("debug", "info", "warn", "error", "fatal"))
+    parser.add_argument(
+        "--ros-args", nargs=argparse.REMAINDER, default=[], metavar="...", help="anything else that ROS 2 takes"
+    )
+
+
+def ros_arguments(args: argparse.Namespace) -> list[str]:
+    """The options as ROS arguments.
+
+    Raises:
+        RunError: the parameter file isn't there.
+        ros2_derain.resources.ResourceError: nor is the one that ships.
+    """
+    params = args.params_file or resources.path("config/pipeline.yaml")
+    if not params.is_file():
+        raise RunError(f"--params-file {params} is not a file")
+    given = ["--ros-args", "--params-file", str(params), "--log-level", args.log_level]
+    if args.namespace:
+        given += ["-r", f"__ns:=/{args.namespace.strip('/')}"]
+    for name, topic in (
+        ("image", args.image),
+        ("image/compressed", f"{args.image}/compressed"),
+        ("camera_info", args.camera_info),
+    ):
+        given += ["-r", f"{name}:={topic}"]
+    for name, value in (
+        ("model", args.model),
+        ("device", args.device),
+        ("input_transport", "compressed" if args.compressed else None),
+    ):
+        if value is not None:
+            given += ["-p", f"{name}:={json.dumps(value)}"]
+    return [*given, *args.ros_args]
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run until a signal; returns the exit status."""
+    arguments = ros_arguments(args)
+    from ros2_derain.nodes import pipeline  # loads torch and rclpy: not for --help
+
+    return pipeline.run(arguments)
