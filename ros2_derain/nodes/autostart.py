@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Sequence
 
 import rclpy
@@ -24,8 +25,9 @@ from rclpy.node import Node
 from rclpy.utilities import remove_ros_args
 
 LOOK_EVERY_S = 0.2
-ANSWER_WITHIN_S = 5.0
-"""Longest wait for a node's service to be found and for its state."""
+ANSWER_WITHIN_S = 1.0
+"""Longest wait for an answer before asking again: on a busy machine the first one
+may be lost while the node's service and we are still discovering each other."""
 
 TRANSITION_WITHIN_S = 300.0
 """Longest wait for a transition: configuring loads a model and warms it up."""
@@ -45,6 +47,8 @@ class Autostart(Node):
     def __init__(self, names: Sequence[str]) -> None:
         super().__init__("autostart")
         self._brought_up: dict[str, frozenset[bytes]] = {name: frozenset() for name in names}
+        self._getters = {name: self.create_client(GetState, f"{name}/get_state") for name in names}
+        self._changers = {name: self.create_client(ChangeState, f"{name}/change_state") for name in names}
 
     def look(self) -> None:
         """Bring up every node whose process has started since the last look."""
@@ -54,7 +58,9 @@ class Autostart(Node):
                 try:
                     self._bring_up(name)
                 except TimeoutError as error:
-                    self.get_logger().warning(f"{error}; asking again")
+                    self.get_logger().warning(
+                        f"{error}; asking again", throttle_duration_sec=5.0, skip_first=True
+                    )
                     continue
                 except AutostartError as error:
                     self.get_logger().error(str(error))
@@ -66,40 +72,55 @@ class Autostart(Node):
         return frozenset(bytes(endpoint.endpoint_gid) for endpoint in endpoints)
 
     def _bring_up(self, name: str) -> None:
-        state = self._call(name, GetState, GetState.Request(), ANSWER_WITHIN_S).current_state.id
+        state = self._state(name)
         if state == State.PRIMARY_STATE_UNCONFIGURED:
-            self._change(name, Transition.TRANSITION_CONFIGURE, "configure")
+            self._change(name, Transition.TRANSITION_CONFIGURE, "configure", State.PRIMARY_STATE_INACTIVE)
             state = State.PRIMARY_STATE_INACTIVE
         if state == State.PRIMARY_STATE_INACTIVE:
-            self._change(name, Transition.TRANSITION_ACTIVATE, "activate")
+            self._change(name, Transition.TRANSITION_ACTIVATE, "activate", State.PRIMARY_STATE_ACTIVE)
             self.get_logger().info(f"{name} is active")
 
-    def _change(self, name: str, transition: int, label: str) -> None:
-        request = ChangeState.Request(transition=Transition(id=transition))
-        if not self._call(name, ChangeState, request, TRANSITION_WITHIN_S).success:
-            raise AutostartError(
-                f"{name} refused to {label}: its own log says why. When that is mended, "
-                f"ros2 lifecycle set {self.get_namespace().rstrip('/')}/{name} {label}"
-            )
+    def _state(self, name: str) -> int:
+        """The id of a node's state; TimeoutError if it gives no answer."""
+        if self._getters[name].wait_for_service(timeout_sec=ANSWER_WITHIN_S):
+            future = self._getters[name].call_async(GetState.Request())
+            rclpy.spin_until_future_complete(self, future, timeout_sec=ANSWER_WITHIN_S)
+            if future.done():
+                return future.result().current_state.id
+        raise TimeoutError(f"{name} does not tell its state")
 
-    def _call(self, name: str, kind: type, request: object, within_s: float) -> object:
-        """Call one of a node's lifecycle services.
+    def _change(self, name: str, transition: int, label: str, goal: int) -> None:
+        """Make a node change to the state ``goal``.
 
         Raises:
-            TimeoutError: the service was not found, or gave no answer in time.
+            AutostartError: the node refused.
+            TimeoutError: it did not get there in time.
         """
-        service = {GetState: "get_state", ChangeState: "change_state"}[kind]
-        client = self.create_client(kind, f"{name}/{service}")
-        try:
-            if not client.wait_for_service(timeout_sec=ANSWER_WITHIN_S):
-                raise TimeoutError(f"{name} offers no service {service}")
-            future = client.call_async(request)
-            rclpy.spin_until_future_complete(self, future, timeout_sec=within_s)
+        if not self._changers[name].wait_for_service(timeout_sec=ANSWER_WITHIN_S):
+            raise TimeoutError(f"{name} offers no service change_state")
+        request = ChangeState.Request(transition=Transition(id=transition))
+        future = self._changers[name].call_async(request)
+        end = time.monotonic() + TRANSITION_WITHIN_S
+        while time.monotonic() < end:
+            rclpy.spin_until_future_complete(self, future, timeout_sec=ANSWER_WITHIN_S)
             if not future.done():
-                raise TimeoutError(f"{name} did not answer {service} within {within_s:.0f} s")
-            return future.result()
-        finally:
-            self.destroy_client(client)
+                if self._reached(name, goal):  # and the answer was lost
+                    return
+            elif future.result().success:
+                return
+            else:
+                raise AutostartError(
+                    f"{name} refused to {label}: its own log says why. When that is mended, "
+                    f"ros2 lifecycle set {self.get_namespace().rstrip('/')}/{name} {label}"
+                )
+        raise TimeoutError(f"{name} did not {label} within {TRANSITION_WITHIN_S:.0f} s")
+
+    def _reached(self, name: str, goal: int) -> bool:
+        """Whether a node is in a state; False also while it is too busy to tell."""
+        try:
+            return self._state(name) == goal
+        except TimeoutError:
+            return False
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
