@@ -56,7 +56,7 @@ class ResidualBlock(nn.Module):
             self.second.weight.mul_(0.1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.attention(self.second(functional.relu(self.first(x), inplace=True)))
+        return self.attention(self.second(functional.relu(self.first(x), inplace=True))) + x
 
 
 class ConvBlock(nn.Sequential):

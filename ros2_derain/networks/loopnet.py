@@ -122,10 +122,7 @@ class LoopNet(nn.Module):
         x2 = self.quarter_in(self.down_quarter(x1))
         x3 = self.eighth(self.down_eighth(x2))
         features = self.half_out(self.up_half(self.quarter_out(self.up_quarter(x3, x2)), x1))
-        gate, candidate = self.remember(features).chunk(2, 1)
-        gate = torch.sigmoid(gate)
-        state = gate * state + (1 - gate) * torch.tanh(candidate)
-        return self._restoration(rain, self.head(features), features, state)
+        return self._restoration(rain, self.head(features), features, self._remembered(features, state))
 
     def refine(self, rain: Tensor, restoration: Restoration, prior: Tensor | None = None) -> Restoration:
         """A better estimate, knowing what each pixel is. ``prior=None`` means: not known."""
@@ -145,6 +142,12 @@ class LoopNet(nn.Module):
         """One temporal pass: coarse, then refine with the prior at hand."""
         return self.refine(rain, self.coarse(rain, state), prior)
 
+    def _remembered(self, features: Tensor, state: Tensor) -> Tensor:
+        """The gated state: ``z state + (1 - z) tanh(candidate)``, z and candidate from the features."""
+        keep, candidate = self.remember(features).chunk(2, 1)
+        keep, candidate = (x.contiguous(memory_format=torch.channels_last) for x in (keep, candidate))
+        return torch.lerp(torch.tanh(candidate), state.to(keep.dtype), torch.sigmoid(keep))
+
     def _half(self, image: Tensor) -> Tensor:
         half = functional.pixel_unshuffle(pad_to_multiple(image, STRIDE), 2) - 0.5
         return half.to(self.stem.weight.dtype).contiguous(memory_format=torch.channels_last)
@@ -153,8 +156,9 @@ class LoopNet(nn.Module):
     def _restoration(base: Tensor, head: Tensor, features: Tensor, state: Tensor) -> Restoration:
         """``base`` + the residual of the head; its other channels are the expected error."""
         height, width = base.shape[-2:]
-        output = functional.pixel_shuffle(head.float(), 2)[..., :height, :width]
-        return Restoration(base + output[:, :3], functional.softplus(output[:, 3:]) * 0.1, features, state)
+        residual = functional.pixel_shuffle(head[:, :12], 2)[..., :height, :width]
+        error = functional.pixel_shuffle(functional.softplus(head[:, 12:].float()) * 0.1, 2)
+        return Restoration(base + residual, error[..., :height, :width], features, state)
 
 
 def _head(channels: int) -> nn.Conv2d:
