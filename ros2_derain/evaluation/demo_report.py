@@ -34,7 +34,7 @@ def build(summary: dict, measured: Measured, run: Run) -> Report:
         _latency_table(summary),
         _quality_curve(measured, run),
         _frames_table(summary),
-        _topics_table(summary),
+        _topics_table(summary, measured),
         _environment_table(summary),
     ]
     clip = summary["clip"]
@@ -86,7 +86,7 @@ def _tiles(summary: dict) -> list[Tile]:
             f"p95 {whole['p95']:.0f} ms, max {whole['max']:.0f} ms" if whole else "no detections came",
         ),
         Tile("Rain rate", f"{_number(summary['rain_rate_mean'])} mm/h", f"true {summary['rain_rate_true']:g} mm/h"),
-        Tile("Runs on", str(summary["device"]), f"{summary['precision']}, model {summary['model']}"),
+        Tile("Runs on", str(summary["device"]).upper(), f"{summary['precision']}, model {summary['model']}"),
     ]
 
 
@@ -189,12 +189,12 @@ def _frames_table(summary: dict) -> Table:
     )
 
 
-def _topics_table(summary: dict) -> Table:
+def _topics_table(summary: dict, measured: Measured) -> Table:
     return Table(
         title="Topics",
         text="Messages in the bag.",
-        columns=("topic", "messages"),
-        rows=[[topic, str(count)] for topic, count in summary["topics"].items()],
+        columns=("topic", "type", "messages"),
+        rows=[[topic, measured.types[topic], str(count)] for topic, count in summary["topics"].items()],
     )
 
 

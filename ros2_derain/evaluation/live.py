@@ -77,13 +77,9 @@ def play(
     with Observer() as observer:
         recorder = observer.record(out / "bag", TOPICS, received)
         await_active(observer, pipeline)
-        sent_log = out / "sent.csv"
-        with start_camera(playback, out, sent_log, subscribers=2) as player:
-            slack = DISCOVERY_S + 2 * playback.frames / playback.fps
-            _spin(observer, player.ended, slack, "the last frame of the camera", player, pipeline)
-            player.require_success()
-            _finish(observer, recorder, pipeline, since_ns=time.time_ns())
-    return Run(read_sent(sent_log), dict(observer.status))
+        sent = send(observer, pipeline, playback, out, subscribers=2)
+        _await_quiet(observer, recorder)
+    return Run(sent, dict(observer.status))
 
 
 def await_active(observer: Observer, pipeline: Child) -> None:
@@ -95,22 +91,36 @@ def await_active(observer: Observer, pipeline: Child) -> None:
         _spin(observer, active, START_S, f"{node} in the state '{ACTIVE}'", pipeline)
 
 
-def start_camera(playback: Playback, out: Path, log: Path, subscribers: int) -> Child:
-    """Start the camera's process; it plays when ``image`` has so many subscribers."""
+def send(
+    observer: Observer, pipeline: Child, playback: Playback, out: Path, subscribers: int
+) -> dict[int, int]:
+    """Play to an active pipeline from a process of its own, until no frame is at hand any more.
+
+    Args:
+        observer: is spun meanwhile.
+        pipeline: its process.
+        playback: what the camera plays.
+        out: folder for the camera's logs.
+        subscribers: how many of ``image`` the camera waits for.
+
+    Returns:
+        the picture's index by stamp in ns, in the order of sending.
+    """
+    log = out / "sent.csv"
     arguments = [
         str(playback.folder), "--fps", str(playback.fps), "--frames", str(playback.frames),
         "--subscribers", str(subscribers), "--timeout", str(DISCOVERY_S), "--log", str(log),
     ]
-    return Child("the camera", "ros2_derain.nodes.camera", arguments, out / "camera.log")
-
-
-def read_sent(log: Path) -> dict[int, int]:
-    """The camera's log: picture index by stamp in ns, in the order of sending."""
+    with Child("the camera", "ros2_derain.nodes.camera", arguments, out / "camera.log") as player:
+        patience = 2 * DISCOVERY_S + 2 * playback.frames / playback.fps
+        _spin(observer, player.ended, patience, "the last frame of the camera", player, pipeline)
+        player.require_success()
+    _await_idle(observer, pipeline, since_ns=time.time_ns())
     with log.open(newline="") as lines:
         return {int(row["stamp_ns"]): int(row["index"]) for row in csv.DictReader(lines)}
 
 
-def await_idle(observer: Observer, pipeline: Child, since_ns: int) -> None:
+def _await_idle(observer: Observer, pipeline: Child, since_ns: int) -> None:
     """Wait until both nodes have said, after ``since_ns``, that no frame is at hand."""
     settled_ns = since_ns + int(SETTLE_S * 1e9)
 
@@ -126,19 +136,19 @@ def await_idle(observer: Observer, pipeline: Child, since_ns: int) -> None:
     _spin(observer, idle, FINISH_S, "the word of both nodes on /diagnostics that no frame is at hand", pipeline)
 
 
-def _finish(observer: Observer, recorder: Recorder, pipeline: Child, since_ns: int) -> None:
-    """Wait until the nodes are idle and what they published has arrived."""
-    await_idle(observer, pipeline, since_ns)
+def _await_quiet(observer: Observer, recorder: Recorder) -> None:
+    """Wait until what the nodes published has arrived."""
     counts, changed = recorder.counts.copy(), time.monotonic()
 
-    def settled() -> bool:
+    def quiet() -> bool:
         nonlocal counts, changed
-        now = {topic: count for topic, count in recorder.counts.items() if topic != topics.DIAGNOSTICS.name}
+        now = recorder.counts.copy()
+        now[topics.DIAGNOSTICS.name] = 0
         if now != counts:
             counts, changed = now, time.monotonic()
         return time.monotonic() - changed > SETTLE_S
 
-    observer.spin_until(settled, FINISH_S)
+    observer.spin_until(quiet, FINISH_S)
 
 
 def _spin(

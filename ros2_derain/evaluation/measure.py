@@ -43,6 +43,7 @@ class Measured:
         boxes: number of detections by stamp.
         moments: pictures of the chosen frames by stamp.
         class_names: of the label map, by id.
+        types: message type of each topic.
     """
 
     stamps: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
@@ -53,6 +54,7 @@ class Measured:
     boxes: dict[int, int] = field(default_factory=dict)
     moments: dict[int, Moment] = field(default_factory=dict)
     class_names: tuple[str, ...] = ()
+    types: dict[str, str] = field(default_factory=dict)
 
 
 def measure(
@@ -69,7 +71,7 @@ def measure(
         shown: stamps whose pictures are kept.
         progress: called after each message of the clean output.
     """
-    found = Measured(moments={stamp: Moment() for stamp in shown})
+    found = Measured(moments={stamp: Moment() for stamp in shown}, types=recording.types())
     for message in recording.messages():
         if message.stamp_ns is not None and message.topic not in NOT_OF_A_FRAME:
             found.stamps[message.topic].append(message.stamp_ns)

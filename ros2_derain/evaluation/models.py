@@ -1,0 +1,47 @@
+"""``ros2-derain models``: what is installed, and what its cards say."""
+
+from __future__ import annotations
+
+import argparse
+
+from ros2_derain import models
+
+EXAMPLES = """examples:
+  ros2-derain models
+  ros2-derain demo --model NAME
+
+A model is a folder with model.safetensors and card.yaml; its name is the folder's."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.description = "List the models that are installed, with what their cards say."
+    parser.epilog = EXAMPLES
+
+
+def main(args: argparse.Namespace) -> int:
+    """Print one block per model; returns the exit status."""
+    folders = models.folders()
+    if not folders:
+        print("no models are installed: train one with 'ros2-derain train', or name a model's folder")
+    for folder in folders:
+        print(describe(models.read_card(folder), folder))
+    return 0
+
+
+def describe(card: models.ModelCard, folder) -> str:
+    """A model's card in a few lines."""
+    size = (folder / models.WEIGHTS).stat().st_size / 1e6
+    networks = ", ".join(f"{part} {described['network']}" for part, described in card.networks.items())
+    lines = [
+        card.name,
+        f"  networks  {networks}",
+        f"  classes   {', '.join(card.classes)}",
+        f"  objects   {', '.join(card.objects)}",
+        f"  weights   {size:.1f} MB, sha256 {card.sha256[:16]}",
+        f"  licence   {card.training.get('licence', 'not stated')}",
+        f"  folder    {folder}",
+    ]
+    for name, value in card.results.items():
+        lines.append(f"  measured  {name}: {value}")
+    return "\n".join(lines)
