@@ -138,7 +138,9 @@ class DerainNode(ManagedNode[DerainParameters]):
         if self.restorer.settings is not self.settings:
             self.restorer.settings = self.settings
         decoded = time.perf_counter()
-        restored = self.restore(frame)
+        restored = self._last = self.restore(frame)
+        if restored.prior_missed:
+            self.statistics.count("priors_missed")
         self._announce(restored)
         self.publish(CLEAN_IMAGE, images.from_rgb(restored.image, header))
         age = self.age_ms(frame.stamp_ns)
@@ -165,9 +167,6 @@ class DerainNode(ManagedNode[DerainParameters]):
 
     def _publish_rest(self, header: Header, restored: Restored) -> None:
         """What goes with the clean image."""
-        self._last = restored
-        if restored.prior_missed:
-            self.statistics.count("priors_missed")
         self.publish(TRUST, images.from_mono(restored.trust, header))
         self.publish(RAIN_RATE, Float32(data=restored.rain.rate))
         info = self._calibration(header)

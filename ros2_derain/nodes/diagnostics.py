@@ -114,9 +114,9 @@ RULES = (
 def judge(condition: Condition) -> tuple[bytes, str]:
     """The level and the message that the rules give."""
     broken = [(rule.level, text) for rule in RULES if (text := rule.broken(condition))]
-    if not broken:
-        return DiagnosticStatus.OK, "running" if condition.active else "inactive"
-    return max(level for level, _ in broken), "; ".join(dict.fromkeys(t for _, t in broken))
+    level = max((level for level, _ in broken), default=DiagnosticStatus.OK)
+    state = "active" if condition.active else "inactive"
+    return level, "; ".join(dict.fromkeys([state, *(text for _, text in broken)]))
 
 
 def status(name: str, hardware: str, condition: Condition, facts: dict[str, str]) -> DiagnosticStatus:

@@ -1,0 +1,55 @@
+import sys
+from pathlib import Path
+
+import pytest
+import rclpy
+
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+import rig
+import tiny_model
+
+
+@pytest.fixture(scope="session")
+def rainy_model(tmp_path_factory) -> str:
+    """Path of a tiny model whose gauge always reads 100 mm/h."""
+    return str(tiny_model.write(tmp_path_factory.mktemp("models") / "rainy", 100.0))
+
+
+@pytest.fixture(scope="session")
+def dry_model(tmp_path_factory) -> str:
+    """Path of a tiny model whose gauge always reads 0 mm/h."""
+    return str(tiny_model.write(tmp_path_factory.mktemp("models") / "dry", 0.0))
+
+
+@pytest.fixture(scope="session")
+def ros():
+    """rclpy in this process."""
+    rclpy.init()
+    yield
+    rclpy.try_shutdown()
+
+
+@pytest.fixture
+def make_rig(ros, rainy_model):
+    """Makes rigs, each in a namespace of its own; see :class:`rig.Rig`."""
+    rigs = []
+
+    def make(create=rig.composed, model=rainy_model, **parameters):
+        rigs.append(rig.Rig(create, {"model": model, **parameters}))
+        return rigs[-1]
+
+    yield make
+    for made in rigs:
+        made.close()
+
+
+@pytest.fixture
+def active(make_rig):
+    """Makes rigs whose nodes are active and know the camera."""
+
+    def make(create=rig.composed, **parameters):
+        made = make_rig(create, **parameters)
+        made.activate()
+        return made
+
+    return make

@@ -1,0 +1,106 @@
+"""Input that cannot be used: refused by name, counted, and the next good frame goes through."""
+
+import array
+
+import numpy as np
+import pytest
+import rig
+from sensor_msgs.msg import CompressedImage, Image
+
+from ros2_derain.nodes import images, topics
+
+
+def image(**changes):
+    message = images.from_rgb(rig.picture(), rig.messages.to_header(1, "camera"))
+    for name, value in changes.items():
+        setattr(message, name, value)
+    return message
+
+
+def floats(value):
+    pixels = np.full((64, 96, 3), value, np.float32)
+    data = array.array("B", pixels.tobytes())
+    return Image(height=64, width=96, encoding="32FC3", step=96 * 12, data=data)
+
+
+BAD = {
+    "encoding": image(encoding="rgb42"),
+    "step": image(step=5),
+    "length": image(data=array.array("B", bytes(100))),
+    "size": image(height=0, width=0, step=0, data=array.array("B")),
+    "not_finite": floats(float("nan")),
+    "range": floats(17.0),
+    "too_large": images.from_rgb(rig.picture(200, 200), rig.messages.to_header(1, "camera")),
+}
+
+
+@pytest.mark.parametrize("cause", BAD)
+def test_a_bad_image_is_refused_and_the_next_one_goes_through(active, capfd, cause):
+    made = active(max_pixels=100 * 100)
+    bad, key = BAD[cause], f"dropped.refused.{cause}"
+    for times in (1, 2):
+        made.client.image.publish(bad)
+        assert made.client.until(lambda times=times: made.client.values("derain_node").get(key) == str(times))
+    stamp = made.pass_through()
+    assert made.client.stamps(topics.CLEAN_IMAGE) == [stamp], "and nothing came of the bad one"
+    log = [line for line in capfd.readouterr().err.splitlines() if "image refused" in line]
+    assert len(log) == 1, "said once, though it came twice"
+    assert made.balanced(made.derain)
+
+
+def test_an_error_is_reported_while_every_frame_is_refused(active):
+    made = active()
+    made.client.image.publish(BAD["encoding"])
+    assert made.client.until(lambda: "every frame is refused: encoding" in made.client.message("derain_node"))
+    assert made.client.diagnosed("derain_node").level == b"\x02"
+
+
+def test_a_big_endian_flag_on_bytes_means_nothing(active):
+    made = active()
+    made.client.image.publish(image(is_bigendian=1))
+    assert made.client.until(lambda: made.client.count(topics.CLEAN_IMAGE) == 1)
+
+
+def test_a_resolution_that_changes_is_followed(active):
+    made = active()
+    for height, width in ((64, 96), (90, 161), (64, 96)):
+        made.pass_through(rig.picture(height, width))
+        clean, labels = made.client.last(topics.CLEAN_IMAGE), made.client.last(topics.LABEL_MAP)
+        assert (clean.height, clean.width) == (labels.height, labels.width) == (height, width)
+    assert made.derain.statistics.snapshot().dropped == {}
+
+
+@pytest.mark.parametrize("step_ms", [0, -5000])
+def test_a_stamp_that_does_not_advance_is_processed_and_counted(active, step_ms):
+    made = active()
+    made.pass_through()
+    header = made.next_header(step_ms)
+    made.client.got.clear()
+    made.pass_through(header=header)
+    assert made.client.last(topics.CLEAN_IMAGE).header == header
+    assert made.client.until(lambda: made.client.values("derain_node").get("stamp_jumps") == "1")
+    made.pass_through()
+
+
+def test_compressed_input_is_decoded_or_refused(active):
+    made = active(input_transport="compressed")
+    good = images.compress_rgb(rig.picture(), made.next_header())
+    broken = CompressedImage(format="jpeg", data=array.array("B", good.data[:200]))
+    other = CompressedImage(format="jpeg", data=array.array("B", b"GIF89a, not a JPEG"))
+    for message, cause in ((broken, "truncated"), (other, "format")):
+        made.client.jpeg.publish(message)
+        key = f"dropped.refused.{cause}"
+        assert made.client.until(lambda key=key: made.client.counted("derain_node", key))
+    made.client.jpeg.publish(good)
+    assert made.client.until(lambda: made.client.count(topics.LABEL_MAP) == 1)
+    assert made.client.last(topics.CLEAN_IMAGE).header == good.header
+    assert made.derain.statistics.snapshot().dropped == {"refused.truncated": 1, "refused.format": 1}
+
+
+def test_segmentation_refuses_bad_images_too(active):
+    made = active(rig.separate)
+    clean = made.client.node.create_publisher(Image, topics.CLEAN_IMAGE.name, topics.recent())
+    assert made.client.until(lambda: clean.get_subscription_count() == 2)
+    clean.publish(BAD["encoding"])
+    assert made.client.until(lambda: made.client.counted("segmentation_node", "dropped.refused.encoding"))
+    made.pass_through()

@@ -1,0 +1,108 @@
+"""Lifecycle of the nodes: models that do not load, every order of transitions, no leftovers."""
+
+import threading
+
+import pytest
+import rig
+
+from ros2_derain import models
+from ros2_derain.nodes import topics
+
+BOTH = pytest.mark.parametrize("create", [rig.composed, rig.separate])
+
+
+def configure(made):
+    return [made.change(node, "configure") for node in made.nodes]
+
+
+def workers():
+    return [thread.name for thread in threading.enumerate() if thread.name.endswith("worker")]
+
+
+@BOTH
+def test_a_missing_model_is_refused_by_name_and_another_can_be_given(make_rig, create, rainy_model, capfd):
+    made = make_rig(create, model="./nowhere")
+    assert configure(made) == [False, False]
+    assert "cannot configure: no model at ./nowhere" in capfd.readouterr().err
+    assert made.client.node.count_publishers(topics.CLEAN_IMAGE.name) == 0
+    assert not made.change(made.derain, "activate")
+    for node in made.nodes:
+        assert made.set_parameter(node, "model", rainy_model).successful
+    assert configure(made) == [True, True]
+
+
+@BOTH
+def test_a_corrupted_model_is_refused(make_rig, create, rainy_model, tmp_path, capfd):
+    card, modules = models.load(models.find(rainy_model))
+    models.save(tmp_path / "damaged", card, modules)
+    weights = tmp_path / "damaged" / models.WEIGHTS
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    made = make_rig(create, model=str(tmp_path / "damaged"))
+    assert configure(made) == [False, False]
+    assert "sha256" in capfd.readouterr().err
+    assert not made.derain.configured and not made.segmentation.configured
+
+
+@BOTH
+def test_round_trips_leave_nothing_behind(active, create):
+    made = active(create)
+    for _ in range(2):
+        made.pass_through()
+        for node in made.nodes:
+            assert made.change(node, "deactivate")
+        assert workers() == []
+        assert made.client.until(lambda: made.client.image.get_subscription_count() == 0)
+        for node in made.nodes:
+            assert made.change(node, "cleanup")
+        client = made.client.node
+        assert made.client.until(lambda: not any(client.count_publishers(t.name) for t in topics.OUTPUTS))
+        assert made.client.until(lambda: client.count_publishers(topics.PROPOSAL.name) == 0)
+        made.client.got.clear()
+        made.activate()
+    made.pass_through()
+
+
+@BOTH
+def test_shutdown_and_destruction_stop_an_active_node(active, create):
+    made = active(create)
+    made.pass_through()
+    assert made.change(made.derain, "shutdown")
+    made.segmentation.destroy_node()
+    assert workers() == []
+    client = made.client.node
+    assert made.client.until(lambda: not any(client.count_publishers(t.name) for t in topics.OUTPUTS))
+
+
+def test_frames_come_only_while_active(make_rig):
+    made = make_rig()
+    configure(made)
+    assert made.client.image.get_subscription_count() == 0
+    for node in made.nodes:
+        assert made.change(node, "activate")
+    assert made.client.until(made.is_connected)
+    made.pass_through()
+    assert made.change(made.derain, "deactivate")
+    made.send()
+    assert not made.client.until(lambda: made.client.count(topics.CLEAN_IMAGE) > 1, timeout_s=0.3)
+
+
+def test_frames_that_wait_at_deactivation_are_counted(active):
+    made = active(prior="closed_loop", iterations=5)
+    for _ in range(10):
+        made.send(rig.picture(360, 640))
+    assert made.client.until(lambda: made.derain.statistics.snapshot().received >= 2)
+    assert made.change(made.derain, "deactivate")
+    assert made.balanced(made.derain) and made.balanced(made.segmentation)
+    assert made.client.until(lambda: "inactive" in made.client.message("derain_node"))
+    values = made.client.values("derain_node")
+    dropped = sum(int(v) for k, v in values.items() if k.startswith("dropped."))
+    assert int(values["frames_received"]) == int(values["frames_published"]) + dropped
+
+
+def test_activation_starts_new_books(active):
+    made = active()
+    made.pass_through()
+    assert made.change(made.derain, "deactivate") and made.change(made.derain, "activate")
+    assert made.derain.statistics.snapshot().received == 0

@@ -1,0 +1,190 @@
+"""The composed pipeline: what comes out for what goes in, and every lifecycle combination."""
+
+import numpy as np
+import pytest
+import rig
+from sensor_msgs.msg import CameraInfo
+
+from ros2_derain.nodes import images, messages, topics
+
+
+def test_every_output_of_a_frame_has_the_frame_s_stamp_and_frame_id(active):
+    made = active(score_threshold=0.0)
+    sent = [made.pass_through() for _ in range(3)]
+    for topic in rig.PER_FRAME:
+        assert made.client.stamps(topic) == sent, topic.name
+        assert {m.header.frame_id for m in made.client.got[topic.name]} == {"camera_optical"}
+    found = made.client.last(topics.DETECTIONS)
+    assert found.detections, "the threshold of 0 lets every box through"
+    for detection in found.detections:
+        assert detection.header == found.header
+        assert detection.results[0].hypothesis.class_id in made.derain.identity.object_names
+
+
+def test_every_topic_has_its_type(active):
+    made = active()
+    known = dict(made.client.node.get_topic_names_and_types())
+    for topic in topics.OUTPUTS:
+        package, _, name = topic.type.__module__.partition(".msg")
+        expected = f"{package}/msg/{topic.type.__name__}"
+        assert known[f"{made.namespace}/{topic.name}"] == [expected]
+
+
+def test_images_have_the_input_s_size_and_their_encodings(active):
+    made = active()
+    made.pass_through(rig.picture(70, 100))
+    for topic, encoding in (
+        (topics.CLEAN_IMAGE, "rgb8"),
+        (topics.TRUST, "mono8"),
+        (topics.LABEL_MAP, "mono8"),
+        (topics.CONFIDENCE, "mono8"),
+    ):
+        message = made.client.last(topic)
+        assert (message.height, message.width, message.encoding) == (70, 100, encoding)
+    prior = made.client.last(topics.SEMANTIC_PRIOR)
+    assert (prior.height, prior.width, prior.encoding) == (9, 13, "8UC3")
+    assert images.to_mono(made.client.last(topics.LABEL_MAP)).max() < 3
+
+
+def test_nothing_found_is_an_empty_array(active):
+    made = active(score_threshold=1.0)
+    stamp = made.pass_through(out=[topics.DETECTIONS])
+    found = made.client.last(topics.DETECTIONS)
+    assert len(found.detections) == 0 and messages.stamp_ns(found.header) == stamp
+
+
+def test_overlay_and_jpeg_are_made_for_subscribers_only(active):
+    made = active()
+    made.pass_through()
+    for topic in (topics.OVERLAY, topics.CLEAN_COMPRESSED):
+        assert made.client.count(topic) == 0
+        made.client.listen(topic)
+    assert made.client.until(lambda: made.segmentation.is_wanted(topics.OVERLAY))
+    assert made.client.until(lambda: made.derain.is_wanted(topics.CLEAN_COMPRESSED))
+    stamp = made.pass_through()
+    for topic in (topics.OVERLAY, topics.CLEAN_COMPRESSED):
+        assert made.client.until(lambda topic=topic: made.client.stamps(topic) == [stamp])
+    clean = images.to_rgb(made.client.last(topics.CLEAN_IMAGE)).astype(int)
+    decoded = images.compressed_to_rgb(made.client.last(topics.CLEAN_COMPRESSED)).astype(int)
+    assert abs(decoded.mean() - clean.mean()) < 3
+
+
+def test_a_late_joiner_learns_mode_classes_and_model(active):
+    made = active(confidence_threshold=0.25)
+    made.pass_through()
+    late = rig.Client(made.namespace, (topics.MODE, topics.LABEL_INFO, topics.VISION_INFO))
+    try:
+        assert late.until(
+            lambda: all(late.count(t) for t in (topics.MODE, topics.LABEL_INFO, topics.VISION_INFO))
+        )
+        assert late.last(topics.MODE).data == "loop"
+        info = late.last(topics.LABEL_INFO)
+        assert messages.to_class_names(info) == made.derain.identity.class_names
+        assert info.threshold == pytest.approx(0.25)
+        assert made.derain.identity.sha256 in late.last(topics.VISION_INFO).method
+    finally:
+        late.close()
+
+
+def test_calibration_goes_with_the_clean_image(active):
+    made = active()
+    assert made.client.until(lambda: made.client.info.get_subscription_count())
+    made.pass_through()
+    assert made.client.count(topics.CLEAN_CAMERA_INFO) == 0, "none was sent yet"
+    header = made.next_header()
+    for stamp, focal in ((header.stamp, 500.0), (made.next_header().stamp, 700.0)):
+        info = CameraInfo(width=96, height=64)
+        info.header.stamp = stamp
+        info.k[0] = focal
+        made.client.info.publish(info)
+    made.client.until(lambda: len(made.derain._calibrations) == 2)
+    made.pass_through(header=header)
+    made.pass_through(header=made.next_header(100))
+    assert made.client.until(lambda: made.client.count(topics.CLEAN_CAMERA_INFO) == 2)
+    same, latest = made.client.got[topics.CLEAN_CAMERA_INFO.name]
+    assert (same.k[0], latest.k[0]) == (500.0, 700.0), "the same stamp's, else the latest"
+    assert same.header == header
+
+
+def test_a_dry_frame_passes_byte_identical_and_is_announced(active, dry_model):
+    made = active(model=dry_model)
+    image = rig.picture()
+    made.pass_through(image)
+    assert made.client.until(lambda: made.client.last(topics.MODE).data == "dry")
+    assert (images.to_rgb(made.client.last(topics.CLEAN_IMAGE)) == image).all()
+    assert np.all(images.to_mono(made.client.last(topics.TRUST)) == 255)
+    assert made.client.last(topics.RAIN_RATE).data == pytest.approx(0, abs=0.1)
+
+
+@pytest.mark.parametrize("prior", ["closed_loop", "temporal"])
+def test_priors_are_exchanged_by_reference(active, prior):
+    made = active(prior=prior)
+    for _ in range(3):
+        made.pass_through()
+    books = made.derain.statistics.snapshot()
+    assert books.published == 3 and books.counts["priors_missed"] == 0
+    assert made.client.node.count_subscribers("derain/proposal") == 0
+
+
+def test_the_model_is_loaded_once(active):
+    made = active()
+    assert made.derain.restorer.runtime is made.segmentation.interpreter.runtime
+
+
+def test_two_models_in_one_process_are_refused(make_rig, dry_model):
+    made = make_rig()
+    assert made.change(made.segmentation, "configure")
+    assert made.set_parameter(made.derain, "model", dry_model).successful
+    assert not made.change(made.derain, "configure")
+    assert not made.derain.configured
+
+
+def test_derain_goes_on_without_segmentation_and_takes_it_back(active):
+    made = active()
+    made.pass_through()
+    assert made.change(made.segmentation, "deactivate")
+    for _ in range(2):
+        made.pass_through(out=[topics.CLEAN_IMAGE])
+    assert made.derain.statistics.snapshot().counts["priors_missed"] == 2
+    assert made.client.count(topics.LABEL_MAP) == 1
+    assert made.change(made.segmentation, "activate")
+    made.pass_through()
+    made.pass_through()
+    assert made.derain.statistics.snapshot().counts["priors_missed"] == 3, "the first frame after it"
+
+
+def test_segmentation_goes_on_without_derain(active):
+    made = active()
+    made.pass_through()
+    assert made.change(made.derain, "deactivate")
+    clean = made.client.node.create_publisher(
+        topics.CLEAN_IMAGE.type, topics.CLEAN_IMAGE.name, topics.recent()
+    )
+    assert made.client.until(lambda: clean.get_subscription_count() == 2)  # the client listens too
+    header = made.next_header()
+    clean.publish(images.from_rgb(rig.picture(), header))
+    stamp = messages.stamp_ns(header)
+    assert made.client.until(lambda: stamp in made.client.stamps(topics.LABEL_MAP))
+    assert made.change(made.derain, "activate")
+    assert made.client.until(lambda: made.is_connected() and clean.get_subscription_count() == 1)
+    stamp = made.pass_through()
+    assert made.client.stamps(topics.LABEL_MAP).count(stamp) == 1
+
+
+def test_two_pipelines_in_two_namespaces_do_not_mix(active):
+    left, right = active(), active()
+    stamp = left.pass_through(rig.picture(64, 96))
+    other = right.pass_through(rig.picture(80, 128), right.next_header(500))
+    assert left.client.stamps(topics.LABEL_MAP) == [stamp]
+    assert right.client.stamps(topics.LABEL_MAP) == [other]
+
+
+def test_a_burst_is_accounted_for_frame_by_frame(active):
+    made = active(prior="closed_loop", iterations=5)
+    for _ in range(30):
+        made.send(rig.picture(180, 320))
+    made.pass_through(rig.picture(180, 320))
+    assert made.client.until(lambda: made.balanced(made.derain) and made.balanced(made.segmentation))
+    books = made.derain.statistics.snapshot()
+    assert books.dropped["replaced"] > 0 and books.published > 1
+    assert made.segmentation.statistics.snapshot().published == books.published
