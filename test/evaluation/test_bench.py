@@ -1,0 +1,44 @@
+"""The benchmark, by the command that a user types."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+
+def bench(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "ros2_derain.cli", "bench", *map(str, arguments)],
+        capture_output=True, text=True, timeout=180,
+    )
+
+
+def test_engine_alone(rainy_model, tmp_path):
+    ended = bench(
+        "--size", "160x96", "--frames", 5, "--model", rainy_model, "--device", "cpu", "--engine-only",
+        "--json", tmp_path / "out" / "bench.json",
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "engine alone:" in ended.stdout and "end to end" not in ended.stdout
+    result = json.loads((tmp_path / "out" / "bench.json").read_text())
+    assert result["size"] == [160, 96] and result["device"] == "cpu" and result["model"] == "rainy"
+    assert result["engine"]["fps"] > 0
+    latency = result["engine"]["latency_ms"]
+    assert list(latency) == ["gate", "derain", "parse", "total"]
+    assert latency["total"]["max"] >= latency["derain"]["p50"] > 0
+    assert result["commit"] and result["machine"]["cores"] >= 1 and result["versions"]["torch"]
+
+
+@pytest.mark.slow
+def test_end_to_end(rainy_model, tmp_path):
+    ended = bench(
+        "--size", "160x96", "--frames", 10, "--model", rainy_model, "--device", "cpu", "--json", tmp_path / "b.json"
+    )
+    assert ended.returncode == 0, ended.stderr
+    whole = json.loads((tmp_path / "b.json").read_text())["end_to_end"]
+    assert whole["frames_in"] == 10 and 0 < whole["frames_out"] <= 10
+    latency = whole["latency_ms"]
+    assert 0 < latency["end_to_end_image"]["p50"] < latency["end_to_end_detections"]["p50"]
+    assert latency["derain"]["p50"] < latency["end_to_end_image"]["p50"]
+    assert "overhead of ROS 2, p50:" in ended.stdout
