@@ -57,7 +57,7 @@ setup(
         ],
         "evaluation": ["jinja2", "psutil", "rosbags", "tqdm"],
         "learning": ["lightning", "torchmetrics"],
-        "test": ["cv-bridge", "hypothesis", "import-linter", "pytest", "ruff", "setuptools"],
+        "test": ["cv-bridge", "hypothesis", "import-linter", "pytest", "rosbags-image", "ruff", "setuptools"],
     },
     entry_points={
         "console_scripts": [
