@@ -28,7 +28,7 @@ class Percentiles:
     max: float
 
     @classmethod
-    def of(cls, samples: deque[float]) -> "Percentiles":
+    def of(cls, samples: deque[float]) -> Percentiles:
         """Of at least one sample."""
         return cls(*(float(value) for value in np.percentile(samples, (50, 95, 99, 100))))
 
@@ -82,7 +82,7 @@ class _Totals:
     dropped: Counter = field(default_factory=Counter)
     counts: Counter = field(default_factory=Counter)
 
-    def copy(self) -> "_Totals":
+    def copy(self) -> _Totals:
         return _Totals(self.received, self.published, self.dropped.copy(), self.counts.copy())
 
 

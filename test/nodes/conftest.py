@@ -5,8 +5,8 @@ import pytest
 import rclpy
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
-import rig
-import tiny_model
+import rig  # noqa: E402
+import tiny_model  # noqa: E402
 
 
 @pytest.fixture(scope="session")

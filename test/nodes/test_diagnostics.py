@@ -39,7 +39,7 @@ def books(received=10, published=10, dropped=(), missed=0, idle_s=0.1, age=None)
         (Condition(books(3, 0, {"refused.step": 3}), True), ERROR, "every frame is refused: step"),
         (Condition(books(), True, Mode.ONE_ITERATION), WARN, "mode is one_iteration"),
         (Condition(books(), True, Mode.PASS_THROUGH, "CUDA error"), ERROR, "unprocessed: CUDA error"),
-        (Condition(books(age=80.0), True, budget_ms=50.0), WARN, "80 ms old (p95), above the budget of 50 ms"),
+        (Condition(books(age=80.0), True, budget_ms=50.0), WARN, "80 ms old (p95), above the budget of 50"),
         (Condition(books(age=80.0), True, budget_ms=0.0), OK, "active"),
         (Condition(books(missed=2), True), WARN, "2 of 10 frames went on without a semantic prior"),
     ],
@@ -71,7 +71,8 @@ def test_percentiles_are_of_the_latest_frames():
 
 
 def test_a_status_lists_drops_latencies_and_facts():
-    message = status("front/derain_node", "cpu", Condition(books(10, 9, {"replaced": 1}), True, Mode.LOOP), {"model": "m"})
+    condition = Condition(books(10, 9, {"replaced": 1}), True, Mode.LOOP)
+    message = status("front/derain_node", "cpu", condition, {"model": "m"})
     values = {pair.key: pair.value for pair in message.values}
     assert message.name == "front/derain_node: pipeline" and message.hardware_id == "cpu"
     assert values["frames_received"] == "10" and values["dropped.replaced"] == "1"

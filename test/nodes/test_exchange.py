@@ -71,14 +71,20 @@ def counts(made):
     return made.derain.statistics.snapshot().counts
 
 
+def connected(made):
+    """Wait until derain_node knows the parser's classes and the parser its proposals."""
+    exchange = made.derain._exchange
+    assert made.client.until(lambda: exchange._classes is not None)
+    assert made.client.until(lambda: exchange._proposals.get_subscription_count() == 1)
+
+
 CLEAN = [topics.CLEAN_IMAGE]
 
 
 @pytest.mark.parametrize("prior", ["temporal", "closed_loop"])
 def test_two_nodes_exchange_every_prior(active, prior):
     made = active(rig.separate, prior=prior, prior_timeout_ms=5000.0, score_threshold=0.0)
-    assert made.client.until(lambda: made.derain._exchange._classes is not None)
-    assert made.client.until(lambda: made.derain._exchange._proposals.get_subscription_count() == 1)
+    connected(made)
     sent = [made.pass_through() for _ in range(4)]
     assert counts(made)["priors_missed"] == 0 and made.client.stamps(topics.LABEL_MAP) == sent
     answered = made.segmentation.statistics.snapshot().counts["proposals_answered"]
@@ -90,8 +96,7 @@ def test_both_ways_to_run_give_the_same_images(active):
     for create in (rig.composed, rig.separate):
         made = active(create, prior="closed_loop", iterations=2, prior_timeout_ms=5000.0)
         if create is rig.separate:
-            assert made.client.until(lambda made=made: made.derain._exchange._classes is not None)
-            assert made.client.until(lambda made=made: made.derain._exchange._proposals.get_subscription_count())
+            connected(made)
         made.pass_through(rig.picture(seed=1))
         clean.append(images.to_rgb(made.client.last(topics.CLEAN_IMAGE)).astype(int))
     assert abs(clean[0] - clean[1]).max() <= 2, "but for the proposal's rounding to 8 bits"

@@ -19,6 +19,11 @@ def workers():
     return [thread.name for thread in threading.enumerate() if thread.name.endswith("worker")]
 
 
+def publishers(made):
+    every = (*topics.OUTPUTS, topics.PROPOSAL)
+    return [topic.name for topic in every if made.client.node.count_publishers(topic.name)]
+
+
 @BOTH
 def test_a_missing_model_is_refused_by_name_and_another_can_be_given(make_rig, create, rainy_model, capfd):
     made = make_rig(create, model="./nowhere")
@@ -56,9 +61,7 @@ def test_round_trips_leave_nothing_behind(active, create):
         assert made.client.until(lambda: made.client.image.get_subscription_count() == 0)
         for node in made.nodes:
             assert made.change(node, "cleanup")
-        client = made.client.node
-        assert made.client.until(lambda: not any(client.count_publishers(t.name) for t in topics.OUTPUTS))
-        assert made.client.until(lambda: client.count_publishers(topics.PROPOSAL.name) == 0)
+        assert made.client.until(lambda: not publishers(made))
         made.client.got.clear()
         made.activate()
     made.pass_through()
@@ -71,8 +74,7 @@ def test_shutdown_and_destruction_stop_an_active_node(active, create):
     assert made.change(made.derain, "shutdown")
     made.segmentation.destroy_node()
     assert workers() == []
-    client = made.client.node
-    assert made.client.until(lambda: not any(client.count_publishers(t.name) for t in topics.OUTPUTS))
+    assert made.client.until(lambda: not publishers(made))
 
 
 def test_frames_come_only_while_active(make_rig):

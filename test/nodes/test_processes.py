@@ -104,7 +104,8 @@ def interrupted(started, number):
 def test_two_processes_exchange_priors_frame_by_frame(client, rainy_model, prior):
     common = arguments(rainy_model, "/two", prior=prior, prior_timeout_ms=5000.0)
     watcher = client("/two")
-    with node_process("segmentation_node", *common) as parser, node_process("derain_node", *common) as derainer:
+    parsing, deraining = (node_process(node, *common) for node in ("segmentation_node", "derain_node"))
+    with parsing as parser, deraining as derainer:
         for node in ("segmentation_node", "derain_node"):
             assert change(watcher, node, "configure") and change(watcher, node, "activate")
         before = meet(watcher)
@@ -122,11 +123,12 @@ def test_the_pipeline_process_with_a_params_file_activates_itself(client, rainy_
     watcher = client("/car/front/left")
     code = "import sys; from ros2_derain.nodes import pipeline; sys.exit(pipeline.run())"
     common = [f for name, value in rig.TINY.items() for f in ("-p", f"{name}:={value}")]
-    with process(code, "--ros-args", "-r", "__ns:=/car/front/left", "--params-file", str(params), *common) as started:
+    given = ["--ros-args", "-r", "__ns:=/car/front/left", "--params-file", str(params), *common]
+    with process(code, *given) as started:
         meet(watcher)
         frames(watcher, 3)
         interrupted(started, signal.SIGINT)
-    assert watcher.until(lambda: watcher.message("derain_node").startswith("inactive")), "the last diagnostics"
+    assert watcher.until(lambda: watcher.message("derain_node").startswith("inactive"))
 
 
 def test_the_pipeline_waits_for_its_manager_and_topics_are_remappable(client, rainy_model):
