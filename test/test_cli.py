@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 
 from ros2_derain import cli
@@ -45,7 +46,9 @@ def test_version():
     assert ended.stdout.startswith("ros2-derain ")
 
 
-@pytest.mark.parametrize("arguments", [(), ("nonsense",), ("demo", "--frames", "0"), ("bench", "--size", "12")])
+@pytest.mark.parametrize(
+    "arguments", [(), ("nonsense",), ("demo", "--frames", "0"), ("bench", "--size", "12")]
+)
 def test_wrong_usage_is_told_and_ends_with_2(arguments):
     ended = command(*arguments)
     assert ended.returncode == 2
@@ -64,17 +67,20 @@ def test_a_bug_keeps_its_traceback(monkeypatch):
         cli.main(["models"])
 
 
-def test_ctrl_c_ends_with_130(tmp_path):
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_the_command_and_its_children(number, status, tmp_path):
     demo = subprocess.Popen(
         [sys.executable, "-m", "ros2_derain.cli", "demo", "--out", str(tmp_path)],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     deadline = time.monotonic() + 30
-    while not (tmp_path / "pipeline.log").exists():
+    while not (children := psutil.Process(demo.pid).children(recursive=True)):
         assert time.monotonic() < deadline and demo.poll() is None
         time.sleep(0.05)
-    demo.send_signal(signal.SIGINT)
-    assert demo.wait(40) == 130
+    demo.send_signal(number)
+    assert demo.wait(40) == status
+    assert not any(child.is_running() for child in children)
 
 
 def test_models_lists_what_ships():

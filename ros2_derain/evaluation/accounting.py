@@ -50,20 +50,18 @@ def account(
     times = Counter(recorded)
     lost = {TRANSPORT: frames_in - received, **dropped, RECORDER: published - len(recorded)}
     problems = [
-        f"{-count} more frames {what} than before: {cause} is {count}"
-        for cause, count, what in (
-            (TRANSPORT, lost[TRANSPORT], "were received"), (RECORDER, lost[RECORDER], "were recorded")
-        )
-        if count < 0
+        f"more frames came than were sent: {cause} is {lost[cause]}"
+        for cause in (TRANSPORT, RECORDER)
+        if lost[cause] < 0
     ]
     repeated = [stamp for stamp, count in times.items() if count > 1]
     if repeated:
-        problems.append(f"{len(repeated)} frames were published more than once, such as {repeated[0]} ns")
+        problems.append(f"frames published more than once: {len(repeated)}, such as {repeated[0]} ns")
     gap = frames_in - len(times) - sum(lost.values())
     if gap:
         problems.append(
-            f"{abs(gap)} frames are {'unaccounted for' if gap > 0 else 'accounted for twice'}: {frames_in} sent, "
-            f"{received} received, {published} published, {len(times)} recorded; "
+            f"frames {'unaccounted for' if gap > 0 else 'accounted for twice'}: {abs(gap)}; "
+            f"{frames_in} sent, {received} received, {published} published, {len(times)} recorded, "
             f"the node says that it dropped {dict(dropped) or 'none'}"
         )
     return Accounting(frames_in, len(times), {c: n for c, n in lost.items() if n}, tuple(problems))
@@ -74,4 +72,4 @@ def strangers(topic: str, recorded: Iterable[int], sent: Iterable[int]) -> list[
     unknown = sorted(set(recorded) - set(sent))
     if not unknown:
         return []
-    return [f"{topic} carries {len(unknown)} stamps that the camera never sent, such as {unknown[0]} ns"]
+    return [f"stamps on {topic} that the camera never sent: {len(unknown)}, such as {unknown[0]} ns"]

@@ -64,19 +64,32 @@ class Subject:
             "warmup_width": width,
             "warmup_height": height,
         }
-        return ["--ros-args", *(part for name, value in values.items() for part in ("-p", f"{name}:={value}"))]
+        return [
+            "--ros-args",
+            *(part for name, value in values.items() for part in ("-p", f"{name}:={value}")),
+        ]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.description = "Measure frames per second and latency, of the engine alone and end to end through DDS."
+    parser.description = (
+        "Measure frames per second and latency, of the engine alone and end to end through DDS."
+    )
     parser.epilog = EXAMPLES
     parser.add_argument(
-        "--size", type=clip.size, default=(1280, 720), metavar="WxH", help="of the pictures (default: 1280x720)"
+        "--size",
+        type=clip.size,
+        default=(1280, 720),
+        metavar="WxH",
+        help="of the pictures (default: 1280x720)",
     )
-    parser.add_argument("--frames", type=int, default=100, help="measured in each part (default: %(default)s)")
+    parser.add_argument(
+        "--frames", type=int, default=100, help="measured in each part (default: %(default)s)"
+    )
     parser.add_argument("--json", type=Path, help="write the results to this file")
-    parser.add_argument("--model", default="loopnet", help="a name or a model's folder (default: %(default)s)")
+    parser.add_argument(
+        "--model", default="loopnet", help="a name or a model's folder (default: %(default)s)"
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)")
     parser.add_argument("--precision", default="auto", choices=("auto", "float32", "bfloat16", "float16"))
     parser.add_argument("--prior", default="temporal", choices=PRIORS, help="(default: %(default)s)")
@@ -97,7 +110,10 @@ def main(args: argparse.Namespace) -> int:
         with Progress("rendering rain", count) as progress:
             source.rain(RATE_MM_H, count, rainy, progress.step)
         result = {
-            "size": list(args.size), "frames": args.frames, "prior": args.prior, "iterations": args.iterations,
+            "size": list(args.size),
+            "frames": args.frames,
+            "prior": args.prior,
+            "iterations": args.iterations,
             **_engine(subject, rainy, args),
         }
         if not args.engine_only:
@@ -127,7 +143,8 @@ def table(result: dict) -> str:
     if whole:
         lines += [
             "",
-            f"end to end: {whole['frames_out']} of {whole['frames_in']} frames at {whole['camera_fps']:.1f} per second",
+            f"end to end: {whole['frames_out']} of {whole['frames_in']} frames, "
+            f"{whole['camera_fps']:.1f} per second",
             *_rows(whole["latency_ms"]),
             "",
             f"overhead of ROS 2, p50: {whole['overhead_ms']['image']:.1f} ms to the clean image, "
@@ -174,12 +191,16 @@ def _engine(subject: Subject, rainy: Path, args: argparse.Namespace) -> dict:
         "precision": identity.precision,
         "engine": {
             "fps": round(args.frames / total, 2),
-            "latency_ms": {stage: percentiles(spent[stage]) for stage in ("gate", "derain", "parse", "total")},
+            "latency_ms": {
+                stage: percentiles(spent[stage]) for stage in ("gate", "derain", "parse", "total")
+            },
         },
     }
 
 
-def _end_to_end(subject: Subject, rainy: Path, args: argparse.Namespace, engine_fps: float, out: Path) -> dict:
+def _end_to_end(
+    subject: Subject, rainy: Path, args: argparse.Namespace, engine_fps: float, out: Path
+) -> dict:
     """Camera process, pipeline process, and this one as the subscriber."""
     from ros2_derain.nodes import topics
     from ros2_derain.nodes.observer import Observer
@@ -194,6 +215,7 @@ def _end_to_end(subject: Subject, rainy: Path, args: argparse.Namespace, engine_
         Progress("end to end", playback.frames) as progress,
     ):
         for topic, delays in heard.items():
+
             def received(time_ns: int, data: bytes, topic=topic, delays=delays) -> None:
                 stamp = stamp_of(data)
                 delays[stamp] = (time_ns - stamp) / 1e6
@@ -213,7 +235,9 @@ def _end_to_end(subject: Subject, rainy: Path, args: argparse.Namespace, engine_
     return _compared(status, playback, len(measured), clean, detections)
 
 
-def _compared(status: dict, playback: live.Playback, sent: int, clean: Sequence[float], detections: Sequence[float]) -> dict:
+def _compared(
+    status: dict, playback: live.Playback, sent: int, clean: Sequence[float], detections: Sequence[float]
+) -> dict:
     """Latencies of the whole way beside those of the engine's stages in the same run."""
     restoring, parsing = (stages(status[node].numbers("latency_ms.")) for node in live.NODES)
     engine = {"gate": restoring["gate"], "derain": restoring["derain"], "parse": parsing["parse"]}
@@ -226,6 +250,8 @@ def _compared(status: dict, playback: live.Playback, sent: int, clean: Sequence[
         "latency_ms": engine | whole,
         "overhead_ms": {
             "image": round(whole["end_to_end_image"]["p50"] - before_image, 2),
-            "detections": round(whole["end_to_end_detections"]["p50"] - before_image - engine["parse"]["p50"], 2),
+            "detections": round(
+                whole["end_to_end_detections"]["p50"] - before_image - engine["parse"]["p50"], 2
+            ),
         },
     }

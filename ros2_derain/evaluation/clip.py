@@ -48,7 +48,9 @@ class Clip:
             described = yaml.safe_load(card.read_text(encoding="utf-8"))
             fps = float(described["fps"])
         except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
-            raise EvaluationError(f"{card} must give the clip's fps, such as 'fps: 25' ({error!r})") from error
+            raise EvaluationError(
+                f"{card} must give the clip's fps, such as 'fps: 25' ({error!r})"
+            ) from error
         files = tuple(sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES))
         if not files:
             raise EvaluationError(f"{folder} holds no JPEG or PNG: name a folder of consecutive pictures")

@@ -46,17 +46,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "summary.json and report.html."
     )
     parser.epilog = EXAMPLES
-    parser.add_argument("--out", type=Path, default=Path("out/demo"), help="folder of the results (default: %(default)s)")
-    parser.add_argument("--rate-mm-h", type=float, default=150.0, help="rain rate (default: %(default)g, a cloudburst)")
     parser.add_argument(
-        "--fps", type=_pace_given, help=f"frames per second that the camera sends (default: the clip's on CUDA, else {CPU_FPS:g})"
+        "--out", type=Path, default=Path("out/demo"), help="folder of the results (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--rate-mm-h", type=float, default=150.0, help="rain rate (default: %(default)g, a cloudburst)"
+    )
+    parser.add_argument(
+        "--fps",
+        type=_pace_given,
+        help=f"frames per second that the camera sends (default: the clip's on CUDA, else {CPU_FPS:g})",
     )
     parser.add_argument("--frames", type=_positive, help="how many (default: the whole clip)")
     parser.add_argument("--clip", type=Path, help="another clip than the one that ships")
-    parser.add_argument("--size", type=clip.size, metavar="WxH", help="size of the pictures (default: the clip's)")
+    parser.add_argument(
+        "--size", type=clip.size, metavar="WxH", help="size of the pictures (default: the clip's)"
+    )
     parser.add_argument("--model", help="a name that 'ros2-derain models' lists, or a model's folder")
     parser.add_argument("--device", help="auto, cpu, cuda or cuda:N")
-    parser.add_argument("--params-file", type=Path, help="parameters of both nodes (default: config/pipeline.yaml)")
+    parser.add_argument(
+        "--params-file", type=Path, help="parameters of both nodes (default: config/pipeline.yaml)"
+    )
 
 
 def main(args: argparse.Namespace) -> int:
@@ -73,8 +83,12 @@ def main(args: argparse.Namespace) -> int:
         summary = summarise(run, measured, recording, exit_status, args.rate_mm_h)
     height, width = source.read(0).shape[:2]
     summary["clip"] = {
-        "title": source.title, "source": source.source, "width": width, "height": height,
-        "taken_at_fps": source.fps, "played_at_fps": args.fps,
+        "title": source.title,
+        "source": source.source,
+        "width": width,
+        "height": height,
+        "taken_at_fps": source.fps,
+        "played_at_fps": args.fps,
     }
     _write_json(args.out / "summary.json", summary)
     report.write(demo_report.build(summary, measured, run), args.out / "report.html")
@@ -86,7 +100,9 @@ def _play(args: argparse.Namespace, source: Clip, frames: int) -> tuple[live.Run
     """Start the pipeline, make the rainy clip while it loads, and play; its exit status too."""
     with (
         tempfile.TemporaryDirectory(prefix="ros2_derain_") as folder,
-        Child("the pipeline", "ros2_derain.cli", _pipeline_arguments(args, source), args.out / "pipeline.log") as pipeline,
+        Child(
+            "the pipeline", "ros2_derain.cli", _pipeline_arguments(args, source), args.out / "pipeline.log"
+        ) as pipeline,
     ):
         with Progress("rendering rain", frames) as progress:
             source.rain(args.rate_mm_h, frames, Path(folder), progress.step)
@@ -98,7 +114,11 @@ def _play(args: argparse.Namespace, source: Clip, frames: int) -> tuple[live.Run
 
 def _pipeline_arguments(args: argparse.Namespace, source: Clip) -> list[str]:
     given = ["run"]
-    for option, value in (("--params-file", args.params_file), ("--model", args.model), ("--device", args.device)):
+    for option, value in (
+        ("--params-file", args.params_file),
+        ("--model", args.model),
+        ("--device", args.device),
+    ):
         if value is not None:
             given += [option, str(value)]
     height, width = source.read(0).shape[:2]
@@ -126,7 +146,9 @@ def _clear(out: Path) -> None:
     """Remove an earlier run's results, and nothing else."""
     bag = out / "bag"
     if bag.exists():
-        foreign = [path.name for path in bag.iterdir() if path.suffix != ".mcap" and path.name != "metadata.yaml"]
+        foreign = [
+            path.name for path in bag.iterdir() if path.suffix != ".mcap" and path.name != "metadata.yaml"
+        ]
         if foreign:
             raise EvaluationError(f"{bag} holds {foreign[0]}, which is no part of a bag: name another --out")
         shutil.rmtree(bag)

@@ -42,8 +42,8 @@ def build(summary: dict, measured: Measured, run: Run) -> Report:
         title="Through the rain",
         subtitle=(
             f"{summary['rain_rate_true']:g} mm/h of rain on the clip “{clip['title']}” "
-            f"({clip['width']}×{clip['height']}), sent by a camera process at {clip['played_at_fps']:g} frames per "
-            f"second over DDS. {datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC"
+            f"({clip['width']}×{clip['height']}), sent by a camera process over DDS "
+            f"at {clip['played_at_fps']:g} frames per second. {datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC"
         ),
         passed=not summary["problems"],
         verdict=verdict(summary),
@@ -79,13 +79,22 @@ def _tiles(summary: dict) -> list[Tile]:
     clean, rainy = summary["psnr_clean"], summary["psnr_rain"]
     gain = NONE if clean is None or rainy is None else f"{clean - rainy:+.1f} dB"
     return [
-        Tile("Frames out", f"{summary['frames_out']} / {summary['frames_in']}", f"dropped: {causes(summary['dropped'])}"),
+        Tile(
+            "Frames out",
+            f"{summary['frames_out']} / {summary['frames_in']}",
+            f"dropped: {causes(summary['dropped'])}",
+        ),
         Tile("PSNR gain", gain, f"rainy {_db(rainy)}, clean {_db(clean)}"),
         Tile(
-            "Camera to detections", f"{whole['p50']:.0f} ms" if whole else NONE,
+            "Camera to detections",
+            f"{whole['p50']:.0f} ms" if whole else NONE,
             f"p95 {whole['p95']:.0f} ms, max {whole['max']:.0f} ms" if whole else "no detections came",
         ),
-        Tile("Rain rate", f"{_number(summary['rain_rate_mean'])} mm/h", f"true {summary['rain_rate_true']:g} mm/h"),
+        Tile(
+            "Rain rate",
+            f"{_number(summary['rain_rate_mean'])} mm/h",
+            f"true {summary['rain_rate_true']:g} mm/h",
+        ),
         Tile("Runs on", str(summary["device"]).upper(), f"{summary['precision']}, model {summary['model']}"),
     ]
 
@@ -170,7 +179,7 @@ def _latency_table(summary: dict) -> Table:
         rows.append([name, *(f"{found[p]:.1f}" if found else NONE for p in ("p50", "p95", "p99", "max"))])
     return Table(
         title="Latency percentiles",
-        text="Milliseconds. The first rows are what the nodes say in /diagnostics, the last what the recorder saw.",
+        text="Milliseconds. The nodes say the first rows in /diagnostics; the recorder saw the last.",
         columns=("stage", "p50", "p95", "p99", "max"),
         rows=rows,
     )
@@ -183,7 +192,13 @@ def _frames_table(summary: dict) -> Table:
         text="In each row, frames in = frames out + dropped.",
         columns=("node", "frames in", "frames out", "dropped", "causes"),
         rows=[
-            [node, str(b["frames_in"]), str(b["frames_out"]), str(sum(b["dropped"].values())), causes(b["dropped"])]
+            [
+                node,
+                str(b["frames_in"]),
+                str(b["frames_out"]),
+                str(sum(b["dropped"].values())),
+                causes(b["dropped"]),
+            ]
             for node, b in (("derain_node", summary), ("segmentation_node", parsed))
         ],
     )
@@ -206,7 +221,10 @@ def _environment_table(summary: dict) -> Table:
         ["processor", f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB"],
         ["GPU", machine["gpu"] or "none"],
         ["system", machine["system"]],
-        ["clip", f"{summary['clip']['source']}, taken at {summary['clip']['taken_at_fps']:g} frames per second"],
+        [
+            "clip",
+            f"{summary['clip']['source']}, taken at {summary['clip']['taken_at_fps']:g} frames per second",
+        ],
         *([name, version] for name, version in versions.items()),
     ]
     return Table(title="Environment", text="", columns=("what", "value"), rows=rows)

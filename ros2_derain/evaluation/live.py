@@ -54,9 +54,7 @@ class Run:
     status: dict[str, Status]
 
 
-def play(
-    pipeline: Child, playback: Playback, out: Path, progress: Callable[[], None] = lambda: None
-) -> Run:
+def play(pipeline: Child, playback: Playback, out: Path, progress: Callable[[], None] = lambda: None) -> Run:
     """Play to a pipeline that is starting, and record every topic into ``out/bag``.
 
     Args:
@@ -85,6 +83,7 @@ def play(
 def await_active(observer: Observer, pipeline: Child) -> None:
     """Wait until both nodes are active."""
     for node in NODES:
+
         def active(node=node) -> bool:
             return observer.state(node) == ACTIVE
 
@@ -108,8 +107,17 @@ def send(
     """
     log = out / "sent.csv"
     arguments = [
-        str(playback.folder), "--fps", str(playback.fps), "--frames", str(playback.frames),
-        "--subscribers", str(subscribers), "--timeout", str(DISCOVERY_S), "--log", str(log),
+        str(playback.folder),
+        "--fps",
+        str(playback.fps),
+        "--frames",
+        str(playback.frames),
+        "--subscribers",
+        str(subscribers),
+        "--timeout",
+        str(DISCOVERY_S),
+        "--log",
+        str(log),
     ]
     with Child("the camera", "ros2_derain.nodes.camera", arguments, out / "camera.log") as player:
         patience = 2 * DISCOVERY_S + 2 * playback.frames / playback.fps
@@ -133,7 +141,9 @@ def _await_idle(observer: Observer, pipeline: Child, since_ns: int) -> None:
             for node in NODES
         )
 
-    _spin(observer, idle, FINISH_S, "the word of both nodes on /diagnostics that no frame is at hand", pipeline)
+    _spin(
+        observer, idle, FINISH_S, "the word of both nodes on /diagnostics that no frame is at hand", pipeline
+    )
 
 
 def _await_quiet(observer: Observer, recorder: Recorder) -> None:

@@ -89,7 +89,9 @@ def percentiles(values: Sequence[float]) -> dict[str, float] | None:
     if not values:
         return None
     found = np.percentile(values, (50, 95, 99, 100))
-    return {name: round(float(value), 2) for name, value in zip(("p50", "p95", "p99", "max"), found, strict=True)}
+    return {
+        name: round(float(value), 2) for name, value in zip(("p50", "p95", "p99", "max"), found, strict=True)
+    }
 
 
 def mean(values: Iterable[float]) -> float | None:

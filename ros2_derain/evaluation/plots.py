@@ -10,6 +10,10 @@ from html import escape
 MARGIN_LEFT, MARGIN_RIGHT, MARGIN_TOP, MARGIN_BOTTOM = 52, 14, 26, 42
 
 
+COLOURS = 4
+"""The style sheet's classes ``series-0`` and so on."""
+
+
 @dataclass(frozen=True)
 class Series:
     """A line of a chart.
@@ -75,7 +79,7 @@ def line_chart(
     ]
     colour = 0
     for line in series:
-        style = "reference" if line.reference else f"series-{colour}"
+        style = "reference" if line.reference else f"series-{colour % COLOURS}"
         colour += not line.reference
         parts += [*frame.line(line, style), *frame.points(line, style, x_axis, y_axis)]
     return "\n".join([*parts, "</svg>"])
@@ -103,12 +107,12 @@ class _Frame:
         for value in self.y_ticks:
             y = self.y(value)
             yield f'<line class="grid" x1="{MARGIN_LEFT}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>'
-            yield f'<text class="tick" x="{MARGIN_LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{value:g}</text>'
+            yield _tick(MARGIN_LEFT - 8, y + 4, "end", value)
         yield f'<line class="axis" x1="{MARGIN_LEFT}" x2="{right}" y1="{bottom}" y2="{bottom}"/>'
         for value in self.x_ticks:
             x = self.x(value)
             yield f'<line class="axis" x1="{x:.1f}" x2="{x:.1f}" y1="{bottom}" y2="{bottom + 4}"/>'
-            yield f'<text class="tick" x="{x:.1f}" y="{bottom + 17}" text-anchor="middle">{value:g}</text>'
+            yield _tick(x, bottom + 17, "middle", value)
 
     def titles(self, x_axis: Axis, y_axis: Axis):
         middle = (MARGIN_LEFT + self.width - MARGIN_RIGHT) / 2
@@ -134,3 +138,7 @@ class _Frame:
                     f'<circle class="point {style}" cx="{self.x(x):.1f}" cy="{self.y(y):.1f}" r="6">'
                     f"<title>{escape(told)}</title></circle>"
                 )
+
+
+def _tick(x: float, y: float, anchor: str, value: float) -> str:
+    return f'<text class="tick" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{value:g}</text>'

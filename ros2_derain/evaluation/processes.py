@@ -28,7 +28,9 @@ class Child:
         with log.open("wb") as output:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", module, *arguments],
-                stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C reaches it through stop(), once
             )
 
@@ -43,14 +45,14 @@ class Child:
 
     def require_alive(self) -> None:
         """Raises:
-            EvaluationError: it has ended; the message shows the end of its log.
+        EvaluationError: it has ended; the message shows the end of its log.
         """
         if self.ended():
             raise EvaluationError(f"{self.name} ended with status {self._process.returncode}{self.tail()}")
 
     def require_success(self) -> None:
         """Raises:
-            EvaluationError: it has not ended with status 0; the message shows the end of its log.
+        EvaluationError: it has not ended with status 0; the message shows the end of its log.
         """
         if self._process.poll() != 0:
             raise EvaluationError(f"{self.name} ended with status {self._process.returncode}{self.tail()}")

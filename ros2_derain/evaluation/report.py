@@ -16,7 +16,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from ros2_derain.evaluation import drawing
-from ros2_derain.evaluation.plots import Axis, Series, line_chart
+from ros2_derain.evaluation.plots import COLOURS, Axis, Series, line_chart
 
 WIDE, NARROW = (1040, 300), (380, 260)
 """Charts are drawn for a desk and for a phone; the page shows the one that fits."""
@@ -85,7 +85,8 @@ class Curve:
         """CSS class and name of each line."""
         colours = iter(range(len(self.series)))
         return [
-            ("reference" if line.reference else f"series-{next(colours)}", line.name) for line in self.series
+            ("reference" if line.reference else f"series-{next(colours) % COLOURS}", line.name)
+            for line in self.series
         ]
 
 
@@ -139,7 +140,9 @@ class Report:
 
 def render(report: Report) -> str:
     """The report as HTML; all text in it is escaped."""
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     environment.filters["data_uri"] = drawing.data_uri
     templates = resources.files("ros2_derain.evaluation") / "templates"
     template = environment.from_string((templates / "report.html").read_text(encoding="utf-8"))

@@ -49,7 +49,9 @@ def summarise(run: Run, measured: Measured, recording: Recording, exit_status: i
         "frames_out": books.frames_out,
         "dropped": books.dropped,
         "segmentation": {
-            "frames_in": parsed.frames_in, "frames_out": parsed.frames_out, "dropped": parsed.dropped
+            "frames_in": parsed.frames_in,
+            "frames_out": parsed.frames_out,
+            "dropped": parsed.dropped,
         },
         "topics": dict(sorted(recording.counts().items())),
         "latency_ms": _latencies(run, measured),
@@ -71,7 +73,11 @@ def summarise(run: Run, measured: Measured, recording: Recording, exit_status: i
 def _books(frames_in: int, recorded: list[int], status: Status) -> Accounting:
     dropped = Counter({cause: int(n) for cause, n in status.numbers("dropped.").items()})
     return account(
-        frames_in, recorded, int(status.number("frames_received")), int(status.number("frames_published")), dropped
+        frames_in,
+        recorded,
+        int(status.number("frames_received")),
+        int(status.number("frames_published")),
+        dropped,
     )
 
 

@@ -147,7 +147,9 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--fps", type=float, default=25.0, help="frames per second (default: %(default)s)")
     parser.add_argument("--frames", type=int, help="how many to send (default: each image once)")
     parser.add_argument("--frame-id", default="camera_optical", help="optical frame (default: %(default)s)")
-    parser.add_argument("--log", type=Path, help="write index and stamp_ns of every sent frame to this CSV file")
+    parser.add_argument(
+        "--log", type=Path, help="write index and stamp_ns of every sent frame to this CSV file"
+    )
     parser.add_argument("--subscribers", type=int, default=1, help="wait for so many (default: %(default)s)")
     parser.add_argument("--timeout", type=float, default=30.0, help="seconds to wait (default: %(default)s)")
     args = parser.parse_args(argv)
@@ -185,7 +187,9 @@ def _play(args: argparse.Namespace, stack: contextlib.ExitStack) -> None:
         rows.writerow(("index", "stamp_ns"))
     camera.wait_for_subscribers(args.subscribers, args.timeout)
     camera.play(
-        pictures, args.fps, args.frames or len(pictures),
+        pictures,
+        args.fps,
+        args.frames or len(pictures),
         lambda index, stamp: rows.writerow((index, stamp)) if args.log else None,
     )
     camera.flush(args.timeout)

@@ -48,7 +48,7 @@ class Status:
 
     def numbers(self, prefix: str) -> dict[str, float]:
         """Every value whose key begins with ``prefix``, by the rest of the key."""
-        return {key[len(prefix):]: self.number(key) for key in self.values if key.startswith(prefix)}
+        return {key[len(prefix) :]: self.number(key) for key in self.values if key.startswith(prefix)}
 
 
 class Observer:

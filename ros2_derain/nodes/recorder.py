@@ -98,7 +98,9 @@ class Recorder:
             self._writer.close()
         else:
             self._writer.abort()
-            raise RecorderError(f"{self._writer.path} could not be written: {self._failure}") from self._failure
+            raise RecorderError(
+                f"{self._writer.path} could not be written: {self._failure}"
+            ) from self._failure
 
     def __enter__(self) -> Recorder:
         return self
@@ -110,8 +112,10 @@ class Recorder:
         offered = topic.qos()
         type_name = define(topic.type, store)
         connection = self._writer.add_connection(
-            self._node.resolve_topic_name(topic.name), type_name,
-            typestore=store, offered_qos_profiles=[_described(offered)],
+            self._node.resolve_topic_name(topic.name),
+            type_name,
+            typestore=store,
+            offered_qos_profiles=[_described(offered)],
         )
 
         def receive(data: bytes) -> None:
@@ -196,7 +200,9 @@ def _open(path: Path) -> Writer:
         writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
         writer.open()
     except (OSError, WriterError) as error:
-        raise RecorderError(f"cannot record into {path}: {error}; name a folder that does not exist") from error
+        raise RecorderError(
+            f"cannot record into {path}: {error}; name a folder that does not exist"
+        ) from error
     return writer
 
 

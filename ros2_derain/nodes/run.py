@@ -26,10 +26,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.description = "Run both nodes in this process, configured and active, until Ctrl-C."
     parser.epilog = EXAMPLES
-    parser.add_argument("--params-file", type=Path, help="parameters of both nodes (default: config/pipeline.yaml)")
-    parser.add_argument("--image", default="image", metavar="TOPIC", help="camera images (default: %(default)s)")
     parser.add_argument(
-        "--camera-info", default="camera_info", metavar="TOPIC", help="their calibration (default: %(default)s)"
+        "--params-file", type=Path, help="parameters of both nodes (default: config/pipeline.yaml)"
+    )
+    parser.add_argument(
+        "--image", default="image", metavar="TOPIC", help="camera images (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--camera-info",
+        default="camera_info",
+        metavar="TOPIC",
+        help="their calibration (default: %(default)s)",
     )
     parser.add_argument(
         "--compressed", action="store_true", help="subscribe to the JPEG or PNG images of TOPIC/compressed"
@@ -39,7 +46,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--log-level", default="info", choices=("debug", "info", "warn", "error", "fatal"))
     parser.add_argument(
-        "--ros-args", nargs=argparse.REMAINDER, default=[], metavar="...", help="anything else that ROS 2 takes"
+        "--ros-args",
+        nargs=argparse.REMAINDER,
+        default=[],
+        metavar="...",
+        help="anything else that ROS 2 takes",
     )
 
 

@@ -27,14 +27,14 @@ def test_a_frame_that_the_node_lost_silently_is_a_problem():
     books = account(10, STAMPS[:8], received=10, published=8, dropped={"replaced": 1})
     assert not balanced(books)
     assert books.problems == (
-        "1 frames are unaccounted for: 10 sent, 10 received, 8 published, 8 recorded; "
+        "frames unaccounted for: 1; 10 sent, 10 received, 8 published, 8 recorded, "
         "the node says that it dropped {'replaced': 1}",
     )
 
 
 def test_a_frame_counted_twice_is_a_problem():
     books = account(10, STAMPS, received=10, published=10, dropped={"replaced": 1})
-    assert len(books.problems) == 1 and "1 frames are accounted for twice" in books.problems[0]
+    assert len(books.problems) == 1 and "frames accounted for twice: 1" in books.problems[0]
 
 
 @pytest.mark.parametrize(
@@ -47,11 +47,11 @@ def test_more_frames_than_there_can_be_is_a_problem(received, published, said):
 
 def test_an_output_published_twice_is_a_problem():
     books = account(10, [*STAMPS, STAMPS[0]], received=10, published=11, dropped={})
-    assert any("published more than once, such as 100 ns" in problem for problem in books.problems)
+    assert any("published more than once: 1, such as 100 ns" in problem for problem in books.problems)
 
 
 def test_stamps_that_the_camera_never_sent_are_named():
     assert strangers("detections", STAMPS, STAMPS) == []
     assert strangers("detections", [*STAMPS, 7], STAMPS) == [
-        "detections carries 1 stamps that the camera never sent, such as 7 ns"
+        "stamps on detections that the camera never sent: 1, such as 7 ns"
     ]

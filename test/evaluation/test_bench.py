@@ -10,14 +10,25 @@ import pytest
 def bench(*arguments):
     return subprocess.run(
         [sys.executable, "-m", "ros2_derain.cli", "bench", *map(str, arguments)],
-        capture_output=True, text=True, timeout=180,
+        capture_output=True,
+        text=True,
+        timeout=180,
     )
 
 
 def test_engine_alone(rainy_model, tmp_path):
     ended = bench(
-        "--size", "160x96", "--frames", 5, "--model", rainy_model, "--device", "cpu", "--engine-only",
-        "--json", tmp_path / "out" / "bench.json",
+        "--size",
+        "160x96",
+        "--frames",
+        5,
+        "--model",
+        rainy_model,
+        "--device",
+        "cpu",
+        "--engine-only",
+        "--json",
+        tmp_path / "out" / "bench.json",
     )
     assert ended.returncode == 0, ended.stderr
     assert "engine alone:" in ended.stdout and "end to end" not in ended.stdout
@@ -33,7 +44,16 @@ def test_engine_alone(rainy_model, tmp_path):
 @pytest.mark.slow
 def test_end_to_end(rainy_model, tmp_path):
     ended = bench(
-        "--size", "160x96", "--frames", 10, "--model", rainy_model, "--device", "cpu", "--json", tmp_path / "b.json"
+        "--size",
+        "160x96",
+        "--frames",
+        10,
+        "--model",
+        rainy_model,
+        "--device",
+        "cpu",
+        "--json",
+        tmp_path / "b.json",
     )
     assert ended.returncode == 0, ended.stderr
     whole = json.loads((tmp_path / "b.json").read_text())["end_to_end"]

@@ -14,7 +14,9 @@ FRAMES = 12
 def demo(*arguments):
     return subprocess.run(
         [sys.executable, "-m", "ros2_derain.cli", "demo", *map(str, arguments)],
-        capture_output=True, text=True, timeout=180,
+        capture_output=True,
+        text=True,
+        timeout=180,
     )
 
 

@@ -26,8 +26,13 @@ def header(stamp):
 def image(stamp, pixels, encoding="rgb8", padding=0):
     rows = np.pad(pixels.reshape(len(pixels), -1), ((0, 0), (0, padding)))
     return T["sensor_msgs/msg/Image"](
-        header=header(stamp), height=pixels.shape[0], width=pixels.shape[1], encoding=encoding,
-        is_bigendian=0, step=rows.shape[1], data=rows.reshape(-1),
+        header=header(stamp),
+        height=pixels.shape[0],
+        width=pixels.shape[1],
+        encoding=encoding,
+        is_bigendian=0,
+        step=rows.shape[1],
+        data=rows.reshape(-1),
     )
 
 
@@ -99,5 +104,6 @@ def test_percentiles_and_means():
     assert mean([1.0, math.inf, 2.0]) == 1.5
     assert mean([math.inf]) is None
     assert stages({"derain.p50": 1.0, "derain.max": 2.0, "gate.p50": 3.0}) == {
-        "derain": {"p50": 1.0, "max": 2.0}, "gate": {"p50": 3.0}
+        "derain": {"p50": 1.0, "max": 2.0},
+        "gate": {"p50": 3.0},
     }

@@ -24,14 +24,28 @@ def page(**changed) -> str:
         "tiles": (Tile("Frames out", "75 / 75", "none dropped"),),
         "sections": (
             Strips(
-                "Pictures", "Side by side.", ("in", "out"), (Strip("Frame 3", (picture, picture)),),
+                "Pictures",
+                "Side by side.",
+                ("in", "out"),
+                (Strip("Frame 3", (picture, picture)),),
                 legend=(("road", (140, 86, 75)),),
             ),
             Curve(
-                "Rain", "", Axis("time", "s"), Axis("rain rate", "mm/h"),
-                (Series("estimated", (0, 1, 2), (90.0, 110.0, 100.0)), Series("true", (0, 2), (100, 100), True)),
+                "Rain",
+                "",
+                Axis("time", "s"),
+                Axis("rain rate", "mm/h"),
+                (
+                    Series("estimated", (0, 1, 2), (90.0, 110.0, 100.0)),
+                    Series("true", (0, 2), (100, 100), True),
+                ),
             ),
-            Table("Latency", "In ms.", ("stage", "p50", "note"), (("derain", "81.5", "on CPU"), ("gate", "–", "off"))),
+            Table(
+                "Latency",
+                "In ms.",
+                ("stage", "p50", "note"),
+                (("derain", "81.5", "on CPU"), ("gate", "–", "off")),
+            ),
         ),
     }
     return report.render(Report(**{**made, **changed}))
