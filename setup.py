@@ -55,9 +55,18 @@ setup(
             "ros-std-srvs",
             "catkin-pkg",
         ],
-        "evaluation": ["jinja2", "psutil", "rosbags", "tqdm"],
-        "learning": ["lightning", "torchmetrics"],
-        "test": ["cv-bridge", "hypothesis", "import-linter", "pytest", "rosbags-image", "ruff", "setuptools"],
+        "evaluation": ["jinja2", "rosbags", "tqdm"],
+        "learning": ["lightning"],
+        "test": [
+            "cv-bridge",
+            "hypothesis",
+            "import-linter",
+            "psutil",
+            "pytest",
+            "rosbags-image",
+            "ruff",
+            "setuptools",
+        ],
     },
     entry_points={
         "console_scripts": [
