@@ -24,3 +24,19 @@ def data_dir() -> Path:
     if not (Path(named) / "camvid").is_dir():
         pytest.fail(f"ROS2_DERAIN_DATA={named} holds no camvid/: correct it or unset it")
     return Path(named).resolve()
+
+
+@pytest.fixture(scope="session")
+def rainy_model(tmp_path_factory) -> str:
+    """Path of a tiny model whose gauge always reads 100 mm/h."""
+    import tiny_model  # imports torch, which wants the prepared environment
+
+    return str(tiny_model.write(tmp_path_factory.mktemp("models") / "rainy", 100.0))
+
+
+@pytest.fixture(scope="session")
+def dry_model(tmp_path_factory) -> str:
+    """Path of a tiny model whose gauge always reads 0 mm/h."""
+    import tiny_model
+
+    return str(tiny_model.write(tmp_path_factory.mktemp("models") / "dry", 0.0))

@@ -1,15 +1,12 @@
 """Model folders: written whole, loaded only when everything fits."""
 
 import re
-import sys
 from pathlib import Path
 
 import pytest
+import tiny_model
 import torch
 import yaml
-
-sys.path.insert(0, str(Path(__file__).parent))
-import tiny_model
 
 from ros2_derain import models
 from ros2_derain.models import CARD, WEIGHTS, ModelError

@@ -1,18 +1,8 @@
-import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-import tiny_model
-
-
-@pytest.fixture(scope="session")
-def rainy_model(tmp_path_factory) -> str:
-    """Path of a tiny model whose gauge always reads 100 mm/h."""
-    return str(tiny_model.write(tmp_path_factory.mktemp("models") / "rainy", 100.0))
 
 
 @pytest.fixture(scope="session")

@@ -4,21 +4,8 @@ from pathlib import Path
 import pytest
 import rclpy
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+sys.path.insert(0, str(Path(__file__).parent))
 import rig  # noqa: E402
-import tiny_model  # noqa: E402
-
-
-@pytest.fixture(scope="session")
-def rainy_model(tmp_path_factory) -> str:
-    """Path of a tiny model whose gauge always reads 100 mm/h."""
-    return str(tiny_model.write(tmp_path_factory.mktemp("models") / "rainy", 100.0))
-
-
-@pytest.fixture(scope="session")
-def dry_model(tmp_path_factory) -> str:
-    """Path of a tiny model whose gauge always reads 0 mm/h."""
-    return str(tiny_model.write(tmp_path_factory.mktemp("models") / "dry", 0.0))
 
 
 @pytest.fixture(scope="session")
