@@ -22,7 +22,6 @@ from ros2_derain.evaluation import clip, live, machine
 from ros2_derain.evaluation.clip import Clip
 from ros2_derain.evaluation.errors import EvaluationError
 from ros2_derain.evaluation.measure import percentiles, stages
-from ros2_derain.evaluation.processes import Child
 from ros2_derain.evaluation.progress import Progress
 
 RATE_MM_H = 150.0
@@ -208,9 +207,9 @@ def _end_to_end(
 
     heard = {topics.CLEAN_IMAGE: {}, topics.DETECTIONS: {}}
     playback = live.Playback(rainy, LOAD * engine_fps, args.frames + WARM)
-    arguments = ["run", *subject.parameters(*args.size)]
+    options = subject.parameters(*args.size)
     with (
-        Child("the pipeline", "ros2_derain.cli", arguments, out / "pipeline.log") as pipeline,
+        live.Pipeline.start(options, out) as pipeline,
         Observer() as observer,
         Progress("end to end", playback.frames) as progress,
     ):

@@ -1,7 +1,7 @@
 """``ros2-derain demo``: the whole system on a real clip with rain, measured and shown.
 
-Three processes: a camera that plays the rainy clip over DDS, the composed pipeline,
-and this one, which records every topic and then works out what the recording is worth.
+A camera process plays the rainy clip over DDS to the pipeline's process or processes;
+this one records every topic and then works out what the recording is worth.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from ros2_derain import environment, resources
 from ros2_derain.evaluation import clip, demo_report, live, report
 from ros2_derain.evaluation.clip import Clip
 from ros2_derain.evaluation.errors import EvaluationError
-from ros2_derain.evaluation.measure import Measured, measure
-from ros2_derain.evaluation.processes import Child
+from ros2_derain.evaluation.measure import CLEAN, Measured, measure
 from ros2_derain.evaluation.progress import Progress
 from ros2_derain.evaluation.recording import Recording
 from ros2_derain.evaluation.summary import summarise
@@ -65,6 +64,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", help="a name that 'ros2-derain models' lists, or a model's folder")
     parser.add_argument("--device", help="auto, cpu, cuda or cuda:N")
     parser.add_argument(
+        "--two-processes",
+        action="store_true",
+        help="run the nodes apart, with the exchange between them over topics",
+    )
+    parser.add_argument(
         "--params-file", type=Path, help="parameters of both nodes (default: config/pipeline.yaml)"
     )
 
@@ -77,11 +81,12 @@ def main(args: argparse.Namespace) -> int:
     frames = min(args.frames or len(source.files), len(source.files))
     args.out.mkdir(parents=True, exist_ok=True)
     _clear(args.out)
-    run, exit_status = _play(args, source, frames)
+    run, ended = _play(args, source, frames)
     with Recording(args.out / "bag") as recording:
-        measured = _measure(recording, source, run, frames)
-        summary = summarise(run, measured, recording, exit_status, args.rate_mm_h)
+        measured = _measure(recording, source, run)
+        summary = summarise(run, measured, recording, ended, args.rate_mm_h)
     height, width = source.read(0).shape[:2]
+    summary["composed"] = not args.two_processes
     summary["clip"] = {
         "title": source.title,
         "source": source.source,
@@ -96,13 +101,11 @@ def main(args: argparse.Namespace) -> int:
     return 1 if summary["problems"] else 0
 
 
-def _play(args: argparse.Namespace, source: Clip, frames: int) -> tuple[live.Run, int]:
-    """Start the pipeline, make the rainy clip while it loads, and play; its exit status too."""
+def _play(args: argparse.Namespace, source: Clip, frames: int) -> tuple[live.Run, dict[str, int]]:
+    """Start the pipeline, make the rainy clip while it loads, and play; exit statuses by process."""
     with (
         tempfile.TemporaryDirectory(prefix="ros2_derain_") as folder,
-        Child(
-            "the pipeline", "ros2_derain.cli", _pipeline_arguments(args, source), args.out / "pipeline.log"
-        ) as pipeline,
+        live.Pipeline.start(_run_options(args, source), args.out, args.two_processes) as pipeline,
     ):
         with Progress("rendering rain", frames) as progress:
             source.rain(args.rate_mm_h, frames, Path(folder), progress.step)
@@ -112,8 +115,9 @@ def _play(args: argparse.Namespace, source: Clip, frames: int) -> tuple[live.Run
         return run, pipeline.stop()
 
 
-def _pipeline_arguments(args: argparse.Namespace, source: Clip) -> list[str]:
-    given = ["run"]
+def _run_options(args: argparse.Namespace, source: Clip) -> list[str]:
+    """The options for ``ros2-derain run``."""
+    given = []
     for option, value in (
         ("--params-file", args.params_file),
         ("--model", args.model),
@@ -125,9 +129,9 @@ def _pipeline_arguments(args: argparse.Namespace, source: Clip) -> list[str]:
     return [*given, "--ros-args", "-p", f"warmup_width:={width}", "-p", f"warmup_height:={height}"]
 
 
-def _measure(recording: Recording, source: Clip, run: live.Run, frames: int) -> Measured:
-    stamps = list(run.sent)
-    out = [stamp for stamp in stamps if stamp in set(_stamps(recording))]
+def _measure(recording: Recording, source: Clip, run: live.Run) -> Measured:
+    recorded = {message.stamp_ns for message in recording.messages(CLEAN)}
+    out = [stamp for stamp in run.sent if stamp in recorded]
     shown = {out[round(k * (len(out) - 1) / (SHOWN - 1))] for k in range(SHOWN)} if out else set()
     with Progress("measuring", max(1, len(out))) as progress:
         return measure(
@@ -136,10 +140,6 @@ def _measure(recording: Recording, source: Clip, run: live.Run, frames: int) -> 
             shown,
             progress.step,
         )
-
-
-def _stamps(recording: Recording):
-    return (message.stamp_ns for message in recording.messages("derain/image"))
 
 
 def _clear(out: Path) -> None:
@@ -152,8 +152,10 @@ def _clear(out: Path) -> None:
         if foreign:
             raise EvaluationError(f"{bag} holds {foreign[0]}, which is no part of a bag: name another --out")
         shutil.rmtree(bag)
-    for name in ("summary.json", "report.html", "sent.csv", "camera.log", "pipeline.log"):
+    for name in ("summary.json", "report.html", "sent.csv"):
         (out / name).unlink(missing_ok=True)
+    for process in ("camera", "pipeline", "autostart", *live.NODES):
+        (out / f"{process}.log").unlink(missing_ok=True)
 
 
 def _write_json(path: Path, content: dict) -> None:

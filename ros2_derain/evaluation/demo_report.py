@@ -77,6 +77,7 @@ def causes(dropped: dict[str, int]) -> str:
 def _tiles(summary: dict) -> list[Tile]:
     whole = summary["latency_ms"]["end_to_end_detections"]
     clean, rainy = summary["psnr_clean"], summary["psnr_rain"]
+    processes = "one process" if summary["composed"] else "two processes"
     gain = NONE if clean is None or rainy is None else f"{clean - rainy:+.1f} dB"
     return [
         Tile(
@@ -84,7 +85,7 @@ def _tiles(summary: dict) -> list[Tile]:
             f"{summary['frames_out']} / {summary['frames_in']}",
             f"dropped: {causes(summary['dropped'])}",
         ),
-        Tile("PSNR gain", gain, f"rainy {_db(rainy)}, clean {_db(clean)}"),
+        Tile("PSNR gain", gain, f"{_db(rainy)} → {_db(clean)}"),
         Tile(
             "Camera to detections",
             f"{whole['p50']:.0f} ms" if whole else NONE,
@@ -95,7 +96,7 @@ def _tiles(summary: dict) -> list[Tile]:
             f"{_number(summary['rain_rate_mean'])} mm/h",
             f"true {summary['rain_rate_true']:g} mm/h",
         ),
-        Tile("Runs on", str(summary["device"]).upper(), f"{summary['precision']}, model {summary['model']}"),
+        Tile("Runs on", str(summary["device"]).upper(), f"{summary['precision']}, {processes}"),
     ]
 
 

@@ -1,16 +1,18 @@
-"""Plays a camera to a running pipeline and records what comes out."""
+"""Starts a pipeline, plays a camera to it and records what comes out."""
 
 from __future__ import annotations
 
+import argparse
 import csv
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from ros2_derain.evaluation.errors import EvaluationError
 from ros2_derain.evaluation.processes import Child
-from ros2_derain.nodes import camera, topics
+from ros2_derain.nodes import camera, run, topics
 from ros2_derain.nodes.observer import ACTIVE, Observer, Status
 from ros2_derain.nodes.recorder import Recorder
 
@@ -42,6 +44,46 @@ class Playback:
 
 
 @dataclass(frozen=True)
+class Pipeline:
+    """The processes of a pipeline.
+
+    Attributes:
+        children: one, or one for each node and one that activates them.
+    """
+
+    children: tuple[Child, ...]
+
+    @classmethod
+    @contextmanager
+    def start(cls, options: Sequence[str], out: Path, two_processes: bool = False) -> Iterator[Pipeline]:
+        """Start the processes; they end with the context.
+
+        Args:
+            options: as for ``ros2-derain run``.
+            out: folder for their logs.
+            two_processes: the nodes run apart and exchange their priors over topics.
+        """
+        with ExitStack() as stack:
+            yield cls(tuple(stack.enter_context(child) for child in _children(options, out, two_processes)))
+
+    def stop(self) -> dict[str, int]:
+        """End the processes, the last one first; exit status by name."""
+        return {child.name: child.stop() for child in reversed(self.children)}
+
+
+def _children(options: Sequence[str], out: Path, two_processes: bool) -> Iterator[Child]:
+    if not two_processes:
+        yield Child("the pipeline", "ros2_derain.cli", ["run", *options], out / "pipeline.log")
+        return
+    parser = argparse.ArgumentParser()
+    run.add_arguments(parser)
+    arguments = run.ros_arguments(parser.parse_args(options))
+    for node in NODES:
+        yield Child(node, f"ros2_derain.nodes.{node}", arguments, out / f"{node}.log")
+    yield Child("autostart", "ros2_derain.nodes.autostart", reversed(NODES), out / "autostart.log")
+
+
+@dataclass(frozen=True)
 class Run:
     """What was sent, and what the nodes said at the end.
 
@@ -54,11 +96,13 @@ class Run:
     status: dict[str, Status]
 
 
-def play(pipeline: Child, playback: Playback, out: Path, progress: Callable[[], None] = lambda: None) -> Run:
+def play(
+    pipeline: Pipeline, playback: Playback, out: Path, progress: Callable[[], None] = lambda: None
+) -> Run:
     """Play to a pipeline that is starting, and record every topic into ``out/bag``.
 
     Args:
-        pipeline: its process; left running.
+        pipeline: its processes; left running.
         playback: what the camera plays.
         out: folder for the bag and the camera's logs.
         progress: called for each clean image that arrives.
@@ -80,24 +124,25 @@ def play(pipeline: Child, playback: Playback, out: Path, progress: Callable[[], 
     return Run(sent, dict(observer.status))
 
 
-def await_active(observer: Observer, pipeline: Child) -> None:
+def await_active(observer: Observer, pipeline: Pipeline) -> None:
     """Wait until both nodes are active."""
     for node in NODES:
 
         def active(node=node) -> bool:
             return observer.state(node) == ACTIVE
 
-        _spin(observer, active, START_S, f"{node} in the state '{ACTIVE}'", pipeline)
+        debtors = sorted(pipeline.children, key=lambda child: child.name != node)
+        _spin(observer, active, START_S, f"{node} in the state '{ACTIVE}'", *debtors)
 
 
 def send(
-    observer: Observer, pipeline: Child, playback: Playback, out: Path, subscribers: int
+    observer: Observer, pipeline: Pipeline, playback: Playback, out: Path, subscribers: int
 ) -> dict[int, int]:
     """Play to an active pipeline from a process of its own, until no frame is at hand any more.
 
     Args:
         observer: is spun meanwhile.
-        pipeline: its process.
+        pipeline: its processes.
         playback: what the camera plays.
         out: folder for the camera's logs.
         subscribers: how many of ``image`` the camera waits for.
@@ -121,14 +166,14 @@ def send(
     ]
     with Child("the camera", "ros2_derain.nodes.camera", arguments, out / "camera.log") as player:
         patience = 2 * DISCOVERY_S + 2 * playback.frames / playback.fps
-        _spin(observer, player.ended, patience, "the last frame of the camera", player, pipeline)
+        _spin(observer, player.ended, patience, "the last frame of the camera", player, *pipeline.children)
         player.require_success()
     _await_idle(observer, pipeline, since_ns=time.time_ns())
     with log.open(newline="") as lines:
         return {int(row["stamp_ns"]): int(row["index"]) for row in csv.DictReader(lines)}
 
 
-def _await_idle(observer: Observer, pipeline: Child, since_ns: int) -> None:
+def _await_idle(observer: Observer, pipeline: Pipeline, since_ns: int) -> None:
     """Wait until both nodes have said, after ``since_ns``, that no frame is at hand."""
     settled_ns = since_ns + int(SETTLE_S * 1e9)
 
@@ -141,9 +186,8 @@ def _await_idle(observer: Observer, pipeline: Child, since_ns: int) -> None:
             for node in NODES
         )
 
-    _spin(
-        observer, idle, FINISH_S, "the word of both nodes on /diagnostics that no frame is at hand", pipeline
-    )
+    wanted = "the word of both nodes on /diagnostics that no frame is at hand"
+    _spin(observer, idle, FINISH_S, wanted, *pipeline.children)
 
 
 def _await_quiet(observer: Observer, recorder: Recorder) -> None:
@@ -164,7 +208,10 @@ def _await_quiet(observer: Observer, recorder: Recorder) -> None:
 def _spin(
     observer: Observer, condition: Callable[[], bool], timeout_s: float, wanted: str, *debtors: Child
 ) -> None:
-    """Spin until the condition holds, while every process that it needs lives."""
+    """Spin until the condition holds, while every process that it needs lives.
+
+    The first of them has its log shown when the time is up.
+    """
 
     def done() -> bool:
         if condition():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from ros2_derain.evaluation.errors import EvaluationError
@@ -23,7 +23,7 @@ class Child:
         log: file for all that it prints.
     """
 
-    def __init__(self, name: str, module: str, arguments: Sequence[str], log: Path) -> None:
+    def __init__(self, name: str, module: str, arguments: Iterable[str], log: Path) -> None:
         self.name, self.log = name, log
         with log.open("wb") as output:
             self._process = subprocess.Popen(

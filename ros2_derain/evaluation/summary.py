@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 
 from ros2_derain.evaluation import machine
 from ros2_derain.evaluation.accounting import Accounting, account, strangers
@@ -17,14 +18,16 @@ RESTORED_BY = "derain_node"
 ENGINE_STAGES = (("gate", RESTORED_BY), ("derain", RESTORED_BY), ("parse", PARSED_BY))
 
 
-def summarise(run: Run, measured: Measured, recording: Recording, exit_status: int, rate: float) -> dict:
+def summarise(
+    run: Run, measured: Measured, recording: Recording, ended: Mapping[str, int], rate: float
+) -> dict:
     """What a run is worth.
 
     Args:
         run: what was sent and what the nodes said.
         measured: what the recording shows.
         recording: the open bag.
-        exit_status: of the pipeline.
+        ended: exit status of each of the pipeline's processes.
         rate: the true rain rate in mm/h.
 
     Returns:
@@ -41,8 +44,9 @@ def summarise(run: Run, measured: Measured, recording: Recording, exit_status: i
     ]
     for topic, stamps in measured.stamps.items():
         problems += strangers(topic, stamps, sent)
-    if exit_status:
-        problems.append(f"the pipeline ended with status {exit_status}, see pipeline.log")
+    problems += [
+        f"{name} ended with status {status}, see its log" for name, status in ended.items() if status
+    ]
     return {
         "problems": problems,
         "frames_in": books.frames_in,

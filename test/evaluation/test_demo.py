@@ -21,9 +21,12 @@ def demo(*arguments):
 
 
 @pytest.mark.slow
-def test_demo_records_measures_and_reports(small_clip, rainy_model, tmp_path):
+@pytest.mark.parametrize("more", [(), ("--two-processes",)])
+def test_demo_records_measures_and_reports(small_clip, rainy_model, tmp_path, more):
     out = tmp_path / "out"
-    ended = demo("--out", out, "--clip", small_clip, "--model", rainy_model, "--fps", 10, "--device", "cpu")
+    ended = demo(
+        *("--out", out, "--clip", small_clip, "--model", rainy_model, "--fps", 10, "--device", "cpu"), *more
+    )
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert f"of {FRAMES} frames came out" in ended.stdout
 
