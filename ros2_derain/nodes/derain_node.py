@@ -32,6 +32,9 @@ from ros2_derain.nodes.topics import (
     TRUST,
 )
 
+LADDER = (Mode.LOOP, Mode.ONE_ITERATION, Mode.DERAIN_ONLY, Mode.PASS_THROUGH)
+"""From the best mode down."""
+
 CALIBRATIONS = 8
 """How many of the latest camera_info messages are searched for a frame's stamp."""
 
@@ -123,6 +126,10 @@ class DerainNode(ManagedNode[DerainParameters]):
     def follow(self, restored: Restored) -> None:
         """The clean image is out: here nothing else is done with it."""
 
+    def explain(self, fault: str) -> None:
+        """Why the next frame's mode will be a lower one."""
+        self._fault = fault
+
     def _on_camera_info(self, info: CameraInfo) -> None:
         self._calibrations.append(info)
 
@@ -184,13 +191,24 @@ class DerainNode(ManagedNode[DerainParameters]):
 
     def _announce(self, restored: Restored) -> None:
         """Tell of a change of mode before the first image in it."""
-        self._fault = restored.fault or self._fault
-        if restored.mode is self._mode:
+        before, self._mode = self._mode, restored.mode
+        is_well = restored.mode in (Mode.LOOP, Mode.DRY)
+        self._fault = "" if is_well else restored.fault or self._fault
+        if restored.mode is before:
             return
-        why = f" ({restored.fault})" if restored.fault else ""
-        self.get_logger().info(f"mode: {self._mode.value} -> {restored.mode.value}{why}")
-        self._mode = restored.mode
+        log = self.get_logger().info if is_well else self.get_logger().warning
+        log(f"mode: {before.value} -> {restored.mode.value}: {self._reason(before, restored)}")
         self.publish(MODE, String(data=restored.mode.value))
+
+    def _reason(self, before: Mode, restored: Restored) -> str:
+        """Why the mode is another than before."""
+        if self._fault:
+            return self._fault
+        if Mode.DRY in (before, restored.mode):
+            return f"rain rate {restored.rain.rate:.1f} mm/h"
+        if LADDER.index(restored.mode) < LADDER.index(before):
+            return f"no fault and no delay for {self.settings.recover_after_s:g} s"
+        return f"frames took longer than {self.settings.max_latency_ms:g} ms"
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -167,7 +167,10 @@ class ManagedNode(LifecycleNode, ABC, Generic[P]):
         return TransitionCallbackReturn.SUCCESS
 
     def _configure(self, previous: LifecycleState) -> None:
-        self.load()
+        try:
+            self.load()
+        except RuntimeError as error:
+            raise EngineError(f"model {self.settings.model} fails at its warm-up: {error}") from error
         for topic in self.outputs:
             self._publishers_by_topic[topic] = self.create_lifecycle_publisher(
                 topic.type,

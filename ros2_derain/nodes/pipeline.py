@@ -120,8 +120,9 @@ class ComposedDerainNode(DerainNode):
         began = time.perf_counter()
         try:
             found = self._segmentation.take(restored)
-        except Exception:
+        except Exception as error:
             self.restorer.fault(restored.frame.stamp_ns)
+            self.explain(f"segmentation_node: {type(error).__name__}: {error}")
             self.say("parser", f"segmentation_node failed:\n{traceback.format_exc()}")
             self._priors = None
             return

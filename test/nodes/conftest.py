@@ -21,8 +21,8 @@ def make_rig(ros, rainy_model):
     """Makes rigs, each in a namespace of its own; see :class:`rig.Rig`."""
     rigs = []
 
-    def make(create=rig.composed, model=rainy_model, **parameters):
-        rigs.append(rig.Rig(create, {"model": model, **parameters}))
+    def make(create=rig.composed, model=rainy_model, executor=rig.runtime.make_executor, **parameters):
+        rigs.append(rig.Rig(create, {"model": str(model), **parameters}, executor))
         return rigs[-1]
 
     yield make

@@ -128,13 +128,13 @@ class Client:
 class Rig:
     """Nodes under test and their client, in a namespace of their own."""
 
-    def __init__(self, create, parameters):
+    def __init__(self, create, parameters, executor=runtime.make_executor):
         self.namespace = f"/rig_{next(_numbers)}"
         overrides = [Parameter(name, value=value) for name, value in {**TINY, **parameters}.items()]
         self.nodes = create(namespace=self.namespace, parameter_overrides=overrides)
         self.segmentation = next((n for n in self.nodes if n.get_name() == "segmentation_node"), None)
         self.derain = next((n for n in self.nodes if n.get_name() == "derain_node"), None)
-        self.executor = runtime.make_executor()
+        self.executor = executor()
         for node in self.nodes:
             self.executor.add_node(node)
         self._stop = threading.Event()

@@ -1,0 +1,82 @@
+"""Networks that fail: images still flow, marked as what they are, and everything says why."""
+
+import math
+
+import pytest
+import rig
+import tiny_model
+import torch
+
+from ros2_derain.nodes import images, topics
+
+CLEAN = [topics.CLEAN_IMAGE]
+
+
+def spoilt(module):
+    """The network, its output no longer finite."""
+    with torch.no_grad():
+        for weights in module.parameters():
+            weights.fill_(math.nan)
+    return module
+
+
+def with_failing_parser(made):
+    """The rig, its parser failing from now on, as a device does that fails while driving."""
+    spoilt(made.segmentation.interpreter._parser)
+    return made
+
+
+@pytest.mark.parametrize("create", [rig.composed, rig.separate])
+def test_a_derainer_that_fails_lets_the_raw_image_through(active, create):
+    made = active(create)
+    spoilt(made.derain.restorer._derainer)
+    image = rig.picture()
+    for _ in range(2):
+        made.pass_through(image, out=CLEAN)
+        assert (images.to_rgb(made.client.last(topics.CLEAN_IMAGE)) == image).all()
+    assert made.client.until(lambda: made.client.last(topics.MODE).data == "pass_through")
+    said = lambda: "unprocessed: RuntimeError: the derainer's output" in made.client.message("derain_node")  # noqa: E731
+    assert made.client.until(said)
+    assert made.client.diagnosed("derain_node").level == b"\x02"
+
+
+def test_a_parser_that_fails_steps_the_ladder_down_and_costs_no_image(active, capfd):
+    made = with_failing_parser(active())
+    for _ in range(3):
+        made.pass_through(out=CLEAN)
+    modes = lambda: [message.data for message in made.client.got[topics.MODE.name]]  # noqa: E731
+    assert made.client.until(lambda: modes()[-1:] == ["derain_only"])
+    assert made.client.until(lambda: made.balanced(made.segmentation))
+    books = made.segmentation.statistics.snapshot()
+    assert books.published == 0 and books.dropped == {"error": 2, "mode.derain_only": 1}
+    assert made.derain.statistics.snapshot().published == 3
+    assert made.client.until(lambda: "mode is derain_only" in made.client.message("derain_node"))
+    assert "the parser's output is not finite" in made.client.message("derain_node")
+    assert capfd.readouterr().err.count("segmentation_node failed") == 1
+
+
+def test_a_parser_in_another_process_that_fails_is_counted(active):
+    made = with_failing_parser(active(rig.separate, prior_timeout_ms=50.0))
+    for _ in range(2):
+        made.pass_through(out=CLEAN)
+    assert made.client.until(lambda: made.client.counted("segmentation_node", "dropped.error"))
+    assert made.client.until(lambda: made.client.counted("derain_node", "priors_missed"))
+    made.pass_through(out=CLEAN)
+
+
+def test_frames_over_budget_step_down_and_say_so(active, capfd):
+    made = active(max_latency_ms=0.01, patience=1)
+    for _ in range(4):
+        made.pass_through(out=CLEAN)
+    assert made.client.until(lambda: made.client.last(topics.MODE).data == "pass_through")
+    modes = [message.data for message in made.client.got[topics.MODE.name]]
+    assert modes == ["loop", "one_iteration", "derain_only", "pass_through"]
+    assert "mode: loop -> one_iteration: frames took longer than 0.01 ms" in capfd.readouterr().err
+
+
+def test_a_network_that_fails_at_warm_up_is_refused(make_rig, tmp_path, capfd):
+    parser = spoilt(tiny_model.modules(100.0)["parser"])
+    made = make_rig(model=tiny_model.write(tmp_path / "spoilt", parser=parser))
+    assert not made.change(made.segmentation, "configure")
+    assert not made.segmentation.configured
+    assert "fails at its warm-up: the parser's output is not finite" in capfd.readouterr().err
