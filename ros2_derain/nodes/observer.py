@@ -90,6 +90,10 @@ class Observer:
         """How many publish a topic."""
         return self._node.count_publishers(self._node.resolve_topic_name(topic.name))
 
+    def subscribers(self, topic: Topic) -> int:
+        """How many subscribe to a topic."""
+        return self._node.count_subscribers(self._node.resolve_topic_name(topic.name))
+
     def state(self, node_name: str) -> str:
         """Lifecycle state of a node as it last answered, such as ``active``; '' before it did.
 

@@ -8,8 +8,11 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
 from ros2_derain.evaluation.errors import EvaluationError
+from ros2_derain.evaluation.live import Run
 from ros2_derain.evaluation.measure import mean, measure, percentiles, stages
 from ros2_derain.evaluation.recording import Recording, picture
+from ros2_derain.evaluation.summary import summarise
+from ros2_derain.nodes.observer import Status
 
 STORE = get_typestore(Stores.ROS2_KILTED)
 T = STORE.types
@@ -107,3 +110,52 @@ def test_percentiles_and_means():
         "derain": {"p50": 1.0, "max": 2.0},
         "gate": {"p50": 3.0},
     }
+
+
+def status(received, published, **values):
+    counted = {"frames_received": str(received), "frames_published": str(published)}
+    return Status(0, 0, "running", {**counted, **values})
+
+
+def summary_of(bag, sent, derainer, ended=None):
+    run = Run(sent, {"derain_node": derainer, "segmentation_node": status(0, 0)})
+    with Recording(bag, "/front") as recording:
+        measured = measure(recording, lambda stamp: DRY)
+        return summarise(run, measured, recording, ended or {}, rate=150.0)
+
+
+def problems_of_derainer(summary):
+    return [problem for problem in summary["problems"] if not problem.startswith("segmentation_node")]
+
+
+def test_summary_of_a_run_whose_books_balance(bag):
+    sent = {stamp: index for index, stamp in enumerate([*STAMPS, STAMPS[-1] + 1, STAMPS[-1] + 2])}
+    derainer = status(5, 4, **{"dropped.replaced": "1", "latency_ms.derain.p50": "80.5", "device": "cpu"})
+    summary = summary_of(bag, sent, derainer)
+    assert problems_of_derainer(summary) == []
+    assert (summary["frames_in"], summary["frames_out"]) == (6, 4)
+    assert summary["dropped"] == {"transport": 1, "replaced": 1}
+    assert summary["topics"]["image"] == 4
+    assert summary["latency_ms"]["derain"] == {"p50": 80.5}
+    assert summary["latency_ms"]["end_to_end_image"]["max"] == pytest.approx(30)
+    assert summary["psnr_rain"] == pytest.approx(22.11) and summary["psnr_clean"] == pytest.approx(28.13)
+    assert (summary["rain_rate_mean"], summary["rain_rate_true"]) == (101.5, 150.0)
+    assert summary["device"] == "cpu"
+
+
+def test_summary_names_a_frame_that_vanished(bag):
+    sent = {stamp: index for index, stamp in enumerate([*STAMPS, STAMPS[-1] + 1])}
+    summary = summary_of(bag, sent, status(5, 4))
+    assert problems_of_derainer(summary)[0].startswith("derain_node: frames unaccounted for: 1; 5 sent")
+
+
+def test_summary_names_a_stamp_that_the_camera_never_sent(bag):
+    sent = {stamp: index for index, stamp in enumerate(STAMPS[1:])}
+    problems = summary_of(bag, sent, status(4, 4))["problems"]
+    assert f"stamps on derain/image that the camera never sent: 1, such as {STAMPS[0]} ns" in problems
+
+
+def test_summary_names_a_process_that_ended_badly(bag):
+    sent = {stamp: index for index, stamp in enumerate(STAMPS)}
+    problems = summary_of(bag, sent, status(4, 4), ended={"derain_node": -11})["problems"]
+    assert "derain_node ended with status -11, see its log" in problems

@@ -1,0 +1,51 @@
+"""``ros2-derain run``: the pipeline as a user starts it, without the launch package."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from ros2_derain.nodes import topics
+from ros2_derain.nodes.observer import ACTIVE, Observer
+from ros2_derain.nodes.topics import Topic
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_run_is_active_by_itself_and_ends_cleanly(rainy_model, tmp_path, number):
+    arguments = (
+        *("--model", rainy_model, "--device", "cpu", "--namespace", "front", "--image", "/camera/image_raw"),
+        *("--compressed", "--ros-args", "-p", "warmup_width:=160", "-p", "warmup_height:=96"),
+    )
+    log = tmp_path / "log"
+    with log.open("wb") as output, Observer("front") as observer:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ros2_derain.cli", "run", *arguments], stdout=output, stderr=output
+        )
+        try:
+            for node in ("derain_node", "segmentation_node"):
+                assert observer.spin_until(lambda node=node: observer.state(node) == ACTIVE, 30), (
+                    log.read_text()
+                )
+            assert observer.spin_until(lambda: len(observer.status) == 2, 10)
+            assert observer.status["derain_node"].values["model"] == "rainy"
+            assert observer.publishers(topics.CLEAN_IMAGE) == 1
+            compressed = Topic("/camera/image_raw/compressed", topics.IMAGE_COMPRESSED.type)
+            assert observer.spin_until(lambda: observer.subscribers(compressed) == 1, 10)
+            process.send_signal(number)
+            assert process.wait(20) == 0, log.read_text()
+        finally:
+            process.kill()
+            process.wait()
+    assert "Traceback" not in log.read_text()
+
+
+def test_a_model_that_is_not_there_is_told_and_ends_with_1():
+    ended = subprocess.run(
+        [sys.executable, "-m", "ros2_derain.cli", "run", "--model", "nonsense"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ended.returncode == 1
+    assert "no model named 'nonsense'" in ended.stdout + ended.stderr
