@@ -200,9 +200,13 @@ class Rig:
         request = SetParameters.Request(parameters=[Parameter(name, value=value).to_parameter_msg()])
         return self.call(SetParameters, f"{node.get_name()}/set_parameters", request).results[0]
 
-    def close(self):
+    def stop(self):
+        """Serve the nodes no longer."""
         self._stop.set()
         self._thread.join()
+
+    def close(self):
+        self.stop()
         for node in reversed(self.nodes):
             node.destroy_node()
         self.executor.shutdown()

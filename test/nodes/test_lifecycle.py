@@ -72,6 +72,7 @@ def test_shutdown_and_destruction_stop_an_active_node(active, create):
     made = active(create)
     made.pass_through()
     assert made.change(made.derain, "shutdown")
+    made.stop()
     made.segmentation.destroy_node()
     assert workers() == []
     assert made.client.until(lambda: not publishers(made))
