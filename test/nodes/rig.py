@@ -204,10 +204,10 @@ class Rig:
         """Serve the nodes no longer."""
         self._stop.set()
         self._thread.join()
+        self.executor.shutdown()
 
     def close(self):
         self.stop()
         for node in reversed(self.nodes):
             node.destroy_node()
-        self.executor.shutdown()
         self.client.close()
