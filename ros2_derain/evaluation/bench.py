@@ -13,23 +13,28 @@ import json
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ros2_derain import environment, resources
-from ros2_derain.evaluation import clip, live, machine
+from ros2_derain.engine import PRECISIONS, PRIORS, Engine, EngineSettings, Frame
+from ros2_derain.evaluation import clip, live, machine, timed_pipeline
 from ros2_derain.evaluation.clip import Clip
 from ros2_derain.evaluation.errors import EvaluationError
-from ros2_derain.evaluation.measure import percentiles, stages
+from ros2_derain.evaluation.measure import percentiles
+from ros2_derain.evaluation.processes import Child
 from ros2_derain.evaluation.progress import Progress
+from ros2_derain.nodes import topics
+from ros2_derain.nodes.camera import read_folder
+from ros2_derain.nodes.observer import Observer
+from ros2_derain.nodes.recorder import stamp_of
+from ros2_derain.nodes.topics import Topic
 
 RATE_MM_H = 150.0
 WARM = 5
 """First frames, which are left out."""
 LOAD = 0.6
 """The camera's rate as a share of what the engine alone can do."""
-PRIORS = ("temporal", "closed_loop", "none")
 
 EXAMPLES = """examples:
   ros2-derain bench --size 640x360
@@ -37,8 +42,11 @@ EXAMPLES = """examples:
   ros2-derain bench --size 1920x1080 --device cuda --prior closed_loop --iterations 3
   ros2-derain bench --engine-only
 
-The overhead is the p50 from the camera's stamp to reception in this process, less the
-p50s of the engine's stages in that run. Every frame is derained: the rain gate is off."""
+The overhead of a frame is its time from the camera's stamp to reception in this process,
+less what the engine took for it before that output. Every frame is derained: the rain
+gate is off."""
+
+TIMED = "ros2_derain.evaluation.timed_pipeline"
 
 
 @dataclass(frozen=True)
@@ -90,7 +98,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model", default="loopnet", help="a name or a model's folder (default: %(default)s)"
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)")
-    parser.add_argument("--precision", default="auto", choices=("auto", "float32", "bfloat16", "float16"))
+    parser.add_argument("--precision", default="auto", choices=PRECISIONS)
     parser.add_argument("--prior", default="temporal", choices=PRIORS, help="(default: %(default)s)")
     parser.add_argument("--iterations", type=int, default=3, help="of closed_loop (default: %(default)s)")
     parser.add_argument("--engine-only", action="store_true", help="leave out the part through DDS")
@@ -145,9 +153,7 @@ def table(result: dict) -> str:
             f"end to end: {whole['frames_out']} of {whole['frames_in']} frames, "
             f"{whole['camera_fps']:.1f} per second",
             *_rows(whole["latency_ms"]),
-            "",
-            f"overhead of ROS 2, p50: {whole['overhead_ms']['image']:.1f} ms to the clean image, "
-            f"{whole['overhead_ms']['detections']:.1f} ms to the detections",
+            *_rows({f"overhead, {to}": found for to, found in whole["overhead_ms"].items()})[1:],
         ]
     return "\n".join(lines)
 
@@ -163,9 +169,6 @@ def _rows(latencies: dict[str, dict[str, float]]) -> list[str]:
 
 def _engine(subject: Subject, rainy: Path, args: argparse.Namespace) -> dict:
     """The engine alone, on pictures in memory."""
-    from ros2_derain.engine import Engine, EngineSettings, Frame
-    from ros2_derain.nodes.camera import read_folder
-
     width, height = args.size
     engine = Engine.load(EngineSettings(**subject.__dict__, gate=False))
     engine.warm_up(height, width)
@@ -201,56 +204,57 @@ def _end_to_end(
     subject: Subject, rainy: Path, args: argparse.Namespace, engine_fps: float, out: Path
 ) -> dict:
     """Camera process, pipeline process, and this one as the subscriber."""
-    from ros2_derain.nodes import topics
-    from ros2_derain.nodes.observer import Observer
-    from ros2_derain.nodes.recorder import stamp_of
-
-    heard = {topics.CLEAN_IMAGE: {}, topics.DETECTIONS: {}}
+    delays: dict[Topic, dict[int, float]] = {topics.CLEAN_IMAGE: {}, topics.DETECTIONS: {}}
     playback = live.Playback(rainy, LOAD * engine_fps, args.frames + WARM)
-    options = subject.parameters(*args.size)
+    log = out / "engine.csv"
+    arguments = [str(log), *subject.parameters(*args.size)]
     with (
-        live.Pipeline.start(options, out) as pipeline,
+        Child("the pipeline", TIMED, arguments, out / "pipeline.log") as child,
         Observer() as observer,
         Progress("end to end", playback.frames) as progress,
     ):
-        for topic, delays in heard.items():
+        for topic in delays:
 
-            def received(time_ns: int, data: bytes, topic=topic, delays=delays) -> None:
+            def received(time_ns: int, data: bytes, topic: Topic = topic) -> None:
                 stamp = stamp_of(data)
-                delays[stamp] = (time_ns - stamp) / 1e6
+                delays[topic][stamp] = (time_ns - stamp) / 1e6
                 if topic is topics.DETECTIONS:
                     progress.step()
 
             observer.listen(topic, received)
+        pipeline = live.Pipeline((child,))
         live.await_active(observer, pipeline)
         sent = live.send(observer, pipeline, playback, out, subscribers=1)
-        status = dict(observer.status)
-    measured = list(sent)[WARM:]
-    clean, detections = (
-        [delays[stamp] for stamp in measured if stamp in delays] for delays in heard.values()
-    )
-    if not detections:
-        raise EvaluationError("no detections came out of the pipeline: run 'ros2-derain demo' to see why")
-    return _compared(status, playback, len(measured), clean, detections)
-
-
-def _compared(
-    status: dict, playback: live.Playback, sent: int, clean: Sequence[float], detections: Sequence[float]
-) -> dict:
-    """Latencies of the whole way beside those of the engine's stages in the same run."""
-    restoring, parsing = (stages(status[node].numbers("latency_ms.")) for node in live.NODES)
-    engine = {"gate": restoring["gate"], "derain": restoring["derain"], "parse": parsing["parse"]}
-    whole = {"end_to_end_image": percentiles(clean), "end_to_end_detections": percentiles(detections)}
-    before_image = engine["gate"]["p50"] + engine["derain"]["p50"]
+    spent, (clean, detections) = timed_pipeline.read(log), delays.values()
+    complete = [
+        stamp for stamp in list(sent)[WARM:] if stamp in clean and stamp in detections and stamp in spent
+    ]
+    if not complete:
+        raise EvaluationError("no frame came out of the pipeline: run 'ros2-derain demo' to see why")
     return {
         "camera_fps": round(playback.fps, 2),
-        "frames_in": sent,
-        "frames_out": len(detections),
-        "latency_ms": engine | whole,
+        "frames_in": len(sent) - WARM,
+        "frames_out": len(complete),
+        **_compared([(spent[stamp], clean[stamp], detections[stamp]) for stamp in complete]),
+    }
+
+
+def _compared(frames: list[tuple[dict[str, float], float, float]]) -> dict:
+    """Latencies in a run, and what of them is not the engine's, frame by frame.
+
+    Args:
+        frames: of each, the engine's milliseconds by stage, and those to the clean image
+            and to the detections.
+    """
+    stages = {stage: [spent[stage] for spent, _, _ in frames] for stage in ("gate", "derain", "parse")}
+    return {
+        "latency_ms": {
+            **{stage: percentiles(values) for stage, values in stages.items()},
+            "end_to_end_image": percentiles([clean for _, clean, _ in frames]),
+            "end_to_end_detections": percentiles([detections for _, _, detections in frames]),
+        },
         "overhead_ms": {
-            "image": round(whole["end_to_end_image"]["p50"] - before_image, 2),
-            "detections": round(
-                whole["end_to_end_detections"]["p50"] - before_image - engine["parse"]["p50"], 2
-            ),
+            "image": percentiles([clean - spent["gate"] - spent["derain"] for spent, clean, _ in frames]),
+            "detections": percentiles([detections - sum(spent.values()) for spent, _, detections in frames]),
         },
     }

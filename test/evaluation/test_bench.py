@@ -61,4 +61,7 @@ def test_end_to_end(rainy_model, tmp_path):
     latency = whole["latency_ms"]
     assert 0 < latency["end_to_end_image"]["p50"] < latency["end_to_end_detections"]["p50"]
     assert latency["derain"]["p50"] < latency["end_to_end_image"]["p50"]
-    assert "overhead of ROS 2, p50:" in ended.stdout
+    overhead = whole["overhead_ms"]
+    assert 0 < overhead["image"]["p50"] < latency["end_to_end_image"]["max"]
+    assert 0 < overhead["detections"]["p50"] < latency["end_to_end_detections"]["max"]
+    assert "overhead, detections" in ended.stdout
