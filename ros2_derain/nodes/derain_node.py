@@ -15,6 +15,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Float32, Header, String
 
 from ros2_derain.engine import Frame, Mode, ModelIdentity, Restored, Restorer
+from ros2_derain.engine.ladder import STEPS
 from ros2_derain.nodes import images, messages, runtime
 from ros2_derain.nodes.diagnostics import Condition
 from ros2_derain.nodes.exchange import TopicExchange
@@ -32,9 +33,6 @@ from ros2_derain.nodes.topics import (
     TRUST,
 )
 
-LADDER = (Mode.LOOP, Mode.ONE_ITERATION, Mode.DERAIN_ONLY, Mode.PASS_THROUGH)
-"""From the best mode down."""
-
 CALIBRATIONS = 8
 """How many of the latest camera_info messages are searched for a frame's stamp."""
 
@@ -43,6 +41,7 @@ class DerainNode(ManagedNode[DerainParameters]):
     """Restores every frame of one camera; priors come over topics."""
 
     outputs = (CLEAN_IMAGE, CLEAN_COMPRESSED, CLEAN_CAMERA_INFO, TRUST, RAIN_RATE, MODE)
+    events = ("priors_missed", "stamp_jumps")
 
     def __init__(self, **options: Any) -> None:
         super().__init__("derain_node", DerainParameters, **options)
@@ -206,7 +205,7 @@ class DerainNode(ManagedNode[DerainParameters]):
             return self._fault
         if Mode.DRY in (before, restored.mode):
             return f"rain rate {restored.rain.rate:.1f} mm/h"
-        if LADDER.index(restored.mode) < LADDER.index(before):
+        if STEPS.index(restored.mode) < STEPS.index(before):
             return f"no fault and no delay for {self.settings.recover_after_s:g} s"
         return f"frames took longer than {self.settings.max_latency_ms:g} ms"
 

@@ -75,6 +75,9 @@ class ManagedNode(LifecycleNode, ABC, Generic[P]):
 
     # What each node is
 
+    events: tuple[str, ...] = ()
+    """What the node counts besides frames, listed from the start."""
+
     @property
     @abstractmethod
     def identity(self) -> ModelIdentity:
@@ -191,7 +194,7 @@ class ManagedNode(LifecycleNode, ABC, Generic[P]):
 
     def _activate(self, previous: LifecycleState) -> None:
         super().on_activate(previous)
-        self.statistics = Statistics()
+        self.statistics = Statistics(self.events)
         self._worker = Worker(
             f"{self.get_name()} worker",
             {lane: self._guarded(lane, handler) for lane, handler in self.lanes().items()},

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -87,11 +87,15 @@ class _Totals:
 
 
 class Statistics:
-    """The books of one node, from one activation to the next. Safe to use from any thread."""
+    """The books of one node, from one activation to the next. Safe to use from any thread.
 
-    def __init__(self) -> None:
+    Args:
+        events: names that are listed among the counts before they first happen.
+    """
+
+    def __init__(self, events: Iterable[str] = ()) -> None:
         self._lock = threading.Lock()
-        self._totals = _Totals()
+        self._totals = _Totals(counts=Counter(dict.fromkeys(events, 0)))
         self._before = _Totals()
         self._latency: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=SAMPLES))
         self._age: deque[float] = deque(maxlen=SAMPLES)
