@@ -13,9 +13,10 @@ builds for the C and Python languages and Fast DDS:
 1. .msg -> .idl, and a .json with the type hash for each;
 2. ``rosidl_generator_c``: the messages as C structures;
 3. ``rosidl_typesupport_fastrtps_c``: their serialisation;
-4. ``rosidl_typesupport_c``: which of the serialisations to load;
-5. ``rosidl_generator_py``: conversion between the C structures and Python's;
-6. one Python extension module for each type support.
+4. ``rosidl_typesupport_introspection_c``: their description, which rcl looks for;
+5. ``rosidl_typesupport_c``: which of these to load;
+6. ``rosidl_generator_py``: conversion between the C structures and Python's;
+7. one Python extension module for each type support that rclpy loads.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ BASE = Path(sys.prefix)
 DISPATCH = "rosidl_typesupport_c"
 SERIALISATION = "rosidl_typesupport_fastrtps_c"
 STRUCTURES = "rosidl_generator_c"
+DESCRIPTION = "rosidl_typesupport_introspection_c"
 PYTHON = "rosidl_generator_py"
 
 
@@ -155,11 +157,13 @@ def generate(package: str, source: Path, messages: list[Path], scratch: Path) ->
     from rosidl_generator_py.cli import GeneratePython
     from rosidl_typesupport_c.cli import GenerateCTypesupport
     from rosidl_typesupport_fastrtps_c.cli import GenerateFastRTPSCTypesupport
+    from rosidl_typesupport_introspection_c.cli import GenerateIntrospectionCTypesupport
 
     known = [str(BASE / "share" / name) for name in other_packages(package)]
     idl_root = scratch / "idl" / package
     structures = scratch / "include" / package  # so that <package/msg/...> is found
     dispatch = scratch / "dispatch"
+    description = scratch / "introspection" / package
     python = scratch / "python" / package
     chatter = io.StringIO()
     try:
@@ -178,7 +182,8 @@ def generate(package: str, source: Path, messages: list[Path], scratch: Path) ->
             )
             GenerateC(STRUCTURES).generate(package, files, known, structures, descriptions)
             GenerateFastRTPSCTypesupport(SERIALISATION).generate(package, files, known, structures)
-            GenerateCTypesupport(DISPATCH, typesupport_implementations=[SERIALISATION]).generate(
+            GenerateIntrospectionCTypesupport(DESCRIPTION).generate(package, files, known, description)
+            GenerateCTypesupport(DISPATCH, typesupport_implementations=[SERIALISATION, DESCRIPTION]).generate(
                 package, files, known, dispatch
             )
             GeneratePython(PYTHON, typesupport_implementations=[DISPATCH, SERIALISATION]).generate(
@@ -195,10 +200,11 @@ def generate(package: str, source: Path, messages: list[Path], scratch: Path) ->
         sources={
             STRUCTURES: sorted(structures.rglob("*.c")),
             SERIALISATION: sorted(structures.rglob("*.cpp")),
+            DESCRIPTION: sorted(description.rglob("*.c")),
             DISPATCH: sorted(dispatch.rglob("*.cpp")),
             PYTHON: sorted(python.rglob("*_s.c")),
         },
-        includes=[scratch / "include"],
+        includes=[scratch / "include", scratch / "introspection"],
     )
 
 
@@ -209,7 +215,7 @@ def other_packages(package: str) -> list[str]:
 
 
 def compile_libraries(package: str, generated: Generated, scratch: Path, lib: Path) -> None:
-    """Compile all sources, link the four libraries into ``lib`` and the extension modules in place."""
+    """Compile all sources, link the libraries into ``lib`` and the extension modules in place."""
     flags = compiler_flags(package, generated)
     objects = {name: [] for name in generated.sources}
     commands = []
@@ -268,6 +274,12 @@ def libraries(package: str) -> dict[str, list[str]]:
             *fastrtps,
             "-l:libfastcdr.so.2",
             "-lrmw",
+            *runtime,
+        ],
+        DESCRIPTION: [
+            *own(STRUCTURES),
+            *others(DESCRIPTION, STRUCTURES),
+            "-lrosidl_typesupport_introspection_c",
             *runtime,
         ],
         DISPATCH: [

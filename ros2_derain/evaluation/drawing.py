@@ -7,9 +7,6 @@ import base64
 import cv2
 import numpy as np
 
-Colour = tuple[int, int, int]
-"""Red, green, blue: 0..255 each."""
-
 
 def data_uri(picture: np.ndarray, width: int = 800, quality: int = 82) -> str:
     """A picture as a JPEG that an HTML attribute holds.

@@ -60,7 +60,7 @@ class Strips:
     text: str
     columns: Sequence[str]
     strips: Sequence[Strip]
-    legend: Sequence[tuple[str, drawing.Colour]] = ()
+    legend: Sequence[tuple[str, tuple[int, int, int]]] = ()
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,11 @@ import rclpy
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.executors import ExternalShutdownException
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 from rclpy.utilities import remove_ros_args
+
+RCLError = rclpy_implementation.RCLError
 
 LOOK_EVERY_S = 0.2
 ANSWER_WITHIN_S = 1.0
@@ -138,6 +141,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             rclpy.spin_once(node, timeout_sec=LOOK_EVERY_S)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
+    except RCLError:  # a signal ended rclpy in the middle of a call
+        if rclpy.ok():
+            raise
     finally:
         if node is not None:
             node.destroy_node()
