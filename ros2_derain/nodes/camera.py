@@ -75,10 +75,12 @@ class Camera(Node):
 
     def send(self, picture: np.ndarray) -> int:
         """Publish one H x W x 3 uint8 RGB picture, stamped now; returns the stamp in ns."""
+        header = Header(frame_id=self.frame_id)
+        image, info = images.from_rgb(picture, header), pinhole(header, *picture.shape[:2])
         now = self.get_clock().now()
-        header = Header(stamp=now.to_msg(), frame_id=self.frame_id)
-        self._infos.publish(pinhole(header, *picture.shape[:2]))
-        self._images.publish(images.from_rgb(picture, header))
+        header.stamp = now.to_msg()
+        self._images.publish(image)
+        self._infos.publish(info)
         return now.nanoseconds
 
     def play(

@@ -148,7 +148,7 @@ class DerainNode(ManagedNode[DerainParameters]):
         if restored.prior_missed:
             self.statistics.count("priors_missed")
         self._announce(restored)
-        self.publish(CLEAN_IMAGE, images.from_rgb(restored.image, header))
+        self.supply(CLEAN_IMAGE, lambda: images.from_rgb(restored.image, header))
         age = self.age_ms(frame.stamp_ns)
         stages = {
             **restored.milliseconds,
@@ -173,14 +173,13 @@ class DerainNode(ManagedNode[DerainParameters]):
 
     def _publish_rest(self, header: Header, restored: Restored) -> None:
         """What goes with the clean image."""
-        self.publish(TRUST, images.from_mono(restored.trust, header))
-        self.publish(RAIN_RATE, Float32(data=restored.rain.rate))
+        self.supply(TRUST, lambda: images.from_mono(restored.trust, header))
+        self.supply(RAIN_RATE, lambda: Float32(data=restored.rain.rate))
         info = self._calibration(header)
         if info is not None:
-            self.publish(CLEAN_CAMERA_INFO, messages.to_camera_info(info, header))
-        if self.is_wanted(CLEAN_COMPRESSED):
-            quality = self.parameters.jpeg_quality
-            self.publish(CLEAN_COMPRESSED, images.compress_rgb(restored.image, header, quality))
+            self.supply(CLEAN_CAMERA_INFO, lambda: messages.to_camera_info(info, header))
+        quality = self.parameters.jpeg_quality
+        self.supply(CLEAN_COMPRESSED, lambda: images.compress_rgb(restored.image, header, quality))
 
     def _calibration(self, header: Header) -> CameraInfo | None:
         """The camera_info of the frame, else the latest."""

@@ -22,6 +22,7 @@ from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.lifecycle.publisher import LifecyclePublisher
 from rclpy.parameter import Parameter
+from rclpy.qos import DurabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.time import Time
 
@@ -247,9 +248,20 @@ class ManagedNode(LifecycleNode, ABC, Generic[P]):
         """Publish a message on one of :attr:`outputs`."""
         self._publishers_by_topic[topic].publish(message)
 
+    def supply(self, topic: Topic, make: Callable[[], Any]) -> None:
+        """Publish what ``make`` returns on one of :attr:`outputs`, if there is anyone to get it.
+
+        Without a subscriber the message is not even made.
+        """
+        if self.is_wanted(topic):
+            self.publish(topic, make())
+
     def is_wanted(self, topic: Topic) -> bool:
-        """Whether someone subscribes to one of :attr:`outputs`."""
-        return self._publishers_by_topic[topic].get_subscription_count() > 0
+        """Whether one of :attr:`outputs` has a subscriber, or keeps its messages for late ones."""
+        publisher = self._publishers_by_topic[topic]
+        if publisher.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL:
+            return True
+        return publisher.get_subscription_count() > 0
 
     def subscribe(self, topic: Topic, callback: Callable[[Any], None]) -> None:
         """Subscribe until :meth:`unsubscribe` or the end of this activation."""

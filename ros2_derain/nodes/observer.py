@@ -11,10 +11,10 @@ from pathlib import Path
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.srv import GetState
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.task import Future
 
+from ros2_derain.nodes import runtime
 from ros2_derain.nodes.recorder import DEPTH, Recorder
 from ros2_derain.nodes.topics import DIAGNOSTICS, Topic
 
@@ -64,7 +64,7 @@ class Observer:
         self._context = rclpy.Context()
         rclpy.init(context=self._context)
         self._node = rclpy.create_node("observer", context=self._context, namespace=namespace)
-        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor = runtime.make_executor(self._context)
         self._executor.add_node(self._node)
         self._stack = contextlib.ExitStack()
         self._states: dict[str, _State] = {}

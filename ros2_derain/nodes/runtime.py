@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 import rclpy
+from rclpy.context import Context
 from rclpy.exceptions import ParameterException
 from rclpy.executors import Executor, SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
@@ -55,13 +56,17 @@ def run(
             signal.signal(number, handler)
 
 
-def make_executor() -> Executor:
-    """The fastest executor that this ROS 2 has; drive it with :func:`spin`."""
+def make_executor(context: Context | None = None) -> Executor:
+    """The fastest executor that this ROS 2 has; drive it by ``spin_once``, as :func:`spin` does.
+
+    Args:
+        context: of the nodes; by default rclpy's own.
+    """
     try:
         from rclpy.experimental import EventsExecutor
     except ImportError:
-        return SingleThreadedExecutor()
-    return EventsExecutor()
+        return SingleThreadedExecutor(context=context)
+    return EventsExecutor(context=context)
 
 
 def spin(executor: Executor, until: Callable[[], bool]) -> None:

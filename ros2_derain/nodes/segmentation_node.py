@@ -16,7 +16,7 @@ import torch
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from ros2_derain.engine import UNPARSED, Interpretation, Interpreter, ModelIdentity, Restored
+from ros2_derain.engine import UNPARSED, Interpretation, Interpreter, ModelIdentity, Perception, Restored
 from ros2_derain.nodes import images, messages, overlay, runtime
 from ros2_derain.nodes.diagnostics import Condition
 from ros2_derain.nodes.managed import Handler, ManagedNode
@@ -159,20 +159,20 @@ class SegmentationNode(ManagedNode[SegmentationParameters]):
         found = self.interpreter.interpret(source)
         seen = found.perception
         self._publish_prior(found.prior, header)
-        self.publish(LABEL_MAP, images.from_mono(seen.labels, header))
-        self.publish(DETECTIONS, messages.to_detections(seen.detections, header))
-        self.publish(CONFIDENCE, images.from_mono(seen.confidence, header))
+        self.supply(LABEL_MAP, lambda: images.from_mono(seen.labels, header))
+        self.supply(DETECTIONS, lambda: messages.to_detections(seen.detections, header))
+        self.supply(CONFIDENCE, lambda: images.from_mono(seen.confidence, header))
         total = 1e3 * (time.perf_counter() - arrived)
         age = self.age_ms(messages.stamp_ns(header))
-        if self.is_wanted(OVERLAY):
-            names, opacity = self.identity.class_names, self.parameters.overlay_opacity
-            drawn = overlay.draw(picture, seen, names, opacity)
-            self.publish(OVERLAY, images.from_rgb(drawn, header))
+        self.supply(OVERLAY, lambda: images.from_rgb(self._drawn(picture, seen), header))
         self.statistics.published({**found.milliseconds, "total": total}, age)
         return found
 
     def _publish_prior(self, prior: torch.Tensor, header: Header) -> None:
-        self.publish(SEMANTIC_PRIOR, images.from_channels(prior.cpu().numpy(), header))
+        self.supply(SEMANTIC_PRIOR, lambda: images.from_channels(prior.cpu().numpy(), header))
+
+    def _drawn(self, picture: np.ndarray, seen: Perception) -> np.ndarray:
+        return overlay.draw(picture, seen, self.identity.class_names, self.parameters.overlay_opacity)
 
     def _header_now(self) -> Header:
         return Header(stamp=self.get_clock().now().to_msg())

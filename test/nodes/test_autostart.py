@@ -154,7 +154,8 @@ def test_node_that_somebody_deactivated_stays_so(graph, autostart):
     node = graph.add("first")
     autostart("first", "second")
     wait_for(lambda: node.state == "active", "the node active")
-    node.trigger_deactivate()
+    deactivation = graph.executor.create_task(node.trigger_deactivate)  # once the activation is through
+    wait_for(deactivation.done, "the node deactivated")
     other = graph.add("second")  # proof that autostart goes on looking
     wait_for(lambda: other.state == "active", "the other node active")
     assert node.state == "inactive"
