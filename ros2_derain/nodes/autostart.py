@@ -67,7 +67,7 @@ class Autostart(Node):
                     continue
                 except AutostartError as error:
                     self.get_logger().error(str(error))
-            self._brought_up[name] = instance
+            self._brought_up[name] = known | instance
 
     def _instance(self, name: str) -> frozenset[bytes]:
         """What tells one start of a node from the next; empty while there is none."""

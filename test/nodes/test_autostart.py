@@ -163,13 +163,13 @@ def test_refusal_is_reported_once_and_the_next_node_still_starts(graph, autostar
 
 def test_node_that_somebody_deactivated_stays_so(graph, autostart):
     node = graph.add("first")
-    autostart("first", "second")
+    process = autostart("first", "second")
     wait_for(lambda: node.state == "active", "the node active")
     with graph.paused():  # the activation is through
         node.trigger_deactivate()
     other = graph.add("second")  # proof that autostart goes on looking
     wait_for(lambda: other.state == "active", "the other node active")
-    assert node.state == "inactive"
+    assert node.state == "inactive", stopped(process)
 
 
 def test_configured_node_is_only_activated(graph, autostart):
