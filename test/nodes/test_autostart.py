@@ -109,9 +109,8 @@ def autostart() -> Iterator[Callable[..., subprocess.Popen]]:
 
     yield start
     for process in started:
-        if process.poll() is None:
-            process.kill()
-        process.wait()
+        if process.poll() is None:  # killed outright, it would leave its shared memory behind
+            stopped(process)
         process.stdout.close()
 
 
