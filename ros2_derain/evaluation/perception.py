@@ -21,6 +21,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from ros2_derain import models
 from ros2_derain.engine import Engine, EngineSettings, Frame, Mode, Perception
 from ros2_derain.evaluation.errors import EvaluationError
 from ros2_derain.metrics.image import psnr
@@ -53,6 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-gate", action="store_true", help="derain dry frames too")
     parser.add_argument("--frames", type=int, help="only the first N images")
     parser.add_argument("--json", type=Path, help="write the figures here too")
+    parser.add_argument("--card", action="store_true", help="write the figures into the model's card")
 
 
 def main(args: argparse.Namespace) -> int:
@@ -74,7 +76,7 @@ def main(args: argparse.Namespace) -> int:
         "precision": identity.precision,
         "iterations": args.iterations,
         "gate": not args.no_gate,
-        "clip": f"{args.images.parent.name}/{args.images.name}",
+        "clip": "/".join(args.images.resolve().parts[-3:-1]),
         "frames": len(clip.pairs),
         "seed": args.seed,
         "rows": rows,
@@ -83,6 +85,8 @@ def main(args: argparse.Namespace) -> int:
     if args.json:
         args.json.parent.mkdir(parents=True, exist_ok=True)
         args.json.write_text(json.dumps(report, indent=1))
+    if args.card:
+        _note_on_card(models.find(args.model), report)
     return 0
 
 
@@ -177,6 +181,15 @@ def table(rows: list[dict]) -> str:
             f"{quality:>8} {100 * row['miou']:7.2f} {100 * row['pixel_accuracy']:6.2f}"
         )
     return "\n".join(lines)
+
+
+def _note_on_card(folder: Path, report: dict) -> None:
+    """Keep the figures in the model's card, under the clip's name."""
+    card = models.read_card(folder)
+    rows = [{key: value for key, value in row.items() if key != "iou"} for row in report["rows"]]
+    measured = {key: report[key] for key in ("frames", "seed", "device", "precision", "iterations", "gate")}
+    results = card.results | {report["clip"]: {"by": "ros2-derain evaluate", **measured, "rows": rows}}
+    models.write_card(folder, replace(card, results=results))
 
 
 def _pairs(images: Path, labels: Path) -> list[tuple[Path, Path]]:

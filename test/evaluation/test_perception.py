@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tiny_model
 
-from ros2_derain import cli
+from ros2_derain import cli, models
 
 
 @pytest.fixture
@@ -59,3 +59,10 @@ def test_what_is_missing_is_named(clip, capsys):
     assert "labels/2.png is not an image" in capsys.readouterr().err
     assert evaluate(clip, "--images", str(clip / "model")) == 2
     assert "holds no .jpg or .png image" in capsys.readouterr().err
+
+
+def test_the_figures_go_onto_the_card(clip):
+    assert evaluate(clip, "--rates", "90", "--card") == 0
+    card, _ = models.load(clip / "model")
+    (noted,) = card.results.values()
+    assert noted["frames"] == 4 and [row["input"] for row in noted["rows"]] == ["rain", "temporal"]

@@ -1,7 +1,6 @@
 """Parameters: one source for descriptors, YAML and table; live changes taken or refused."""
 
 from dataclasses import fields
-from pathlib import Path
 
 import pytest
 import rig
@@ -16,8 +15,6 @@ from ros2_derain.nodes import parameters
 from ros2_derain.nodes.derain_node import DerainNode
 from ros2_derain.nodes.parameters import DerainParameters, ParameterError
 
-README = Path(__file__).parents[2] / "README.md"
-
 
 def test_the_shipped_file_is_the_generated_one():
     shipped = resources.path("config/pipeline.yaml").read_text()
@@ -28,12 +25,6 @@ def test_the_shipped_file_holds_every_default():
     shipped = yaml.safe_load(parameters.to_yaml())
     for node, kind in parameters.NODES.items():
         assert kind(**shipped[f"/**/{node}"]["ros__parameters"]) == kind()
-
-
-def test_the_readme_s_tables_are_the_generated_ones():
-    lines = README.read_text().splitlines()
-    missing = [line for line in parameters.to_markdown().splitlines() if line not in lines]
-    assert not missing, "write them: python -m ros2_derain.nodes.parameters --markdown"
 
 
 def test_every_setting_of_the_engine_is_a_parameter_with_its_default():
