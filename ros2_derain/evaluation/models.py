@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from ros2_derain import models
+from ros2_derain.evaluation.perception import table
 
 EXAMPLES = """examples:
   ros2-derain models
@@ -42,6 +43,7 @@ def describe(card: models.ModelCard, folder) -> str:
         f"  licence   {card.training.get('licence', 'not stated')}",
         f"  folder    {folder}",
     ]
-    for name, value in card.results.items():
-        lines.append(f"  measured  {name}: {value}")
+    for clip, result in card.results.items():
+        lines.append(f"  measured  {clip}, {result['frames']} frames, by {result['by']}:")
+        lines += [f"    {line}" for line in table(result["rows"]).splitlines()]
     return "\n".join(lines)
