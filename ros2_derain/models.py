@@ -8,6 +8,7 @@ networks and tensors and refuses a mismatch by name. Nothing is ever unpickled.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,7 +41,8 @@ class ModelCard:
         objects: detection classes in the order of their ids.
         sha256: of the weights file, hex.
         training: recipe, data and licence of the data.
-        results: what commands of the project measured.
+        results: what commands of the project measured, by data set: ``by`` (the command), ``frames``,
+            ``rows`` and the settings that matter.
     """
 
     name: str
@@ -159,7 +161,7 @@ def save(folder: Path, card: ModelCard, modules: dict[str, nn.Module]) -> ModelC
 
 def write_card(folder: Path, card: ModelCard) -> None:
     """Write ``card.yaml``; the file appears whole or not at all."""
-    data = {**card.__dict__, "classes": list(card.classes), "objects": list(card.objects)}
+    data = json.loads(json.dumps(card.__dict__))  # plain lists, and no two places that share one object
     partial = folder / f".{CARD}.partial"
     partial.write_text(yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=100))
     partial.replace(folder / CARD)
