@@ -69,18 +69,26 @@ def test_a_bug_keeps_its_traceback(monkeypatch):
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_the_command_and_its_children(number, status, tmp_path):
-    demo = subprocess.Popen(
-        [sys.executable, "-m", "ros2_derain.cli", "demo", "--out", str(tmp_path)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    deadline = time.monotonic() + 30
-    while not (children := psutil.Process(demo.pid).children(recursive=True)):
-        assert time.monotonic() < deadline and demo.poll() is None
-        time.sleep(0.05)
-    demo.send_signal(number)
-    assert demo.wait(40) == status
-    assert not any(child.is_running() for child in children)
+    log = tmp_path / "demo.log"
+    with log.open("wb") as output:
+        demo = psutil.Popen(
+            [sys.executable, "-m", "ros2_derain.cli", "demo", "--out", str(tmp_path)],
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        deadline = time.monotonic() + 30
+        while not (children := demo.children(recursive=True)):
+            assert time.monotonic() < deadline and demo.poll() is None
+            time.sleep(0.05)
+        demo.send_signal(number)
+        ended, _ = psutil.wait_procs([demo], 40)
+        logs = [path.read_text() for path in tmp_path.glob("*.log")]
+        assert ended and demo.returncode == status, logs
+        assert not any(child.is_running() for child in children), logs
+    finally:
+        for process in [*demo.children(recursive=True), demo] if demo.is_running() else []:
+            process.kill()
 
 
 def test_models_lists_what_ships():

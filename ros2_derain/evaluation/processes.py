@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
 import sys
@@ -11,6 +12,9 @@ from pathlib import Path
 from ros2_derain.evaluation.errors import EvaluationError
 
 LAST_LINES = 15
+
+STOPS = ((signal.SIGINT, 12.0), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0))
+"""How a child is ended: the signals, and the seconds that each is given."""
 
 
 class Child:
@@ -62,16 +66,14 @@ class Child:
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-LAST_LINES:]
         return f"; the end of {self.log}:\n" + "\n".join(f"    {line}" for line in lines or ["(empty)"])
 
-    def stop(self, timeout_s: float = 15.0) -> int:
-        """Ask it to end as Ctrl-C does, insist after the time-out; returns its exit status."""
-        for order in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+    def stop(self) -> int:
+        """Ask it to end as Ctrl-C does, insist where it does not; returns its exit status."""
+        for order, patience_s in STOPS:
             if self.ended():
                 break
             self._process.send_signal(order)
-            try:
-                self._process.wait(timeout_s)
-            except subprocess.TimeoutExpired:
-                continue
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(patience_s)
         return self._process.wait()
 
     def __enter__(self) -> Child:
