@@ -57,7 +57,7 @@ def export(runs: list[Path], out: Path) -> models.ModelCard:
         if not path.exists():
             raise LearningError(f"{path} is missing: is {run} the folder of a run?")
         recipe = json.loads((run / "recipe.json").read_text())
-        checkpoint = torch.load(path, map_location="cpu", weights_only=False)
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
         recipes.append(recipe | {"steps_done": int(checkpoint["global_step"])})
         for part, network in PARTS[recipe["task"]].items():
             described[part] = {"network": network, "options": recipe[part]}
