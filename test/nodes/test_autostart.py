@@ -49,6 +49,7 @@ class Graph:
         self.context = rclpy.Context()
         self.context.init()
         self.executor = SingleThreadedExecutor(context=self.context)
+        self._nodes: list[Probe] = []
         self._closing = threading.Event()
         self._spinning = threading.Lock()
         self._thread = threading.Thread(target=self._spin)
@@ -69,16 +70,21 @@ class Graph:
     def add(self, name: str, refuses: bool = False) -> Probe:
         node = Probe(name, self.context, refuses)
         self.executor.add_node(node)
+        self._nodes.append(node)
         return node
 
     def remove(self, node: Probe) -> None:
         with self.paused():
             self.executor.remove_node(node)
+            self._nodes.remove(node)
             node.destroy_node()
 
     def close(self) -> None:
         self._closing.set()
         self._thread.join()
+        self.executor.shutdown()
+        for node in self._nodes:  # or the next test's autostart may find them
+            node.destroy_node()
         self.context.shutdown()
 
 
