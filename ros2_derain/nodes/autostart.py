@@ -77,10 +77,12 @@ class Autostart(Node):
     def _bring_up(self, name: str) -> None:
         state = self._state(name)
         if state == State.PRIMARY_STATE_UNCONFIGURED:
-            self._change(name, Transition.TRANSITION_CONFIGURE, "configure", State.PRIMARY_STATE_INACTIVE)
-            state = State.PRIMARY_STATE_INACTIVE
+            goal = State.PRIMARY_STATE_INACTIVE
+            self._change(name, Transition.TRANSITION_CONFIGURE, "configure", state, goal)
+            state = goal
         if state == State.PRIMARY_STATE_INACTIVE:
-            self._change(name, Transition.TRANSITION_ACTIVATE, "activate", State.PRIMARY_STATE_ACTIVE)
+            goal = State.PRIMARY_STATE_ACTIVE
+            self._change(name, Transition.TRANSITION_ACTIVATE, "activate", state, goal)
             self.get_logger().info(f"{name} is active")
 
     def _state(self, name: str) -> int:
@@ -92,8 +94,8 @@ class Autostart(Node):
                 return future.result().current_state.id
         raise TimeoutError(f"{name} does not tell its state")
 
-    def _change(self, name: str, transition: int, label: str, goal: int) -> None:
-        """Make a node change to the state ``goal``.
+    def _change(self, name: str, transition: int, label: str, start: int, goal: int) -> None:
+        """Make a node change from the state ``start`` to ``goal``.
 
         Raises:
             AutostartError: the node refused.
@@ -101,29 +103,31 @@ class Autostart(Node):
         """
         if not self._changers[name].wait_for_service(timeout_sec=ANSWER_WITHIN_S):
             raise TimeoutError(f"{name} offers no service change_state")
-        request = ChangeState.Request(transition=Transition(id=transition))
-        future = self._changers[name].call_async(request)
         end = time.monotonic() + TRANSITION_WITHIN_S
         while time.monotonic() < end:
+            request = ChangeState.Request(transition=Transition(id=transition))
+            future = self._changers[name].call_async(request)
             rclpy.spin_until_future_complete(self, future, timeout_sec=ANSWER_WITHIN_S)
-            if not future.done():
-                if self._reached(name, goal):  # and the answer was lost
-                    return
-            elif future.result().success:
+            while not future.done() and time.monotonic() < end:
+                state = self._state_if_told(name)
+                if state in (start, goal):  # the request or its answer was lost
+                    break
+                rclpy.spin_until_future_complete(self, future, timeout_sec=ANSWER_WITHIN_S)
+            if (future.done() and future.result().success) or self._state_if_told(name) == goal:
                 return
-            else:
+            if future.done():
                 raise AutostartError(
                     f"{name} refused to {label}: its own log says why. When that is mended, "
                     f"ros2 lifecycle set {self.get_namespace().rstrip('/')}/{name} {label}"
                 )
         raise TimeoutError(f"{name} did not {label} within {TRANSITION_WITHIN_S:.0f} s")
 
-    def _reached(self, name: str, goal: int) -> bool:
-        """Whether a node is in a state; False also while it is too busy to tell."""
+    def _state_if_told(self, name: str) -> int | None:
+        """The id of a node's state; None while it is too busy to tell."""
         try:
-            return self._state(name) == goal
+            return self._state(name)
         except TimeoutError:
-            return False
+            return None
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
