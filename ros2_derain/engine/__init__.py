@@ -11,7 +11,6 @@ from .data import (
     Perception,
     RainEstimate,
     Scene,
-    SemanticPrior,
     fingerprint,
 )
 from .device import Runtime, choose, to_image
@@ -44,7 +43,6 @@ __all__ = [
     "Restorer",
     "Runtime",
     "Scene",
-    "SemanticPrior",
     "choose",
     "fingerprint",
     "to_image",

@@ -50,22 +50,6 @@ class Frame:
 
 
 @dataclass(frozen=True)
-class SemanticPrior:
-    """What the scene parser tells the derainer.
-
-    Attributes:
-        stamp_ns: stamp of the frame it was parsed from.
-        probabilities: K x h x w uint8, class probabilities * 255, where
-            h = ceil(H / 8) and w = ceil(W / 8).
-        fingerprint: :func:`fingerprint` of the class names it speaks of.
-    """
-
-    stamp_ns: int
-    probabilities: np.ndarray
-    fingerprint: str
-
-
-@dataclass(frozen=True)
 class Detection:
     """A box in pixels of the input image; x1 and y1 are exclusive."""
 

@@ -125,7 +125,10 @@ class LoopNet(nn.Module):
         return self._restoration(rain, self.head(features), features, self._remembered(features, state))
 
     def refine(self, rain: Tensor, restoration: Restoration, prior: Tensor | None = None) -> Restoration:
-        """A better estimate, knowing what each pixel is. ``prior=None`` means: not known."""
+        """A better estimate, knowing what each pixel is. ``prior=None`` means: not known.
+
+        ``rain`` belongs to the contract of every derainer; here the features carry it.
+        """
         half = self._half(restoration.image)
         if prior is None:
             prior = half.new_zeros(half.shape[0], self.classes, half.shape[-2] // 4, half.shape[-1] // 4)
