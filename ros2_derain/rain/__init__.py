@@ -1,5 +1,6 @@
 """Rain physics and rendering: deterministic, with physical handles."""
 
+from .presets import PRESETS, preset
 from .render import BLENDINGS, Rain, RainError, RainRenderer, Window
 
-__all__ = ["BLENDINGS", "Rain", "RainError", "RainRenderer", "Window"]
+__all__ = ["BLENDINGS", "PRESETS", "Rain", "RainError", "RainRenderer", "Window", "preset"]

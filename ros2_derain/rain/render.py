@@ -14,6 +14,18 @@ BLENDINGS = ("screen", "additive")
 DISTANCES_M = (0.8, 1.5, 2.8, 5.0)
 """Distances of the streak layers; what is farther is veil."""
 
+MAX_ANGLE = 75.0
+"""Degrees from the vertical that drops may fall in."""
+
+MAX_LAYERS = 16
+"""Streak layers of one rain; the seeds of the next rain begin behind them."""
+
+MAX_PER_MEGAPIXEL = 9000.0
+"""Streaks in a million pixels: more of them are no longer seen one by one."""
+
+MAX_LENGTH = 160.0
+"""Pixels; a longer streak would meet itself in its tile."""
+
 REFERENCE_FOCAL = 0.9
 """Focal length in image widths (a 58 degree lens)."""
 
@@ -45,7 +57,12 @@ class Rain:
         airlight: brightness of the veil, 0..1.
         camera_height: metres above a flat road with the horizon at 45 % of the height:
             the depth proxy.
-        blending: ``screen`` (O = B + R - BR; Luo 2015, UBCN) or ``additive`` (O = B + R; Xu).
+        blending: ``screen`` (O = B + R - BR; Luo 2015, UBCN) or ``additive`` (O = B + R,
+            cut off at white; Xu, Rain100L, Rain100H).
+        directions: degrees from the vertical, positive to the right as the drops fall. Where
+            given, they replace the one that the wind makes: the drops of every distance
+            share in them. At most 16 directions x distances.
+        distances: of the streak layers in metres, nearest first; what is farther is veil.
     """
 
     rate: float = 50.0
@@ -58,6 +75,8 @@ class Rain:
     airlight: float = 0.75
     camera_height: float = 1.4
     blending: str = "screen"
+    directions: tuple[float, ...] = ()
+    distances: tuple[float, ...] = DISTANCES_M
 
     def __post_init__(self):
         if not 0 <= self.rate <= physics.MAX_RATE:
@@ -70,6 +89,22 @@ class Rain:
         for name in ("visibility", "veil", "airlight"):
             if not getattr(self, name) >= 0:
                 raise RainError(f"{name} {getattr(self, name)} must be >= 0")
+        for name in ("wind", "exposure", "visibility", "breadth", "crossing", "veil", "airlight"):
+            if not math.isfinite(getattr(self, name)):
+                raise RainError(f"{name} {getattr(self, name)} must be a finite number")
+        self._check_layers()
+
+    def _check_layers(self):
+        for angle in self.directions:
+            if not abs(angle) <= MAX_ANGLE:
+                raise RainError(f"directions {angle} degrees is outside -{MAX_ANGLE:g}..{MAX_ANGLE:g}")
+        if not self.distances or not all(0 < distance < math.inf for distance in self.distances):
+            raise RainError(f"distances {self.distances} must be metres > 0, at least one")
+        count = len(self.distances) * max(1, len(self.directions))
+        if count > MAX_LAYERS:
+            raise RainError(
+                f"directions x distances make {count} streak layers; at most {MAX_LAYERS} are rendered"
+            )
 
 
 def layers(rain: Rain, width: int, seed: int) -> list[tuple[StreakLayer, float, float]]:
@@ -84,23 +119,24 @@ def layers(rain: Rain, width: int, seed: int) -> list[tuple[StreakLayer, float, 
     diameter = physics.mean_diameter_mm(rain.rate)
     speed = physics.fall_speed(diameter)
     density = physics.drops_per_m3(rain.rate, VISIBLE_MM)
+    directions = rain.directions or (math.degrees(math.atan2(rain.wind, speed)),)
     random = np.random.default_rng(seed)
     result = []
-    for index, distance in enumerate(DISTANCES_M):
-        gust = random.uniform(-rain.crossing, rain.crossing)
-        angle = math.degrees(math.atan2(rain.wind, speed)) + gust
+    for depth, distance in enumerate(rain.distances):
         scale = focal / distance
         shell_m3 = 1e6 / scale**2 * 0.6 * distance
-        streak = StreakLayer(
-            per_megapixel=round(min(density * shell_m3, 9000.0), 1),
-            length=round(min(speed * rain.exposure * scale, 160.0), 1),
-            width=round(rain.breadth * diameter / 1000 * scale, 2),
-            angle=round(angle, 1),
-            opacity=round(0.62 * rain.visibility * 0.75**index, 3),
-            seed=seed * 16 + index,
-        )
         velocity = speed * scale
-        result.append((streak, velocity * math.tan(math.radians(angle)), velocity))
+        for direction in directions:
+            angle = direction + random.uniform(-rain.crossing, rain.crossing)
+            streak = StreakLayer(
+                per_megapixel=round(min(density * shell_m3, MAX_PER_MEGAPIXEL) / len(directions), 1),
+                length=round(min(speed * rain.exposure * scale, MAX_LENGTH), 1),
+                width=round(rain.breadth * diameter / 1000 * scale, 2),
+                angle=round(angle, 1),
+                opacity=round(0.62 * rain.visibility * 0.75**depth, 3),
+                seed=seed * MAX_LAYERS + len(result),
+            )
+            result.append((streak, velocity * math.tan(math.radians(angle)), velocity))
     return result
 
 
