@@ -4,25 +4,41 @@ from __future__ import annotations
 
 from torch import nn
 
+from .danet import DANet
+from .derainer import Derainer, Restoration
 from .gauge import RainGauge
-from .loopnet import LoopNet, Restoration
+from .loopnet import LoopNet
+from .mspfn import MSPFN
+from .phpnet import PhpNet, PhpSegmenter
+from .sapnet import SAPNet
 from .segmentation import Parse, SceneParser, prior_from_logits
+from .ubcn import UbcnDerainer, UbcnSegmenter
 
 __all__ = [
+    "Derainer",
     "LoopNet",
     "Parse",
     "RainGauge",
     "Restoration",
     "SceneParser",
     "create",
+    "derainers",
+    "kind",
     "names",
     "prior_from_logits",
 ]
 
 _NETWORKS = {
+    "danet": DANet,
     "loopnet": LoopNet,
+    "mspfn": MSPFN,
+    "phpnet": PhpNet,
+    "php_segmenter": PhpSegmenter,
     "rain_gauge": RainGauge,
+    "sapnet": SAPNet,
     "scene_parser": SceneParser,
+    "ubcn": UbcnDerainer,
+    "ubcn_segmenter": UbcnSegmenter,
 }
 
 
@@ -31,12 +47,22 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(_NETWORKS))
 
 
-def create(name: str, **options) -> nn.Module:
-    """A network by name, with its own options.
+def derainers() -> tuple[str, ...]:
+    """Names of those that can be a model's derainer."""
+    return tuple(name for name in names() if issubclass(_NETWORKS[name], Derainer))
+
+
+def kind(name: str) -> type[nn.Module]:
+    """The class of a network.
 
     Raises:
         KeyError: no network of that name; the message lists the known ones.
     """
     if name not in _NETWORKS:
         raise KeyError(f"no network named {name!r}; known: {', '.join(names())}")
-    return _NETWORKS[name](**options)
+    return _NETWORKS[name]
+
+
+def create(name: str, /, **options) -> nn.Module:
+    """A network by name, with its own options; raises as :func:`kind`."""
+    return kind(name)(**options)

@@ -2,10 +2,46 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+Row = TypeVar("Row")
+
+
+def published(variants: Mapping[str, Row], name: str, changes: Mapping[str, object]) -> Row:
+    """One row of a network's table of published sizes (frozen dataclasses), with some fields changed.
+
+    Raises:
+        ValueError: no row or no field of that name; the message lists the known ones.
+    """
+    if name not in variants:
+        raise ValueError(f"no variant named {name!r}; known: {', '.join(variants)}")
+    fields = [field.name for field in dataclasses.fields(variants[name])]
+    unknown = [field for field in changes if field not in fields]
+    if unknown:
+        raise ValueError(f"no option named {', '.join(unknown)}; known: {', '.join(fields)}")
+    return dataclasses.replace(variants[name], **changes)
+
+
+def one_of(name: str, value: str, known: Iterable[str]) -> None:
+    """Check an option against its possible values.
+
+    Raises:
+        ValueError: ``value`` is none of them; the message lists them.
+    """
+    if value not in known:
+        raise ValueError(f"{name} is one of {', '.join(known)}, not {value!r}")
+
+
+def as_input(image: Tensor, convolution: nn.Conv2d) -> Tensor:
+    """N x C x H x W in the type of the convolution's weight and in channels_last memory."""
+    return image.to(convolution.weight.dtype).contiguous(memory_format=torch.channels_last)
 
 
 def conv3x3(inputs: int, outputs: int, stride: int = 1, dilation: int = 1, bias: bool = True) -> nn.Conv2d:
@@ -20,6 +56,17 @@ def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
     if not (right or bottom):
         return image
     return functional.pad(image, (0, right, 0, bottom), mode="replicate")
+
+
+def resized(x: Tensor, like: Tensor) -> Tensor:
+    """N x C x H x W at another map's height and width, bilinear."""
+    return functional.interpolate(x, size=like.shape[-2:], mode="bilinear", align_corners=False)
+
+
+def crop_logits(logits: Tensor, image: Tensor, stride: int) -> Tensor:
+    """Logits of a padded image without the padding: N x K x ceil(H/stride) x ceil(W/stride), float32."""
+    height, width = image.shape[-2:]
+    return logits[..., : -(-height // stride), : -(-width // stride)].float()
 
 
 class ChannelResidualAttention(nn.Module):
@@ -39,6 +86,20 @@ class ChannelResidualAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         mean = x.mean((2, 3), keepdim=True)
         return x * torch.sigmoid(self.excite(functional.relu(self.squeeze(mean))) + self.skip(mean))
+
+
+class SqueezeExcitation(nn.Module):
+    """``sigmoid(W2 relu(W1 mean(x))) x``, N x C x H x W in and out (Hu et al., CVPR 2018)."""
+
+    def __init__(self, channels: int, reduction: int = 16, bias: bool = False):
+        super().__init__()
+        hidden = max(1, channels // reduction)
+        self.squeeze = nn.Conv2d(channels, hidden, 1, bias=bias)
+        self.excite = nn.Conv2d(hidden, channels, 1, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean = x.mean((2, 3), keepdim=True)
+        return x * torch.sigmoid(self.excite(functional.relu(self.squeeze(mean))))
 
 
 class ResidualBlock(nn.Module):
@@ -68,6 +129,20 @@ class ConvBlock(nn.Sequential):
             nn.BatchNorm2d(outputs),
             nn.ReLU(inplace=True),
         )
+
+
+class BasicBlock(nn.Module):
+    """ResNet's basic block: two 3x3 convolutions with batch normalisation and a skip."""
+
+    def __init__(self, channels: int, dilation: int = 1):
+        super().__init__()
+        self.first = ConvBlock(channels, channels)
+        self.second = nn.Sequential(
+            conv3x3(channels, channels, dilation=dilation, bias=False), nn.BatchNorm2d(channels)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.relu(x + self.second(self.first(x)), inplace=True)
 
 
 def fuse_normalisation(module: nn.Module) -> nn.Module:

@@ -3,42 +3,24 @@
 It takes from the five papers what pays at a few tens of GMAC: work below full
 resolution (DANet), channel residual attention (SAPNet), a pyramid (MSPFN, PHP)
 and a semantic prior that steers the restoration (UBCN's SAM, Eq. 5, folded from
-one branch per class into one scale and shift per class).
-
-    coarse(rain, state)               -> Restoration
-    refine(rain, restoration, prior)  -> Restoration
+one branch per class into one scale and shift per class). The whole correction is
+scaled by how sure the network is that there is rain at all, so that a dry image
+stays as it is.
 
 Plain 3x3 convolutions on 2x2 pixel-unshuffled images, no attention over pixels.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .derainer import Derainer, Restoration
 from .layers import ResidualBlock, conv3x3, pad_to_multiple
 
-STRIDE = 8
+STRIDE = 16
 """The coarsest level: H and W are padded to a multiple of this inside."""
-
-
-class Restoration(NamedTuple):
-    """What a derainer hands on.
-
-    Attributes:
-        image: N x 3 x H x W in 0..1 (not clamped), float32.
-        error: N x 1 x H x W, the expected absolute error of ``image`` (>= 0, same scale).
-        features: N x C x H'/2 x W'/2 (H', W' padded to a multiple of 8), for ``refine``.
-        state: N x S x H'/2 x W'/2, to be given to ``coarse`` with the next frame.
-    """
-
-    image: Tensor
-    error: Tensor
-    features: Tensor
-    state: Tensor
 
 
 class PriorModulation(nn.Module):
@@ -70,21 +52,23 @@ class Up(nn.Module):
         return functional.pixel_shuffle(self.expand(x), 2) + skip
 
 
-class LoopNet(nn.Module):
+class LoopNet(Derainer):
     """The derainer of the closed loop.
 
     Args:
         classes: K, number of channels of the semantic prior.
-        widths: channels at strides 2, 4 and 8.
+        widths: channels at strides 2, 4, 8 and 16.
         state: channels carried from frame to frame.
 
-    Shapes: ``rain`` N x 3 x H x W float32 in 0..1, any H, W >= 64;
-    ``prior`` N x K x ceil(H/8) x ceil(W/8), class probabilities 0..1.
+    Shapes as for every :class:`Derainer`; with H', W' the size padded to a multiple of 16, a restoration's
+    ``features`` are N x widths[0] x H'/2 x W'/2, its ``state`` N x ``state`` x H'/2 x W'/2.
     """
 
-    def __init__(self, classes: int = 11, widths: tuple[int, int, int] = (32, 64, 96), state: int = 16):
+    def __init__(
+        self, classes: int = 11, widths: tuple[int, int, int, int] = (32, 64, 128, 256), state: int = 16
+    ):
         super().__init__()
-        half, quarter, eighth = widths
+        half, quarter, eighth, sixteenth = widths
         self.classes = classes
         self.state_channels = state
         self.stem = conv3x3(12 + state, half)
@@ -92,7 +76,11 @@ class LoopNet(nn.Module):
         self.down_quarter = conv3x3(half, quarter, stride=2)
         self.quarter_in = ResidualBlock(quarter)
         self.down_eighth = conv3x3(quarter, eighth, stride=2)
-        self.eighth = nn.Sequential(ResidualBlock(eighth, 1, True), ResidualBlock(eighth, 2, True))
+        self.down_sixteenth = conv3x3(eighth, sixteenth, stride=2)
+        self.sixteenth = nn.Sequential(ResidualBlock(sixteenth, 1, True), ResidualBlock(sixteenth, 2, True))
+        self.is_rain = nn.Linear(2 * sixteenth, 1)
+        self.up_eighth = Up(sixteenth, eighth)
+        self.eighth_out = ResidualBlock(eighth)
         self.up_quarter = Up(eighth, quarter)
         self.quarter_out = ResidualBlock(quarter)
         self.up_half = Up(quarter, half)
@@ -100,50 +88,69 @@ class LoopNet(nn.Module):
         self.remember = nn.Conv2d(half, 2 * state, 1)
         self.head = _head(half)
 
-        self.again = conv3x3(12 + half, half)
         self.again_down_quarter = conv3x3(half, quarter, stride=2)
         self.again_down_eighth = conv3x3(quarter, eighth, stride=2)
         self.modulate_eighth = PriorModulation(classes, eighth)
-        self.again_eighth = nn.Sequential(ResidualBlock(eighth, 1, True), ResidualBlock(eighth, 2, True))
+        self.again_eighth = ResidualBlock(eighth, 1, True)
         self.again_up_quarter = Up(eighth, quarter)
         self.modulate_quarter = PriorModulation(classes, quarter)
-        self.again_quarter = ResidualBlock(quarter)
         self.again_up_half = Up(quarter, half)
-        self.modulate_half = PriorModulation(classes, half)
-        self.again_half = conv3x3(half, half)
         self.again_head = _head(half)
+        with torch.no_grad():
+            self.is_rain.weight.mul_(0.1)
+            self.is_rain.bias.fill_(2.0)
 
-    def coarse(self, rain: Tensor, state: Tensor | None = None) -> Restoration:
-        """First estimate of the clean image; ``state`` comes from the previous frame, if any."""
-        half = self._half(rain)
+    def coarse(self, rain: Tensor, state: Tensor | None = None, raining: Tensor | None = None) -> Restoration:
+        """First estimate of the clean image; ``state`` comes from the previous frame, if any.
+
+        ``raining`` (N bool) is for training: where it holds, the correction is not scaled down
+        by a presence that is not sure yet.
+        """
+        half = functional.pixel_unshuffle(pad_to_multiple(rain, STRIDE), 2) - 0.5
+        half = half.to(self.stem.weight.dtype).contiguous(memory_format=torch.channels_last)
         if state is None:
             state = half.new_zeros(half.shape[0], self.state_channels, *half.shape[-2:])
         x1 = self.half_in(self.stem(torch.cat((half, state.to(half.dtype)), 1)))
         x2 = self.quarter_in(self.down_quarter(x1))
-        x3 = self.eighth(self.down_eighth(x2))
+        x3 = functional.relu(self.down_eighth(x2))
+        x4 = self.sixteenth(self.down_sixteenth(x3))
+        presence = self._presence(x4)
+        x3 = self.eighth_out(self.up_eighth(x4, x3))
         features = self.half_out(self.up_half(self.quarter_out(self.up_quarter(x3, x2)), x1))
-        return self._restoration(rain, self.head(features), features, self._remembered(features, state))
+        state = self._remembered(features, state)
+        scale = presence if raining is None else presence.masked_fill(raining[:, None, None, None], 1.0)
+        return self._restoration(rain, self.head(features), presence, scale, features, state)
 
     def refine(self, rain: Tensor, restoration: Restoration, prior: Tensor | None = None) -> Restoration:
         """A better estimate, knowing what each pixel is. ``prior=None`` means: not known.
 
         ``rain`` belongs to the contract of every derainer; here the features carry it.
         """
-        half = self._half(restoration.image)
+        x1 = restoration.features
         if prior is None:
-            prior = half.new_zeros(half.shape[0], self.classes, half.shape[-2] // 4, half.shape[-1] // 4)
-        prior = prior.to(half.dtype)
-        x1 = functional.relu(self.again(torch.cat((half, restoration.features), 1)))
+            prior = x1.new_zeros(x1.shape[0], self.classes, x1.shape[-2] // 4, x1.shape[-1] // 4)
+        prior = prior.to(x1.dtype)
         x2 = functional.relu(self.again_down_quarter(x1))
-        x3 = self.modulate_eighth(self.again_down_eighth(x2), prior)
-        x2 = self.modulate_quarter(self.again_up_quarter(self.again_eighth(x3), x2), prior)
-        x1 = self.modulate_half(self.again_up_half(self.again_quarter(x2), x1), prior)
-        features = restoration.features + self.again_half(functional.relu(x1))
-        return self._restoration(restoration.image, self.again_head(features), features, restoration.state)
+        x3 = self.again_eighth(self.modulate_eighth(self.again_down_eighth(x2), prior))
+        x2 = functional.relu(self.modulate_quarter(self.again_up_quarter(x3, x2), prior))
+        features = self.again_up_half(x2, x1)
+        head = self.again_head(functional.relu(features))
+        return self._restoration(
+            restoration.image, head, restoration.presence, restoration.scale, features, restoration.state
+        )
 
     def forward(self, rain: Tensor, state: Tensor | None = None, prior: Tensor | None = None) -> Restoration:
         """One temporal pass: coarse, then refine with the prior at hand."""
         return self.refine(rain, self.coarse(rain, state), prior)
+
+    def _presence(self, x: Tensor) -> Tensor:
+        """N x 1 x 1 x 1: is there rain? From the mean and the mean deviation of every channel."""
+        x = x.float()
+        mean = x.mean((2, 3), keepdim=True)
+        spread = (x - mean).abs().mean((2, 3))
+        return torch.sigmoid(
+            self.is_rain(torch.cat((mean.flatten(1), spread), 1).to(self.is_rain.weight.dtype)).float()
+        )[:, :, None, None]
 
     def _remembered(self, features: Tensor, state: Tensor) -> Tensor:
         """The gated state: ``z state + (1 - z) tanh(candidate)``, z and candidate from the features."""
@@ -151,17 +158,15 @@ class LoopNet(nn.Module):
         keep, candidate = (x.contiguous(memory_format=torch.channels_last) for x in (keep, candidate))
         return torch.lerp(torch.tanh(candidate), state.to(keep.dtype), torch.sigmoid(keep))
 
-    def _half(self, image: Tensor) -> Tensor:
-        half = functional.pixel_unshuffle(pad_to_multiple(image, STRIDE), 2) - 0.5
-        return half.to(self.stem.weight.dtype).contiguous(memory_format=torch.channels_last)
-
     @staticmethod
-    def _restoration(base: Tensor, head: Tensor, features: Tensor, state: Tensor) -> Restoration:
+    def _restoration(
+        base: Tensor, head: Tensor, presence: Tensor, scale: Tensor, features: Tensor, state: Tensor
+    ) -> Restoration:
         """``base`` + the residual of the head; its other channels are the expected error."""
         height, width = base.shape[-2:]
-        residual = functional.pixel_shuffle(head[:, :12], 2)[..., :height, :width]
+        residual = functional.pixel_shuffle(head[:, :12].float() * scale, 2)[..., :height, :width]
         error = functional.pixel_shuffle(functional.softplus(head[:, 12:].float()) * 0.1, 2)
-        return Restoration(base + residual, error[..., :height, :width], features, state)
+        return Restoration(base + residual, error[..., :height, :width], presence, scale, features, state)
 
 
 def _head(channels: int) -> nn.Conv2d:

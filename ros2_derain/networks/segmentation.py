@@ -7,6 +7,7 @@ other derainers, and a process of its own.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .detection import DetectionHead, LevelOutput
-from .layers import ConvBlock, conv3x3, pad_to_multiple
+from .layers import BasicBlock, ConvBlock, pad_to_multiple
 
 STRIDE = 32
 LOGIT_STRIDE = 4
@@ -25,8 +26,8 @@ class Parse(NamedTuple):
 
     Attributes:
         logits: N x K x ceil(H/4) x ceil(W/4) class scores.
-        levels: one :class:`LevelOutput` per stride 8, 16, 32.
-        features: N x 64 x H'/8 x W'/8, the fused features (for feature losses).
+        levels: one :class:`LevelOutput` per stride 8, 16, 32; none from a network that sees no objects.
+        features: N x C x h x w, for losses on features; the scene parser's fused ones, N x 64 x H'/8 x W'/8.
     """
 
     logits: Tensor
@@ -34,22 +35,23 @@ class Parse(NamedTuple):
     features: Tensor
 
 
-class BasicBlock(nn.Module):
-    """ResNet's basic block: two 3x3 convolutions with batch normalisation and a skip."""
-
-    def __init__(self, channels: int, dilation: int = 1):
-        super().__init__()
-        self.first = ConvBlock(channels, channels)
-        self.second = nn.Sequential(
-            conv3x3(channels, channels, dilation=dilation, bias=False), nn.BatchNorm2d(channels)
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        return functional.relu(x + self.second(self.first(x)), inplace=True)
-
-
 def _stage(inputs: int, outputs: int, dilations: tuple[int, ...]) -> nn.Sequential:
     return nn.Sequential(ConvBlock(inputs, outputs, stride=2), *(BasicBlock(outputs, d) for d in dilations))
+
+
+def encode(image: Tensor, stages: Sequence[nn.Module] | nn.ModuleList) -> list[Tensor]:
+    """The output of every stage of a :class:`SceneParser`'s encoder.
+
+    Shapes: ``image`` N x 3 x H x W in 0..1 -> maps N x C_s x H'/s x W'/s at strides s = 4, 8, 16, 32,
+    H' and W' being the next multiples of 32.
+    """
+    x = functional.pixel_unshuffle(pad_to_multiple(image, STRIDE), 2) * 2 - 1
+    x = x.to(next(stages[0].parameters()).dtype).contiguous(memory_format=torch.channels_last)
+    outputs = []
+    for stage in stages:
+        x = stage(x)
+        outputs.append(x)
+    return outputs
 
 
 class SceneParser(nn.Module):
@@ -68,7 +70,7 @@ class SceneParser(nn.Module):
     ):
         super().__init__()
         w4, w8, w16, w32 = widths
-        fused = 64
+        self.feature_channels = fused = 64
         self.classes, self.objects = classes, objects
         self.stage4 = nn.Sequential(ConvBlock(12, w4, stride=2), BasicBlock(w4))
         self.stage8 = _stage(w4, w8, (1, 1))
@@ -83,14 +85,14 @@ class SceneParser(nn.Module):
         self.classify = nn.Conv2d(fused // 2, classes, 1)
         self.detect = DetectionHead(fused, objects, strides=(8, 16, 32))
 
+    @property
+    def stages(self) -> tuple[nn.Sequential, ...]:
+        """The encoder: what makes the maps at strides 4, 8, 16 and 32, each of the one before."""
+        return self.stage4, self.stage8, self.stage16, self.stage32
+
     def forward(self, image: Tensor) -> Parse:
         height, width = image.shape[-2:]
-        half = functional.pixel_unshuffle(pad_to_multiple(image, STRIDE), 2) * 2 - 1
-        half = half.to(self.classify.weight.dtype).contiguous(memory_format=torch.channels_last)
-        x4 = self.stage4(half)
-        x8 = self.stage8(x4)
-        x16 = self.stage16(x8)
-        x32 = self.stage32(x16)
+        x4, x8, x16, x32 = encode(image, self.stages)
         x32 = x32 + self.context(x32.mean((2, 3), keepdim=True))
         p32 = self.fuse32(self.lateral32(x32))
         p16 = self.fuse16(self.lateral16(x16) + _twice(p32))

@@ -12,7 +12,7 @@ from ros2_derain.networks.detection import decode
 @pytest.fixture(scope="module")
 def pair():
     torch.manual_seed(0)
-    return LoopNet(classes=5, widths=(8, 8, 8), state=4).eval(), SceneParser(5, 2, (8, 8, 8, 8)).eval()
+    return LoopNet(classes=5, widths=(8, 8, 8, 8), state=4).eval(), SceneParser(5, 2, (8, 8, 8, 8)).eval()
 
 
 @pytest.mark.parametrize("height, width", [(64, 64), (65, 71), (90, 160), (107, 64)])
@@ -77,7 +77,7 @@ def test_the_gauge_reads_a_rate_in_range():
 
 
 def test_gradients_reach_every_weight(pair):
-    derainer = LoopNet(classes=5, widths=(8, 8, 8), state=4)
+    derainer = LoopNet(classes=5, widths=(8, 8, 8, 8), state=4)
     rain = torch.rand(1, 3, 64, 64)
     first = derainer(rain, None, torch.rand(1, 5, 8, 8))
     second = derainer(rain, first.state, torch.rand(1, 5, 8, 8))
@@ -86,5 +86,5 @@ def test_gradients_reach_every_weight(pair):
 
 
 def test_unknown_networks_are_named():
-    with pytest.raises(KeyError, match="no network named 'unet'; known: loopnet"):
+    with pytest.raises(KeyError, match="no network named 'unet'; known: danet"):
         networks.create("unet")
