@@ -7,14 +7,21 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 import torch
-from torch.utils.data import IterableDataset, get_worker_info
+from torch.utils.data import Dataset
 
-from ros2_derain.rain import Rain, RainRenderer, Window
+from ros2_derain.rain import Window
 
-from .sources import Sample, Source
+from .datasets import Sample, Source
+from .storms import recompose, storm
+from .views import camera_path, light, paste, warp, warp_boxes
 
 MAX_BOXES = 32
 FRAME_S = 1 / 15
+LENGTH = 1 << 40
+"""Items of the endless stream."""
+
+KEPT_BYTES = 1 << 30
+"""Decoded pictures are kept in memory up to this size, per process."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +32,10 @@ class ClipSettings:
         height, width: of the crops, in pixels; multiples of 32.
         frames: per clip.
         dry: share of clips without rain.
+        zoom: range of the scale of the crops.
+        light: share of clips under another exposure and white balance.
+        paste: share of labelled clips with rare classes of another picture pasted in.
+        layers: share of rainy photographs whose streaks come from real rain/clean pairs.
         storms: number of different rains in the pool; one is replaced every ``renew`` clips.
     """
 
@@ -32,146 +43,97 @@ class ClipSettings:
     width: int = 256
     frames: int = 2
     dry: float = 0.2
+    zoom: tuple[float, float] = (0.7, 1.8)
+    light: float = 0.3
+    paste: float = 0.0
+    layers: float = 0.6
     storms: int = 48
     renew: int = 6
 
 
 @dataclass
-class Clips(IterableDataset):
+class Clips(Dataset):
     """An endless stream of clips, drawn from several sources by weight.
 
-    Each item is a dict of tensors: ``rain`` and ``clean`` T x 3 x h x w uint8,
+    Item ``i`` depends on ``seed`` and ``i`` alone, so that a run can go on anywhere.
+    Each is a dict of tensors: ``rain`` and ``clean`` T x 3 x h x w uint8,
     ``labels`` T x h x w uint8 (255 = unlabelled), ``boxes`` T x 32 x 5 float32
-    (class -1 = no box), ``boxes_known`` bool, ``rate`` mm/h (-1 where the rain is not
-    of the kind the gauge is meant for).
+    (class -1 = no box), ``boxes_known`` bool, ``follows`` bool (whether the frames are
+    consecutive; else they are T views of one picture), ``rate`` mm/h (-1 where the rain
+    is not of the kind the gauge is meant for), ``raining`` bool.
+
+    Args:
+        sources: data sets with their weights.
+        settings: how clips are made.
+        seed: of everything random.
+        layers: streak layers of real pairs, h x w uint8 each; may be empty.
     """
 
     sources: list[tuple[Source, float]]
     settings: ClipSettings = field(default_factory=ClipSettings)
     seed: int = 0
+    layers: list[np.ndarray] = field(default_factory=list)
+    _kept: dict[tuple[int, int], Sample] = field(default_factory=dict, init=False, repr=False)
+    _bytes: int = field(default=0, init=False, repr=False)
 
-    def __iter__(self):
-        worker = get_worker_info()
-        random = np.random.default_rng((self.seed, worker.id if worker else 0))
+    def __len__(self) -> int:
+        return LENGTH
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        random = np.random.default_rng((self.seed, index))
         weights = np.array([weight for _, weight in self.sources])
-        road = [_storm(random, True) for _ in range(self.settings.storms)]
-        photo = [_storm(random, False) for _ in range(self.settings.storms)]
-        count = 0
-        while True:
-            source = self.sources[random.choice(len(weights), p=weights / weights.sum())][0]
-            sample = source[random.integers(len(source))]
-            pool = road if sample.driving and random.random() < 0.8 else photo
-            yield self._clip(sample, pool[random.integers(len(pool))], random, pool is road)
-            count += 1
-            if count % self.settings.renew == 0:
-                pool[random.integers(len(pool))] = _storm(random, pool is road)
+        source = int(random.choice(len(weights), p=weights / weights.sum()))
+        sample = self._drawn(source, random)
+        if random.random() < self.settings.paste:
+            sample = paste(sample, self._drawn(source, random), random)
+        pool = index // self.settings.renew + random.integers(self.settings.storms)
+        return self._clip(sample, int(pool), random)
 
-    def _clip(self, sample: Sample, storm: RainRenderer, random: np.random.Generator, gauged: bool) -> dict:
-        dry = random.random() < self.settings.dry
+    def _drawn(self, source: int, random: np.random.Generator) -> Sample:
+        """A random sample of a source, from memory where it has been read before."""
+        dataset = self.sources[source][0]
+        key = (source, int(random.integers(len(dataset))))
+        if key not in self._kept:
+            sample = dataset[key[1]]
+            if self._bytes + sample.image.nbytes > KEPT_BYTES:
+                return sample
+            self._kept[key], self._bytes = sample, self._bytes + sample.image.nbytes
+        return self._kept[key]
+
+    def _clip(self, sample: Sample, pool: int, random: np.random.Generator) -> dict[str, torch.Tensor]:
+        settings = self.settings
+        crop = (settings.height, settings.width)
+        dry = random.random() < settings.dry
+        road = sample.driving and random.random() < 0.85
+        layered = not road and bool(self.layers) and random.random() < settings.layers
+        path = (sample.image.shape[:2], crop, settings.frames, settings.zoom, random)
+        views = camera_path(*path)
+        if not sample.driving:
+            views = views[:1] + [camera_path(*path)[0] for _ in views[1:]]
+        image = light(sample.image, random) if random.random() < settings.light else sample.image
         start = random.uniform(0, 60)
-        views = _camera_path(sample.image.shape[:2], self.settings, random)
-        clip: dict[str, list] = {"rain": [], "clean": [], "labels": [], "boxes": []}
-        gain = random.uniform(0.75, 1.25, 3) if random.random() < 0.5 else np.ones(3)
-        for index, view in enumerate(views):
-            clean = _warp(sample.image, view, self.settings, cv2.INTER_LINEAR)
-            clean = np.clip(clean * gain.astype(np.float32), 0, 255).astype(np.uint8)
-            window = _window(view, storm, clean.shape[:2])
-            rain = clean if dry else storm.render(clean, start + index * FRAME_S, window)
-            labels = np.full(clean.shape[:2], 255, np.uint8)
+        clip: dict[str, list[np.ndarray]] = {"rain": [], "clean": [], "labels": [], "boxes": []}
+        for frame, view in enumerate(views):
+            clean = warp(image, view, crop, cv2.INTER_LINEAR)
+            if dry:
+                rain = clean
+            elif layered:
+                rain = recompose(clean, self.layers, random)
+            else:
+                renderer = storm(self.seed, pool if sample.driving else pool + frame, road)
+                top = int(np.clip(-view[1, 2], 0, max(0, renderer.height - crop[0])))
+                rain = renderer.render(clean, start + frame * FRAME_S, Window(top, 0, *crop))
+            labels = np.full(crop, 255, np.uint8)
             if sample.labels is not None:
-                labels = _warp(sample.labels, view, self.settings, cv2.INTER_NEAREST)
-            clip["clean"].append(torch.from_numpy(clean).permute(2, 0, 1))
-            clip["rain"].append(torch.from_numpy(rain).permute(2, 0, 1))
-            clip["labels"].append(torch.from_numpy(labels))
-            clip["boxes"].append(torch.from_numpy(_boxes(sample.boxes, view, clean.shape[:2])))
-        item = {key: torch.stack(value) for key, value in clip.items()}
+                labels = warp(sample.labels, view, crop, cv2.INTER_NEAREST)
+            clip["clean"].append(clean.transpose(2, 0, 1))
+            clip["rain"].append(rain.transpose(2, 0, 1))
+            clip["labels"].append(labels)
+            clip["boxes"].append(warp_boxes(sample.boxes, view, crop, MAX_BOXES))
+        item = {key: torch.from_numpy(np.stack(value)) for key, value in clip.items()}
         item["boxes_known"] = torch.tensor(sample.boxes is not None)
-        item["rate"] = torch.tensor(0.0 if dry else storm.rain.rate if gauged else -1.0)
+        item["follows"] = torch.tensor(sample.driving)
+        item["raining"] = torch.tensor(not dry)
+        rate = -1.0 if not road and not dry else 0.0 if dry else storm(self.seed, pool, True).rain.rate
+        item["rate"] = torch.tensor(rate)
         return item
-
-
-def _storm(random: np.random.Generator, road: bool) -> RainRenderer:
-    """A random rain: over roads of every rate and with veil, over photographs as the public sets have it."""
-    if road:
-        rain = Rain(
-            rate=float(np.exp(random.uniform(np.log(2), np.log(250))))
-            if random.random() < 0.5
-            else float(random.uniform(25, 250)),
-            wind=float(random.normal(0, 2.5)),
-            exposure=float(np.exp(random.uniform(np.log(1 / 120), np.log(1 / 30)))),
-            visibility=float(random.uniform(0.35, 1.0)),
-            breadth=float(random.uniform(0.8, 1.5)),
-            crossing=float(random.uniform(0, 10)),
-            veil=float(random.uniform(0.7, 1.3)) if random.random() < 0.7 else 0.0,
-            airlight=float(random.uniform(0.6, 0.9)),
-            blending="screen" if random.random() < 0.75 else "additive",
-        )
-    else:
-        rain = Rain(
-            rate=float(random.uniform(10, 160)),
-            wind=float(random.uniform(-6, 6)),
-            exposure=float(np.exp(random.uniform(np.log(1 / 150), np.log(1 / 25)))),
-            visibility=float(random.uniform(0.3, 1.8)),
-            breadth=float(random.uniform(0.9, 2.4)),
-            crossing=float(random.uniform(0, 30)),
-            veil=0.0,
-            blending="additive" if random.random() < 0.7 else "screen",
-        )
-    width = int(random.choice((480, 480, 640, 960)))
-    return RainRenderer(rain, width * 3 // 4, width, seed=int(random.integers(2**31)))
-
-
-def _camera_path(
-    size: tuple[int, int], settings: ClipSettings, random: np.random.Generator
-) -> list[np.ndarray]:
-    """One 2 x 3 affine map (source -> crop) per frame: a random crop, then a camera that drives on."""
-    height, width = size
-    fit = max(settings.height / height, settings.width / width)
-    scale = max(fit, min(1.0, 640 / width) * float(np.exp(random.uniform(np.log(0.7), np.log(1.8)))))
-    left = random.uniform(0, max(0, width * scale - settings.width))
-    top = random.uniform(0, max(0, height * scale - settings.height))
-    first = np.array([[scale, 0, -left], [0, scale, -top], [0, 0, 1]])
-    if random.random() < 0.5:
-        first = np.array([[-1, 0, settings.width - 1], [0, 1, 0], [0, 0, 1]]) @ first
-    still = random.random() < 0.2
-    zoom = 1.0 if still else 1 + random.uniform(0, 0.03)
-    shift = np.zeros(2) if still else random.normal(0, 1.5, 2)
-    centre = np.array([settings.width, settings.height]) * random.uniform(0.2, 0.8, 2)
-    step = np.array(
-        [
-            [zoom, 0, shift[0] + centre[0] * (1 - zoom)],
-            [0, zoom, shift[1] + centre[1] * (1 - zoom)],
-            [0, 0, 1],
-        ]
-    )
-    views = [first]
-    for _ in range(settings.frames - 1):
-        views.append(step @ views[-1])
-    return [view[:2] for view in views]
-
-
-def _warp(picture: np.ndarray, view: np.ndarray, settings: ClipSettings, interpolation: int) -> np.ndarray:
-    size = (settings.width, settings.height)
-    return cv2.warpAffine(picture, view, size, flags=interpolation, borderMode=cv2.BORDER_REFLECT_101)
-
-
-def _window(view: np.ndarray, storm: RainRenderer, size: tuple[int, int]) -> Window:
-    """The crop's place in the picture that the rain was made for (rows matter: the veil)."""
-    top = int(np.clip(-view[1, 2], 0, max(0, storm.height - size[0])))
-    return Window(top, 0, *size)
-
-
-def _boxes(boxes: np.ndarray | None, view: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """MAX_BOXES x 5 in pixels of the crop; boxes that are mostly outside or tiny are left out."""
-    result = np.full((MAX_BOXES, 5), -1, np.float32)
-    if boxes is None or not len(boxes):
-        return result
-    x = np.sort(view[0, 0] * boxes[:, [1, 3]] + view[0, 2], axis=1)
-    y = np.sort(view[1, 1] * boxes[:, [2, 4]] + view[1, 2], axis=1)
-    area = np.prod([x[:, 1] - x[:, 0], y[:, 1] - y[:, 0]], axis=0)
-    x, y = np.clip(x, 0, size[1]), np.clip(y, 0, size[0])
-    inside = (x[:, 1] - x[:, 0]) * (y[:, 1] - y[:, 0])
-    keep = (inside > 0.35 * area) & (inside > 36)
-    kept = np.column_stack((boxes[:, 0], x[:, 0], y[:, 0], x[:, 1], y[:, 1]))[keep][:MAX_BOXES]
-    result[: len(kept)] = kept
-    return result

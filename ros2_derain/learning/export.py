@@ -3,82 +3,182 @@
 from __future__ import annotations
 
 import argparse
-import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from ros2_derain import models, networks
+from ros2_derain import models
 
+from . import recipe
+from .checkpoints import LAST, read
+from .datasets import CAMVID_CLASSES, OBJECTS
 from .errors import LearningError
-from .sources import CAMVID_CLASSES, OBJECTS
+from .initial import best_checkpoint, load_part, part_of
+from .journal import draft
+from .recipe import Network
+from .tasks import TASKS
 
-PARTS = {"loop": {"derainer": "loopnet", "parser": "scene_parser"}, "gauge": {"gauge": "rain_gauge"}}
-"""For each task the parts of the model that it trains, and their networks."""
+LICENCE = "research use only: some of the data is not licensed for commercial use"
 
-DATA = {
-    "camvid/train": "CC BY-NC 4.0 (research use)",
-    "bsds": "BIDS/BSDS500, research use",
-    "boxes/camvid_from_masks": "as camvid",
-    "boxes/dawn_fog": "none stated",
-    "boxes/coco_traffic": "COCO / Flickr terms",
-}
-
-EPILOG = """example:
+EPILOG = """examples:
   ros2-derain export runs/loopnet runs/gauge --out models/loopnet
+  ros2-derain export runs/loopnet --base models/loopnet --out models/better    # the gauge from the base
+  ros2-derain export runs/loopnet --mean parser=runs/parse_rain --base loopnet --out models/better
+
+--mean makes a part the mean of its weights and of those of a run from which it went on, or which went
+on from the same weights: often better than either (Wortsman et al., Model soups, ICML 2022).
+Weights are those that validated best (best.ckpt), or the last (last.ckpt) where the recipe did not
+validate. What was measured of a model stays on its card only while its weights stay the same.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Make a model folder of training runs."
     parser.epilog = EPILOG
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("runs", type=Path, nargs="+", help="folders that `ros2-derain train` wrote")
     parser.add_argument("--out", type=Path, required=True, help="model folder to write, e.g. models/loopnet")
+    parser.add_argument(
+        "--mean",
+        type=_part_and_run,
+        action="append",
+        default=[],
+        metavar="PART=RUN",
+        help="the mean of the part's weights and of another run's",
+    )
+    parser.add_argument("--base", help="model (name or folder) for the parts that no run trained")
 
 
 def main(args: argparse.Namespace) -> int:
-    card = export(args.runs, args.out)
+    card = export(args.runs, args.out, args.base, args.mean)
     print(f"{args.out}: {card.name}, sha256 {card.sha256[:16]}")
     return 0
 
 
-def export(runs: list[Path], out: Path) -> models.ModelCard:
-    """Write the averaged weights of the runs' last checkpoints as a model folder named like ``out``.
+def _part_and_run(given: str) -> tuple[str, Path]:
+    part, _, run = given.partition("=")
+    if part not in models.PARTS or not run:
+        raise argparse.ArgumentTypeError(
+            f"{given!r}: expected PART=RUN, PART being {' or '.join(models.PARTS)}"
+        )
+    return part, Path(run)
+
+
+def export(
+    runs: list[Path], out: Path, base: str | None = None, means: Sequence[tuple[str, Path]] = ()
+) -> models.ModelCard:
+    """Write the averaged weights of runs as a model folder; it appears whole or not at all.
+
+    Args:
+        runs: each gives the parts that its task trains; a later one replaces those of an earlier one.
+        out: the folder, which names the model; a former one in it is replaced.
+        base: a model's name or folder, for the parts that no run trained.
+        means: a part and a run each: its weights become the mean of what they are and the run's.
 
     Raises:
-        LearningError: a run has no checkpoint, or together they do not make up a model.
+        LearningError: a run has no checkpoint, weights don't fit into float16, or together they do
+            not make up a model.
+        ros2_derain.models.ModelError: the base is not usable.
     """
-    described: dict[str, dict] = {}
     modules: dict[str, nn.Module] = {}
-    recipes = []
+    described: dict[str, dict] = {}
+    told = []
     for run in runs:
-        path = run / "last.ckpt"
-        if not path.exists():
-            raise LearningError(f"{path} is missing: is {run} the folder of a run?")
-        recipe = json.loads((run / "recipe.json").read_text())
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        recipes.append(recipe | {"steps_done": int(checkpoint["global_step"])})
-        for part, network in PARTS[recipe["task"]].items():
-            described[part] = {"network": network, "options": recipe[part]}
-            modules[part] = _module(part, described[part], checkpoint["state_dict"])
+        checkpoint = _read(run)
+        trained = recipe.parse(checkpoint["recipe"], TASKS, f"{run}: recipe of the checkpoint")
+        for part, network in trained.networks.items():
+            modules[part] = _module(part, network, checkpoint["state_dict"], run)
+            described[part] = {"network": network.network, "options": network.options}
+        told.append(draft(checkpoint["recipe"], checkpoint["journal"]))
+    training: dict = {"runs": told, "licence": LICENCE}
+    for part, run in means:
+        training.setdefault("means", []).append(
+            {"part": part, "with": _average(part, run, described, modules)}
+        )
+    if base:
+        training["base"] = _take_rest(models.find(base), described, modules)
     missing = sorted(set(models.PARTS) - set(modules))
     if missing:
-        raise LearningError(f"no run trained the {' and the '.join(missing)}: name a run of each task")
-    training = {
-        "recipes": recipes,
-        "data": DATA,
-        "licence": "research use only: some of the data is not licensed for commercial use",
-    }
-    return models.save(
-        out, models.ModelCard(out.name, described, CAMVID_CLASSES, OBJECTS, "", training), modules
-    )
+        raise LearningError(
+            f"no run trained the {' and the '.join(missing)}: name a run of each task, or a model by --base"
+        )
+    card = models.ModelCard(out.name, described, CAMVID_CLASSES, OBJECTS, "", training)
+    return _replace(out, card, modules, base)
 
 
-def _module(part: str, described: dict, state: dict[str, torch.Tensor]) -> nn.Module:
-    module = networks.create(described["network"], **described["options"])
-    prefix = f"{part}."
-    module.load_state_dict(
-        {name[len(prefix) :]: value for name, value in state.items() if name.startswith(prefix)}
-    )
+def _read(run: Path) -> dict:
+    path = best_checkpoint(run)
+    if path is None:
+        raise LearningError(f"{run / LAST} is missing: is {run} the folder of a run?")
+    return read(path)
+
+
+def _take_rest(folder: Path, described: dict[str, dict], modules: dict[str, nn.Module]) -> dict:
+    """Add the parts that no run trained, from a model; gives what the new card says of it."""
+    parts = tuple(part for part in models.PARTS if part not in modules)
+    card, loaded = models.load(folder, parts)
+    for kind, theirs, ours in (
+        ("classes", card.classes, CAMVID_CLASSES),
+        ("objects", card.objects, OBJECTS),
+    ):
+        if theirs != ours:
+            raise LearningError(
+                f"base {folder} has other {kind}: {', '.join(theirs)}; runs have {', '.join(ours)}"
+            )
+    modules |= loaded
+    described |= {part: card.networks[part] for part in parts}
+    return {"name": card.name, "sha256": card.sha256, "parts": list(parts), "training": card.training}
+
+
+def _module(part: str, network: Network, state: dict[str, torch.Tensor], run: Path) -> nn.Module:
+    tensors = part_of(state, part)
+    for name, tensor in tensors.items():
+        if not torch.isfinite(tensor.half() if tensor.is_floating_point() else tensor).all():
+            raise LearningError(f"{run}: {part}.{name} holds values that float16 cannot; train it again")
+    module = network.create()
+    load_part(module, part, tensors, str(run))
     return module
+
+
+def _average(part: str, run: Path, described: dict[str, dict], modules: dict[str, nn.Module]) -> dict:
+    """Make a part the mean of itself and a run's; gives what the card says of the run."""
+    if part not in modules:
+        raise LearningError(f"--mean {part}={run}: none of the runs trained a {part}")
+    checkpoint = _read(run)
+    network = Network(described[part]["network"], described[part]["options"])
+    theirs = _module(part, network, checkpoint["state_dict"], run).state_dict()
+    ours = modules[part].state_dict()
+    mean = {key: (value + theirs[key]) / 2 for key, value in ours.items() if value.is_floating_point()}
+    modules[part].load_state_dict(ours | mean)
+    return draft(checkpoint["recipe"], checkpoint["journal"])
+
+
+def _replace(out: Path, card: models.ModelCard, modules: dict, base: str | None) -> models.ModelCard:
+    """Write beside ``out``, then take its name; results of the same weights, measured before, are kept."""
+    partial, former = (out.with_name(f".{out.name}.{kind}") for kind in ("partial", "former"))
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        written = models.save(partial, replace(card, results={}), modules)
+        for folder in (out, models.find(base) if base else None):
+            if folder and (folder / models.CARD).is_file():
+                measured = models.read_card(folder)
+                if measured.sha256 == written.sha256:
+                    written = replace(written, results=measured.results)
+                    models.write_card(partial, written)
+                    break
+        if out.exists():
+            shutil.rmtree(former, ignore_errors=True)
+            out.rename(former)
+        partial.rename(out)
+    except OSError as error:
+        if former.exists() and not out.exists():
+            former.rename(out)
+        raise LearningError(f"cannot write {out}: {error}; a former model there is intact") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    shutil.rmtree(former, ignore_errors=True)
+    return written

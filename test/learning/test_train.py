@@ -1,75 +1,213 @@
-"""The training command, as a user runs it: recipe, run, resume, export."""
+"""The training command, as a user runs it: run, stop, resume, validate, start from other weights."""
 
-import json
-from dataclasses import replace
+import csv
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
 
 import pytest
+import torch
 import yaml
+from limits import HANG_S
+from tiny_training import GAUGE, LOOP, train, write_data, write_recipe
 
-from ros2_derain import models
-from ros2_derain.learning import recipe
-from ros2_derain.learning.errors import LearningError
-from ros2_derain.learning.export import export
-from ros2_derain.learning.train import run
-
-TINY = {
-    "name": "tiny",
-    "derainer": {"widths": [8, 8, 8], "state": 4},
-    "parser": {"widths": [8, 8, 8, 8]},
-    "gauge": {"width": 4},
-    "sources": {"camvid": 1.0, "photographs": 1.0},
-    "clips": {"height": 64, "width": 64, "storms": 2},
-    "batch": 2,
-    "steps": 4,
-}
+from ros2_derain.learning.checkpoints import read
+from ros2_derain.learning.tasks.gauge import GaugeTask
 
 
-@pytest.mark.parametrize(
-    "text, said",
-    [
-        ("nmae: x", "unknown key nmae; known: name"),
-        ("clips: {hight: 3}", "clips: unknown key hight"),
-        ("- a", "not a mapping"),
-    ],
-)
-def test_a_wrong_recipe_is_named(tmp_path, text, said):
-    path = tmp_path / "recipe.yaml"
-    path.write_text(text)
-    with pytest.raises(LearningError, match=said):
-        recipe.load(path)
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    return write_data(tmp_path_factory.mktemp("data"))
 
 
-def test_a_missing_recipe_is_named(tmp_path):
-    with pytest.raises(LearningError, match="nowhere.yaml is missing"):
-        recipe.load(tmp_path / "nowhere.yaml")
+def differences(a, b, where: str = "") -> list[str]:
+    """Where two checkpoints differ in a single bit."""
+    if isinstance(a, dict) and isinstance(b, dict) and a.keys() == b.keys():
+        return [text for key in a for text in differences(a[key], b[key], f"{where}.{key}")]
+    if isinstance(a, list | tuple) and len(a) == len(b):
+        pairs = enumerate(zip(a, b, strict=True))
+        return [text for index, (x, y) in pairs for text in differences(x, y, f"{where}[{index}]")]
+    same = torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
+    return [] if same else [where]
 
 
-def test_train_resume_and_export(data_dir, tmp_path):
-    path = tmp_path / "recipe.yaml"
-    path.write_text(yaml.safe_dump(TINY))
-    tiny = recipe.load(path)
-    loop, gauge = tmp_path / "loop", tmp_path / "gauge"
-    run(tiny, data_dir, loop, steps=2)
-    first = (loop / "last.ckpt").stat().st_mtime_ns
-    run(tiny, data_dir, loop, resume=loop / "last.ckpt")
-    assert (loop / "last.ckpt").stat().st_mtime_ns > first
-    assert json.loads((loop / "recipe.json").read_text())["clips"]["storms"] == 2
-    with pytest.raises(LearningError, match="no run trained the gauge"):
-        export([loop], tmp_path / "half")
-    run(replace(tiny, task="gauge"), data_dir, gauge)
-    card = export([loop, gauge], tmp_path / "tiny")
-    loaded, modules = models.load(tmp_path / "tiny")
-    assert loaded.name == "tiny" and loaded.sha256 == card.sha256
-    assert [recipe["steps_done"] for recipe in loaded.training["recipes"]] == [4, 4]
-    assert set(modules) == {"derainer", "parser", "gauge"}
+def rows(run: Path) -> list[dict[str, str]]:
+    with (run / "metrics.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
 
 
-def test_an_unknown_source_is_named(data_dir, tmp_path):
-    wrong = recipe.Recipe(sources={"kitti": 1.0})
-    with pytest.raises(LearningError, match="unknown source kitti; known: camvid"):
-        run(wrong, data_dir, tmp_path / "run", steps=1)
+def test_a_resumed_run_equals_an_uninterrupted_one_bit_by_bit(data, tmp_path, capfd):
+    recipe = write_recipe(tmp_path / "recipe.yaml", LOOP)
+    straight, halves = tmp_path / "straight", tmp_path / "halves"
+    assert train(recipe, data, straight) == 0
+    assert train(recipe, data, halves, "--steps", "3") == 0
+    assert "step 3 of 6; the same command with --resume goes on" in capfd.readouterr().err
+    with (halves / "metrics.csv").open("a") as file:
+        file.write("3,0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8\n4,0.")  # as killed after the checkpoint
+    assert train(recipe, data, halves, "--resume") == 0
+    assert "50%" in capfd.readouterr().err, "the bar goes on where the run stood"
+    ours, theirs = read(straight / "last.ckpt"), read(halves / "last.ckpt")
+    assert ours.pop("journal").keys() == theirs.pop("journal").keys() == {"steps", "seconds", "started_from"}
+    assert differences(ours, theirs) == []
+    assert ours["global_step"] == 6 and differences(ours["state_dict"], ours["current_model_state"])
+    assert rows(straight) == rows(halves)
+    assert [row["step"] for row in rows(halves)] == list("012345")
+    assert {"loss", "train/refined", "learning_rate", "gradient"} <= rows(halves)[0].keys()
+    told = yaml.safe_load((halves / "run.yaml").read_text())
+    assert told["steps"] == 6 and told["recipe"]["batch"] == 2 and sum(told["seconds"].values()) > 0
+    assert told["data"]["bsds"] == "BIDS/BSDS500, research use"
+    assert train(recipe, data, halves, "--resume") == 0
+    assert "all 6 steps are done" in capfd.readouterr().err
 
 
-def test_an_unknown_task_is_named(data_dir, tmp_path):
-    with pytest.raises(LearningError, match="unknown task paint; known: loop, gauge"):
-        run(recipe.Recipe(task="paint"), data_dir, tmp_path / "run", steps=1)
+def test_a_changed_recipe_does_not_go_on(data, tmp_path, capsys):
+    run = tmp_path / "run"
+    assert train(write_recipe(tmp_path / "recipe.yaml", GAUGE), data, run, "--minutes", "0.0001") == 0
+    assert read(run / "last.ckpt")["global_step"] == 1
+    assert train(tmp_path / "recipe.yaml", data, run) == 2
+    assert "holds a run already; add --resume" in capsys.readouterr().err
+    changed = write_recipe(tmp_path / "changed.yaml", GAUGE, batch=4, clips={**GAUGE["clips"], "dry": 0.5})
+    assert train(changed, data, run, "--resume") == 2
+    assert "batch: 2 -> 4; clips.dry: 0.2 -> 0.5" in capsys.readouterr().err
+    paced = write_recipe(tmp_path / "paced.yaml", GAUGE, checkpoint_every=2, log_every=2)
+    assert train(paced, data, run, "--resume", "--steps", "1") == 0
+    assert train(paced, data, tmp_path / "nowhere", "--resume") == 2
+    assert "nothing to resume" in capsys.readouterr().err
+
+
+def when_it_exists(path: Path, number: int) -> threading.Thread:
+    """Sends this process a signal once a file is there."""
+
+    def wait():
+        while not path.exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), number)
+
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    return thread
+
+
+def test_sigterm_leaves_a_checkpoint(data, tmp_path, capfd):
+    recipe, run = (
+        write_recipe(tmp_path / "r.yaml", GAUGE, steps=100_000, checkpoint_every=1),
+        tmp_path / "run",
+    )
+    before = signal.getsignal(signal.SIGINT)
+    when_it_exists(run / "last.ckpt", signal.SIGTERM)
+    assert train(recipe, data, run) == 143
+    said = capfd.readouterr().err
+    step = read(run / "last.ckpt")["global_step"]
+    assert f"step {step} of 100000, stopped by SIGTERM; the same command with --resume goes on" in said
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_ctrl_c_and_kill_leave_a_checkpoint_to_go_on_from(data, tmp_path):
+    recipe, run = (
+        write_recipe(tmp_path / "r.yaml", GAUGE, steps=100_000, checkpoint_every=1),
+        tmp_path / "run",
+    )
+    command = [sys.executable, "-m", "ros2_derain.cli", "train", recipe, "--data", data, "--out", run]
+    for options, number, status in ((), signal.SIGINT, 130), (("--resume",), signal.SIGKILL, -9):
+        before = read(run / "last.ckpt")["global_step"] if options else 0
+        process = subprocess.Popen(
+            [*command, *options], stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
+        while not (run / "last.ckpt").exists() or read(run / "last.ckpt")["global_step"] <= before:
+            assert process.poll() is None, process.stderr.read()
+            time.sleep(0.05)
+        os.killpg(process.pid, number)  # the terminal sends Ctrl-C to the data workers too
+        said = process.communicate()[1]
+        assert process.returncode == status, said
+        assert "Traceback" not in said
+    (run / ".last.ckpt.partial").write_bytes(b"killed while it was written")
+    before = read(run / "last.ckpt")["global_step"]
+    assert train(recipe, data, run, "--resume", "--steps", "1") == 0
+    assert read(run / "last.ckpt")["global_step"] == before + 1
+    steps = [int(row["step"]) for row in rows(run)]
+    killed = {before - 1}  # a step's checkpoint comes before its row: the kill may have come between
+    assert steps in (list(range(before + 1)), sorted({*range(before + 1)} - killed))
+
+
+def test_the_best_validation_is_kept(data, tmp_path, monkeypatch, capsys):
+    scores = iter([1.0, 3.0, 2.0])
+    recipe = write_recipe(tmp_path / "recipe.yaml", GAUGE, steps=3, validate_every=1)
+    assert train(recipe, data, tmp_path / "run") == 2
+    assert "validate_every is 1, but task gauge has none" in capsys.readouterr().err
+    monkeypatch.setattr(GaugeTask, "validate", lambda self, data: {"score": next(scores)}, raising=False)
+    assert train(recipe, data, tmp_path / "run") == 0
+    assert read(tmp_path / "run" / "best.ckpt")["global_step"] == 2
+    assert read(tmp_path / "run" / "last.ckpt")["global_step"] == 3
+    assert [row["val/score"] for row in rows(tmp_path / "run") if row["val/score"]] == ["1", "3", "2"]
+
+
+def test_a_run_starts_from_the_parts_of_a_model_or_run(data, tmp_path, rainy_model, capsys):
+    recipe = write_recipe(tmp_path / "a.yaml", GAUGE, init=rainy_model, averaging=0, steps=1)
+    assert train(recipe, data, tmp_path / "a") == 0
+    bias = read(tmp_path / "a/last.ckpt")["state_dict"]["gauge.read.2.bias"].item()
+    assert bias == pytest.approx(torch.log1p(torch.tensor(100.0)).item(), abs=0.01)
+    again = write_recipe(tmp_path / "b.yaml", GAUGE, init={"gauge": str(tmp_path / "a")}, steps=1)
+    assert train(again, data, tmp_path / "b") == 0
+    wide = {"gauge": {"network": "rain_gauge", "options": {"width": 8}}}
+    told = yaml.safe_load((tmp_path / "b" / "run.yaml").read_text())["started_from"]["gauge"]
+    assert told["recipe"]["name"] == GAUGE["name"] and told["started_from"]["gauge"]["sha256"]
+    other = write_recipe(tmp_path / "c.yaml", GAUGE, init=rainy_model, networks=wide)
+    assert train(other, data, tmp_path / "c") == 2
+    assert "its gauge has another shape of look.0" in capsys.readouterr().err
+    assert train(write_recipe(tmp_path / "d.yaml", GAUGE, init="nobody"), data, tmp_path / "d") == 2
+    said = capsys.readouterr().err
+    assert "init: no model named 'nobody'; known: " in said and "loopnet" in said
+
+
+def test_two_processes_train_as_one(data, tmp_path):
+    derain = {  # no batch statistics, no prior: nothing but the gradient of each process's own clips
+        "task": "derain",
+        "networks": {"derainer": LOOP["networks"]["derainer"]},
+        "options": {"without_prior": 1},
+        "optimiser": {"name": "sgd", "learning_rate": 0.1, "warm_up": 0},
+        "precision": "fp32",
+        "steps": 3,
+    }
+    recipe = write_recipe(tmp_path / "recipe.yaml", LOOP, **derain)
+    arguments = ["train", recipe, "--data", data, "--workers", "1", "--steps", "2", "--out"]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    subprocess.run(
+        [*launch, "-m", "ros2_derain.cli", *arguments, tmp_path / "two"], check=True, timeout=HANG_S
+    )
+    assert train(recipe, data, tmp_path / "one", "--steps", "2") == 0
+    for name in ("one", "two"):
+        assert train(recipe, data, tmp_path / name, "--resume") == 0
+    one, two = (read(tmp_path / name / "last.ckpt")["state_dict"] for name in ("one", "two"))
+    for key, value in one.items():
+        assert torch.allclose(value, two[key], atol=1e-6), key
+
+
+def test_a_recipe_may_describe_data_sets_of_its_own(data, tmp_path):
+    own = {"kind": "camvid", "folder": "camvid/train", "licence": "CC BY 4.0"}
+    parse = {**LOOP, "task": "parse", "steps": 2, "datasets": {"mine": own}, "sources": {"mine": 1}}
+    parse["networks"] = {"parser": LOOP["networks"]["parser"]}
+    assert train(write_recipe(tmp_path / "recipe.yaml", parse), data, tmp_path / "run") == 0
+    told = yaml.safe_load((tmp_path / "run/run.yaml").read_text())
+    assert told["data"] == {"camvid/train": "CC BY 4.0"}
+    assert told["recipe"]["datasets"]["mine"] == {**own, "options": {}}
+
+
+def changed_by_training(recipe: Path, data: Path, run: Path) -> list[str]:
+    """Names of the tensors that the third and fourth step of a new run change."""
+    states = []
+    for further in ((), ("--resume",)):
+        assert train(recipe, data, run, "--steps", "2", *further) == 0
+        states.append(read(run / "last.ckpt")["current_model_state"])
+    return [key for key in states[0] if not torch.equal(states[0][key], states[1][key])]
+
+
+@pytest.mark.parametrize("teach", [0, 1])
+def test_the_loop_teaches_the_parser_only_where_it_is_told_to(data, tmp_path, teach):
+    recipe = write_recipe(tmp_path / "recipe.yaml", LOOP, options={"teach_parser": teach})
+    changed = changed_by_training(recipe, data, tmp_path / "run")
+    assert {key.split(".")[0] for key in changed} == ({"derainer", "parser"} if teach else {"derainer"})
+    assert not [key for key in changed if "running" in key], "batch statistics are held"

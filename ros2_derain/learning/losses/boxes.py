@@ -13,16 +13,20 @@ from torch.nn import functional
 
 from ros2_derain.networks.detection import LevelOutput, cell_centres, decode
 
+from .precision import pair
+
 RADIUS = 1.5
 SIZE_OF_STRIDE = {8: (0.0, 64.0), 16: (48.0, 160.0), 32: (128.0, 1e6)}
 """Longest box edge in pixels that each level is responsible for; they overlap on purpose."""
 
 
 def detection(levels: tuple[LevelOutput, ...], boxes: Tensor, known: Tensor) -> Tensor:
-    """Loss of a batch.
+    """Loss of a batch: (quality focal loss of all cells + 2 GIoU loss of the positive ones) / positives.
+
+    At least 0; 0 when no image's boxes are known.
 
     Args:
-        levels: output of the head.
+        levels: output of the head for N images.
         boxes: N x M x 5 (class, x0, y0, x1, y1 in pixels); class -1 = no box.
         known: N bool; images whose boxes are unknown do not count.
     """
@@ -30,31 +34,32 @@ def detection(levels: tuple[LevelOutput, ...], boxes: Tensor, known: Tensor) -> 
     logits = torch.cat([level.scores.flatten(2).transpose(1, 2) for level in levels], 1)
     centres, strides = _cells(levels)
     quality = torch.zeros_like(scores)
-    box_losses = []
-    for image in range(len(boxes)):
+    matched, targets = [predicted.new_zeros(0, 4)], [boxes.new_zeros(0, 4)]
+    for image in torch.nonzero(known)[:, 0].tolist():
         cell, box = assign(centres, strides, boxes[image])
-        if len(cell) == 0 or not known[image]:
-            continue
         target = boxes[image, box]
-        overlap, giou = generalised_iou(predicted[image, cell], target[:, 1:])
-        quality[image, cell, target[:, 0].long()] = overlap.detach().clamp(min=0)
-        box_losses.append(1 - giou)
-    focus = (scores.detach() - quality).abs().square()
-    score_loss = functional.binary_cross_entropy_with_logits(logits, quality, reduction="none") * focus
-    positives = max(1.0, sum(len(losses) for losses in box_losses))
-    total = (score_loss.sum((1, 2)) * known).sum() / positives
-    if box_losses:
-        total = total + 2.0 * torch.cat(box_losses).sum() / positives
-    return total
+        overlap, _ = generalised_iou(predicted[image, cell].detach(), target[:, 1:])
+        quality[image, cell, target[:, 0].long()] = overlap
+        matched.append(predicted[image, cell])
+        targets.append(target[:, 1:])
+    pairs = torch.cat(matched), torch.cat(targets)
+    positives = max(1, len(pairs[0]))
+    score_loss = quality_focal(logits, quality).sum((1, 2))[known].sum()
+    return score_loss / positives + 2.0 * giou_loss(*pairs)
 
 
 def assign(centres: Tensor, strides: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
     """Pairs of (cell index, box index): each cell at most once, smallest box first.
 
+    FCOS (ICCV 2019) with centre sampling; a box under 16 pixels needs no cell's centre inside it.
+
     Args:
-        centres: P x 2 pixel coordinates; strides: P.
-        boxes: M x 5, class -1 = no box.
+        centres: P x 2 pixel coordinates (x, y).
+        strides: P, pixels per cell.
+        boxes: M x 5 (class, x0, y0, x1, y1 in pixels), class -1 = no box.
     """
+    if not len(boxes):
+        return strides.new_zeros(0, dtype=torch.long), strides.new_zeros(0, dtype=torch.long)
     middle = (boxes[:, 1:3] + boxes[:, 3:5]) / 2
     size = boxes[:, 3:5] - boxes[:, 1:3]
     near = (centres[:, None] - middle).abs().amax(-1) < RADIUS * strides[:, None]
@@ -80,8 +85,37 @@ def _cells(levels: tuple[LevelOutput, ...]) -> tuple[Tensor, Tensor]:
     return torch.cat(centres), torch.cat(strides)
 
 
+def quality_focal(logits: Tensor, quality: Tensor) -> Tensor:
+    """|sigmoid(logit) - quality|^2 x binary cross-entropy, per element of any equal shapes.
+
+    ``quality`` is 0..1: the overlap that a positive cell's box reaches, 0 for the background. 0 where
+    the score is the quality; with qualities of 0 and 1 only it is the focal loss (gamma 2, no alpha).
+    Li et al. (NeurIPS 2020), Eq. 2; the factor before the cross-entropy carries no gradient here.
+    """
+    focus = (logits.detach().sigmoid() - quality).square()
+    return focus * functional.binary_cross_entropy_with_logits(logits, quality, reduction="none")
+
+
+def iou_loss(predicted: Tensor, target: Tensor) -> Tensor:
+    """Mean 1 - IoU of M pairs of boxes, each M x 4 (x0, y0, x1, y1).
+
+    0 at equality, 1 (without a gradient) where they do not overlap; 0 for no pairs.
+    """
+    return (1 - generalised_iou(predicted, target)[0]).sum() / max(1, len(predicted))
+
+
+def giou_loss(predicted: Tensor, target: Tensor) -> Tensor:
+    """Mean 1 - GIoU of M pairs of boxes, each M x 4 (x0, y0, x1, y1).
+
+    0 at equality, towards 2 for boxes far apart, where it still has a gradient; 0 for no pairs.
+    Rezatofighi et al. (CVPR 2019), Algorithm 1.
+    """
+    return (1 - generalised_iou(predicted, target)[1]).sum() / max(1, len(predicted))
+
+
 def generalised_iou(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """(IoU, GIoU) of M pairs of boxes, each M x 4 (x0, y0, x1, y1). Rezatofighi et al., CVPR 2019."""
+    """(IoU 0..1, GIoU -1..1) of M pairs of boxes, each M x 4 (x0, y0, x1, y1). Rezatofighi et al."""
+    a, b = pair(a, b)
     overlap = (torch.minimum(a[:, 2:], b[:, 2:]) - torch.maximum(a[:, :2], b[:, :2])).clamp(min=0).prod(1)
     union = (a[:, 2:] - a[:, :2]).prod(1) + (b[:, 2:] - b[:, :2]).prod(1) - overlap
     hull = (torch.maximum(a[:, 2:], b[:, 2:]) - torch.minimum(a[:, :2], b[:, :2])).prod(1)

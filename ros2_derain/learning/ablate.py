@@ -1,0 +1,145 @@
+"""``ros2-derain ablate``: the papers' claims about their parts, tried again on our data."""
+
+from __future__ import annotations
+
+import argparse
+import html
+import json
+from pathlib import Path
+
+from ros2_derain import resources
+
+from . import ablation, data, files
+from .ablation import Group
+from .errors import LearningError
+
+EPILOG = """examples:
+  ros2-derain ablate --data ~/data --only danet                 # one paper, into runs/ablate
+  ros2-derain ablate --data ~/data --seeds 3 --steps 1000       # all of them
+  ros2-derain ablate my.yaml --data ~/data --out /tmp/mine
+
+Stopped by Ctrl-C, the same command goes on where it was: every variant and seed is a run of its own under
+--out, with its result. The table is printed, and written as ablations.json and ablations.html.
+
+The runs are short and our data is not the papers': a claim is about a direction, and the printed figures
+stand beside ours for that, not for comparison. The spread is the standard deviation over the seeds.
+"""
+
+TEXTS = {"psnr_y_db": "PSNR-Y dB", "ssim_y": "SSIM-Y", "miou": "mIoU %"}
+HEADINGS = ("paper", "claim", "printed", "ours", "spread", "difference", "seeds", "verdict")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.description = "Try the papers' claims about their parts again, in a reduced setting."
+    parser.epilog = EPILOG
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("ablations", nargs="?", type=Path, help="YAML file (default: config/ablations.yaml)")
+    parser.add_argument("--data", type=Path, help="data folder (default: the environment's ROS2_DERAIN_DATA)")
+    parser.add_argument("--out", type=Path, default=Path("runs/ablate"), help="folder (default: runs/ablate)")
+    parser.add_argument("--only", nargs="+", metavar="GROUP", help="these groups alone")
+    parser.add_argument("--seeds", type=_count, default=2, help="runs of every variant (default: 2)")
+    parser.add_argument("--steps", type=_count, default=600, help="length of every run (default: 600)")
+    parser.add_argument("--workers", type=_count, help="processes that make clips (default: by cores)")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Train what is missing, print and write the table; returns the exit status."""
+    path = args.ablations or resources.path("config/ablations.yaml")
+    groups = ablation.load(path)
+    unknown = sorted(set(args.only or ()) - set(groups))
+    if unknown:
+        raise LearningError(f"--only: no group {', '.join(unknown)} in {path}; known: {', '.join(groups)}")
+    folder = data.folder(args.data)
+    rows = []
+    for name in args.only or groups:
+        found = _figures(groups[name], folder, args.out / name, args)
+        if found is None:
+            return 130
+        rows += [{"paper": name} | row for row in _verdicts(groups[name], found)]
+    _write(args.out, rows, args)
+    print(table(rows))
+    return 0
+
+
+def _figures(group: Group, folder: Path, out: Path, args: argparse.Namespace) -> dict | None:
+    """Variant -> figures of every seed; None when a signal ended it."""
+    plans = {
+        name: [ablation.variant(group, name, seed, args.steps) for seed in range(1, args.seeds + 1)]
+        for name in group.variants
+    }
+    for claim in group.claims:
+        for name in claim.pair:
+            ablation.check_measurable(claim, name, plans[name][0])
+    found: dict[str, list[dict]] = {name: [] for name in plans}
+    for index in range(args.seeds):
+        for name, recipes in plans.items():
+            run = out / f"{name}-{index + 1}"
+            figures = ablation.measured(recipes[index], folder, run, args.workers)
+            if figures is None:
+                return None
+            found[name].append(figures)
+    return found
+
+
+def _verdicts(group: Group, found: dict[str, list[dict]]) -> list[dict]:
+    return [
+        ablation.verdict(claim, *([each[claim.figure] for each in found[name]] for name in claim.pair))
+        for claim in group.claims
+    ]
+
+
+def cells(row: dict) -> tuple[str, ...]:
+    """A row in words, in the order of :data:`HEADINGS`."""
+    digits = 4 if row["figure"] == "ssim_y" else 2
+    spread = " / ".join("–" if value is None else f"{value:.{digits}f}" for value in row["spread"])
+    return (
+        row["paper"],
+        f"{row['says']} ({TEXTS[row['figure']]}; {row['where']})",
+        " / ".join(f"{value:g}" for value in row["printed"]),
+        " / ".join(f"{value:.{digits}f}" for value in row["ours"]),
+        spread,
+        f"{row['difference']:+.{digits}f}",
+        str(row["seeds"]),
+        row["verdict"],
+    )
+
+
+def table(rows: list[dict]) -> str:
+    """All rows as aligned text."""
+    lines = [HEADINGS, *(cells(row) for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(HEADINGS))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def _write(out: Path, rows: list[dict], args: argparse.Namespace) -> None:
+    settings = {"steps": args.steps, "seeds": args.seeds}
+    out.mkdir(parents=True, exist_ok=True)
+    files.write(out / "ablations.json", json.dumps({"settings": settings, "rows": rows}, indent=2).encode())
+    files.write(out / "ablations.html", page(rows, settings).encode())
+
+
+def page(rows: list[dict], settings: dict) -> str:
+    """The table as an HTML page that needs nothing besides itself."""
+    head = "".join(f"<th>{html.escape(heading)}</th>" for heading in HEADINGS)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells(row)) + "</tr>" for row in rows
+    )
+    return (
+        '<!doctype html><html lang="en"><meta charset="utf-8"><title>Ablations</title>'
+        "<style>body{font:15px/1.4 sans-serif;margin:2em}td,th{padding:.3em .8em;text-align:left;"
+        "border-bottom:1px solid #ccc}</style><h1>Claims of the papers, tried again</h1>"
+        f"<p>{settings['seeds']} seeds of {settings['steps']} steps each. Pairs of figures are better / "
+        "worse by the claim; the papers' are on their data, by their protocol.</p>"
+        f"<table><tr>{head}</tr>{body}</table></html>\n"
+    )
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
+    return value

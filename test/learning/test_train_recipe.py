@@ -1,0 +1,115 @@
+"""Recipes: what is wrong in one is named, with its file; schedules; the shipped ones."""
+
+import pytest
+import torch
+from tiny_training import GAUGE, LOOP, train, write_data, write_recipe
+
+from ros2_derain import resources
+from ros2_derain.learning import optim
+from ros2_derain.learning.recipe import Optimiser, find, load
+from ros2_derain.learning.tasks import TASKS
+
+
+@pytest.mark.parametrize(
+    "changed, said",
+    [
+        ({"nmae": "x"}, "unknown key nmae; known: name, task, seed"),
+        ({"task": "paint"}, "unknown task paint; known: "),
+        ({"steps": "many"}, "steps: expected a whole number, got 'many'"),
+        ({"steps": 0}, "steps is 0, it must be at least 1"),
+        ({"batch": True}, "batch: expected a whole number, got True"),
+        ({"averaging": 1}, "averaging is 1, it must be below 1"),
+        ({"precision": "int8"}, "precision is 'int8', it must be one of bf16, fp32"),
+        ({"clips": {"hight": 3}}, "clips: unknown key hight; known: height"),
+        ({"clips": [1]}, "clips: expected a mapping of keys to values, got [1]"),
+        ({"optimiser": {"name": "lion"}}, "optimiser: name is 'lion', it must be one of adamw, adam, sgd"),
+        ({"optimiser": {"learning_rate": -1}}, "optimiser: learning_rate is -1, it must be at least 1e-08"),
+        ({"optimiser": {"learning_rate": float("nan")}}, "learning_rate: expected a number, got nan"),
+        ({"optimiser": {"schedule": "step"}}, "optimiser: milestones belong to schedule: step"),
+        (
+            {"optimiser": {"schedule": "step", "milestones": [3, 2]}},
+            "milestones must grow from 1, got [3, 2]",
+        ),
+        ({"networks": {"gauge": "rain_gauge"}}, "networks: unknown key gauge; known: derainer, parser"),
+        ({"networks": {"parser": "resnet"}}, "networks.parser: unknown network resnet; known: danet"),
+        ({"networks": {"parser": {"options": {}}}}, "networks.parser: network is missing"),
+        ({"loss": {"semantics": 1}}, "loss: unknown key semantics; known: refined"),
+        ({"loss": {"semantic": "1 or 2"}}, "loss.semantic: expected a number, got '1 or 2'"),
+        ({"options": {"more": 1}}, "options: unknown key more; known: again"),
+        ({"sources": {"kitti": 1}}, "sources: unknown key kitti; known: camvid"),
+        ({"datasets": {"x": {"kind": "kitti", "folder": "x"}}}, "datasets.x: unknown kind of data set kitti"),
+        ({"datasets": {"x": {"kind": "voc2012"}}}, "datasets.x: folder is missing"),
+        ({"sources": {"camvid": 0}}, "sources need weights of at least 0, not all of them 0"),
+        ({"init": {"gauge": "loopnet"}}, "init: unknown key gauge; known: derainer, parser"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path, capsys, changed, said):
+    path = write_recipe(tmp_path / "recipe.yaml", LOOP, **changed)
+    assert train(path, tmp_path, tmp_path / "run") == 2
+    error = capsys.readouterr().err
+    assert f"ros2-derain train: {path}: " in error and said in error and error.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "text, said", [("- a", "expected a mapping"), ("a: [", "cannot be read"), ("", "got None")]
+)
+def test_what_is_no_recipe_is_named(tmp_path, capsys, text, said):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text)
+    assert train(path, tmp_path, tmp_path / "run") == 2
+    assert said in capsys.readouterr().err
+    assert train(tmp_path / "nowhere.yaml", tmp_path, tmp_path / "run") == 2
+    assert "nowhere.yaml is missing: give a YAML file, or one of" in capsys.readouterr().err
+
+
+def test_a_networks_option_is_checked_by_the_network(tmp_path, capsys):
+    wrong = {"gauge": {"network": "rain_gauge", "options": {"w": 1}}}
+    path = write_recipe(tmp_path / "r.yaml", GAUGE, networks=wrong)
+    assert train(path, write_data(tmp_path / "data"), tmp_path / "run") == 2
+    assert "network rain_gauge with options {'w': 1}: " in capsys.readouterr().err
+
+
+def test_every_shipped_recipe_loads():
+    shipped = sorted(resources.path("config/recipes").glob("*.yaml"))
+    assert shipped
+    for path in shipped:
+        assert load(find(path.stem), TASKS).name == path.stem
+
+
+def test_defaults_are_completed_and_short_forms_spelt_out(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "task: loop\nnetworks: {parser: scene_parser}\ninit: loopnet\noptimiser: {learning_rate: 1e-4}\n"
+    )
+    recipe = load(path, TASKS)
+    assert recipe.name == "mine" and recipe.optimiser.learning_rate == 1e-4
+    assert recipe.init == {"derainer": "loopnet", "parser": "loopnet"}
+    assert recipe.networks["derainer"].network == "loopnet" and recipe.loss == TASKS["loop"].LOSS
+
+
+@pytest.mark.parametrize(
+    "settings, expected",
+    [
+        ({"schedule": "cosine"}, {0: 0.1, 9: 1.0, 10: 1.0, 60: 0.505, 110: 0.01}),
+        ({"schedule": "poly"}, {10: 1.0, 60: 0.5**0.9, 110: 0.0}),
+        ({"schedule": "step", "milestones": (20, 40), "factor": 0.5}, {19: 1.0, 20: 0.5, 40: 0.25}),
+        ({"schedule": "constant"}, {4: 0.5, 10: 1.0, 500: 1.0}),
+    ],
+)
+def test_schedules_by_hand(settings, expected):
+    chosen = Optimiser(warm_up=10, **settings)
+    assert {step: optim.rate_factor(chosen, 110, step) for step in expected} == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("name, kind", [("adamw", "AdamW"), ("adam", "Adam"), ("sgd", "SGD")])
+def test_optimisers_train_what_is_not_frozen(tmp_path, name, kind):
+    path = write_recipe(
+        tmp_path / "r.yaml", GAUGE, optimiser={"name": name, "weight_decay": 0.5, "warm_up": 4}
+    )
+    layer = torch.nn.Linear(2, 2)
+    layer.bias.requires_grad_(False)
+    made = optim.configure(load(path, TASKS), layer.parameters())
+    (group,) = made["optimizer"].param_groups
+    assert type(made["optimizer"]).__name__ == kind and group["weight_decay"] == 0.5
+    assert len(group["params"]) == 1 and group["lr"] == pytest.approx(1e-3 / 4)
