@@ -16,7 +16,9 @@ from .data import (
 from .device import Runtime, choose, to_image
 from .engine import UNPARSED, Engine, LocalExchange
 from .interpreter import Interpretation, Interpreter
-from .restorer import ModelIdentity, PriorExchange, Restored, Restorer
+from .loaded import LoadedModel, ModelIdentity
+from .restorer import PriorExchange, Restored, Restorer, passed_through
+from .rounds import Rounds
 from .settings import MAX_ITERATIONS, PRECISIONS, PRIORS, EngineSettings
 
 __all__ = [
@@ -32,6 +34,7 @@ __all__ = [
     "Frame",
     "Interpretation",
     "Interpreter",
+    "LoadedModel",
     "LocalExchange",
     "Mode",
     "ModelError",
@@ -41,9 +44,11 @@ __all__ = [
     "RainEstimate",
     "Restored",
     "Restorer",
+    "Rounds",
     "Runtime",
     "Scene",
     "choose",
     "fingerprint",
+    "passed_through",
     "to_image",
 ]

@@ -98,6 +98,8 @@ class Scene:
         iterations: refinements done (0 when dry, passed through or derain only).
         prior_missed: a prior was wanted and did not come in time.
         perception: None in the modes without a scene parser.
+        prior: K x ceil(H/8) x ceil(W/8) uint8, class probabilities * 255, for the next frame; None
+            where there is no perception.
         milliseconds: time per stage: ``gate``, ``derain``, ``parse``, ``total``.
         fault: why the ladder stepped down on this frame, or ''.
     """
@@ -111,6 +113,7 @@ class Scene:
     iterations: int
     prior_missed: bool
     perception: Perception | None
+    prior: np.ndarray | None = None
     milliseconds: dict[str, float] = field(default_factory=dict)
     fault: str = ""
 

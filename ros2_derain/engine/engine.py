@@ -6,11 +6,9 @@ import time
 
 from torch import Tensor
 
-from ros2_derain import models
-
 from .data import Frame, Mode, Scene
-from .device import choose
 from .interpreter import Interpretation, Interpreter
+from .loaded import LoadedModel
 from .restorer import PriorExchange, Restored, Restorer
 from .settings import EngineSettings
 
@@ -52,15 +50,13 @@ class Engine:
 
     @classmethod
     def load(cls, settings: EngineSettings) -> Engine:
-        """Load a model, once for both halves.
+        """Load a model, once for both halves; raises as :meth:`LoadedModel.load`."""
+        return cls.of(LoadedModel.load(settings), settings)
 
-        Raises:
-            EngineError: the device is not there.
-            ModelError: the model does not load; the message says why.
-        """
-        runtime = choose(settings.device, settings.precision)
-        card, modules = models.load(models.find(settings.model))
-        return cls(Restorer(card, modules, runtime, settings), Interpreter(card, modules, runtime, settings))
+    @classmethod
+    def of(cls, model: LoadedModel, settings: EngineSettings) -> Engine:
+        """The engine of one camera; several may have the same model (see :meth:`LoadedModel.shared`)."""
+        return cls(Restorer(model, settings), Interpreter(model, settings))
 
     @property
     def identity(self):
@@ -118,6 +114,7 @@ def _scene(restored: Restored, found: Interpretation | None, fault: str = "") ->
         iterations=restored.iterations,
         prior_missed=restored.prior_missed,
         perception=found.perception if found else None,
+        prior=found.prior.cpu().numpy() if found else None,
         milliseconds=dict(restored.milliseconds),
         fault=restored.fault or fault,
     )

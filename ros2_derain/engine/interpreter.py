@@ -11,13 +11,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ros2_derain import models
 from ros2_derain.networks import Parse, prior_from_logits
 from ros2_derain.networks.detection import LevelOutput, decode
 
 from .data import UNLABELLED, Detection, Perception
-from .device import Runtime, choose
-from .restorer import identify
+from .loaded import LoadedModel
 from .settings import EngineSettings
 
 MAX_CANDIDATES = 300
@@ -40,20 +38,23 @@ class Interpretation:
 
 
 class Interpreter:
-    """Parses images; keeps nothing from one to the next."""
+    """Parses images; keeps nothing from one to the next.
 
-    def __init__(self, card: models.ModelCard, modules: dict, runtime: Runtime, settings: EngineSettings):
-        self.identity = identify(card, runtime)
+    Args:
+        model: with ``parser``.
+        settings: may be replaced at any time.
+    """
+
+    def __init__(self, model: LoadedModel, settings: EngineSettings):
+        self.identity = model.identity
         self.settings = settings
-        self.runtime = runtime
-        self._parser = runtime.place(modules["parser"])
+        self.runtime = model.runtime
+        self._parser = model.networks["parser"]
 
     @classmethod
     def load(cls, settings: EngineSettings) -> Interpreter:
-        """Load the parser half of ``settings.model``; raises as :meth:`Restorer.load`."""
-        runtime = choose(settings.device, settings.precision)
-        card, modules = models.load(models.find(settings.model), ("parser",))
-        return cls(card, modules, runtime, settings)
+        """Load the parser half of ``settings.model``; raises as :meth:`LoadedModel.load`."""
+        return cls(LoadedModel.load(settings, ("parser",)), settings)
 
     def warm_up(self, height: int, width: int) -> None:
         """Run every path at this size, so that the first frame doesn't pay for it."""
@@ -99,6 +100,8 @@ class Interpreter:
         return tuple(_doubled(plane.cpu().numpy(), size) for plane in (labels, confidence))
 
     def _detect(self, levels: tuple[LevelOutput, ...], size: tuple[int, int]) -> tuple[Detection, ...]:
+        if not levels:
+            return ()
         scores, boxes = decode(levels)
         best, classes = scores[0].max(1)
         kept = torch.nonzero(best >= self.settings.score_threshold)[:, 0]

@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ros2_derain import models
 from ros2_derain.networks.gauge import MAX_RATE
 
-from .data import EngineError, Frame, Mode, RainEstimate, fingerprint
-from .device import Runtime, choose, to_image
+from .data import EngineError, Frame, Mode, RainEstimate
+from .device import to_image
 from .gate import RainGate
 from .ladder import Ladder
+from .loaded import LoadedModel
 from .settings import EngineSettings
 
 MIN_SIDE = 64
@@ -35,30 +35,6 @@ class PriorExchange(Protocol):
 
     def ask(self, frame: Frame, clean: Tensor) -> Tensor | None:
         """Have the intermediate image ``clean`` (1 x 3 x H x W, 0..1) parsed (closed loop)."""
-
-
-@dataclass(frozen=True)
-class ModelIdentity:
-    """Which model runs, where and how; what diagnostics and ``vision_info`` publish."""
-
-    name: str
-    sha256: str
-    device: str
-    precision: str
-    class_names: tuple[str, ...]
-    object_names: tuple[str, ...]
-
-    @property
-    def fingerprint(self) -> str:
-        """Of the semantic classes: two halves of a loop must agree on it."""
-        return fingerprint(self.class_names)
-
-
-def identify(card: models.ModelCard, runtime: Runtime) -> ModelIdentity:
-    """The identity of a loaded model."""
-    return ModelIdentity(
-        card.name, card.sha256, str(runtime.device), runtime.precision, card.classes, card.objects
-    )
 
 
 @dataclass(frozen=True)
@@ -101,14 +77,18 @@ class Restorer:
 
     A frame's time is judged when the next one comes, so that what the parser adds to
     ``Restored.milliseconds`` counts against the budget too.
+
+    Args:
+        model: with ``derainer`` and ``gauge``.
+        settings: may be replaced at any time.
     """
 
-    def __init__(self, card: models.ModelCard, modules: dict, runtime: Runtime, settings: EngineSettings):
-        self.identity = identify(card, runtime)
+    def __init__(self, model: LoadedModel, settings: EngineSettings):
+        self.identity = model.identity
         self.settings = settings
-        self.runtime = runtime
-        self._derainer = runtime.place(modules["derainer"])
-        self._gauge = runtime.place(modules["gauge"])
+        self.runtime = model.runtime
+        self._derainer = model.networks["derainer"]
+        self._gauge = model.networks["gauge"]
         self._gate = RainGate()
         self._ladder = Ladder()
         self._memory: _Memory | None = None
@@ -116,15 +96,8 @@ class Restorer:
 
     @classmethod
     def load(cls, settings: EngineSettings) -> Restorer:
-        """Load the derain half of ``settings.model``.
-
-        Raises:
-            EngineError: the device is not there.
-            ModelError: the model does not load; the message says why.
-        """
-        runtime = choose(settings.device, settings.precision)
-        card, modules = models.load(models.find(settings.model), ("derainer", "gauge"))
-        return cls(card, modules, runtime, settings)
+        """Load the derain half of ``settings.model``; raises as :meth:`LoadedModel.load`."""
+        return cls(LoadedModel.load(settings, ("derainer", "gauge")), settings)
 
     @property
     def step(self) -> Mode:
@@ -168,8 +141,10 @@ class Restorer:
         try:
             restored = self._process(frame, exchange, started)
         except RuntimeError as error:
+            if isinstance(error, torch.OutOfMemoryError):
+                torch.cuda.empty_cache()
             self.fault(frame.stamp_ns)
-            restored = _passed_through(frame, f"{type(error).__name__}: {_first_line(error)}")
+            restored = passed_through(frame, f"{type(error).__name__}: {_first_line(error)}")
         restored.milliseconds["total"] = _since(started)
         self._unjudged = restored
         return restored
@@ -183,7 +158,7 @@ class Restorer:
         step = self._ladder.step
         if step is Mode.PASS_THROUGH:
             self._memory = None
-            return _passed_through(frame)
+            return passed_through(frame)
         rainy = self.runtime.tensor(frame.image)
         rate = float(self._gauge(rainy)[0])
         settings = self.settings
@@ -216,12 +191,14 @@ class Restorer:
 
     def _refine(self, frame: Frame, rainy: Tensor, estimate, step: Mode, exchange: PriorExchange):
         """The refinements of a step; returns the estimate, their number, whether a prior was missed."""
-        if step is Mode.DERAIN_ONLY:
+        if step is Mode.DERAIN_ONLY or not self._derainer.takes_prior:
             return estimate, 0, False
         source = self.settings.prior if step is Mode.LOOP else "temporal"
         if source == "closed_loop":
             missed = False
-            for _ in range(self.settings.iterations):
+            for iteration in range(self.settings.iterations):
+                if iteration:
+                    estimate = self._derainer.again(rainy, estimate)
                 prior = exchange.ask(frame, estimate.image.clamp(0, 1))
                 missed |= prior is None
                 estimate = self._derainer.refine(rainy, estimate, self._prepared(prior))
@@ -269,7 +246,8 @@ def _check(frame: Frame) -> None:
         )
 
 
-def _passed_through(frame: Frame, fault: str = "") -> Restored:
+def passed_through(frame: Frame, fault: str = "") -> Restored:
+    """A frame as the camera sent it; ``fault`` says why nothing was done to it."""
     trust = np.full(frame.image.shape[:2], 255, np.uint8)
     return Restored(
         frame, frame.image, None, trust, RainEstimate(math.nan, math.nan), Mode.PASS_THROUGH, fault=fault

@@ -1,0 +1,238 @@
+"""Several cameras on one set of networks: frames that wait together are one batch.
+
+Cameras take turns in rounds. A round takes the newest waiting frame of every camera
+that has one, and each network then runs once for all of them. A camera has at most one
+frame in a round, and no round begins before every frame of the last one is done: so
+each camera gets its share, whatever the pace of the others.
+
+Each camera's frames are processed by a thread of its own, as if the networks were its
+own; only :class:`Shared` knows of the batch.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+GATHER_S = 0.003
+STRAGGLER_S = 0.05
+
+STUCK_S = 2.0
+"""A round that lasts longer keeps nobody from beginning the next."""
+
+
+class Rounds:
+    """Who is in the present round, and what they want computed.
+
+    Args:
+        cameras: how many take part; a round in which all of them wait begins at once.
+        gather_s: any other begins so long after its first frame came.
+        straggler_s: how long a network waits for the slower frames of a round before it runs
+            without them.
+    """
+
+    def __init__(self, cameras: int, gather_s: float = GATHER_S, straggler_s: float = STRAGGLER_S) -> None:
+        self._cameras, self._gather_s, self._straggler_s = cameras, gather_s, straggler_s
+        self._changed = threading.Condition()
+        self._device = threading.Lock()
+        self._number = 0
+        self._began = self._first_came = 0.0
+        self._waiting = self._running = self._computing = 0
+        self._requests: list[_Request] = []
+
+    @contextmanager
+    def frame(self) -> Iterator[None]:
+        """Wait for the next round; its block is one frame of the calling thread's camera."""
+        self._enter()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._running -= 1
+                self._changed.notify_all()
+
+    def run(self, function: Callable, *arguments: Any) -> Any:
+        """``function(*arguments)``, together with the other frames of the round that want the same.
+
+        Args:
+            function: of tensors N x ..., or (named) tuples of such; so is its result.
+            arguments: with N = 1.
+
+        Raises:
+            whatever the function raises. A batch that fails with RuntimeError is tried frame by
+            frame, so that no camera pays for another's frame.
+        """
+        request = _Request(function, arguments)
+        with self._changed:
+            self._requests.append(request)
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: request.is_taken or self._is_complete(), self._straggler_s)
+            taken = [] if request.is_taken else self._take()
+        if taken:
+            self._compute(taken)
+        with self._changed:
+            self._changed.wait_for(lambda: request.is_done)
+        return request.outcome()
+
+    def _enter(self) -> None:
+        with self._changed:
+            ticket, now = self._number, time.monotonic()
+            if not self._waiting:
+                self._first_came = now
+            self._waiting += 1
+            self._changed.notify_all()
+            while self._number == ticket:
+                left = self._seconds_to_next()
+                if left <= 0:
+                    self._begin()
+                else:
+                    self._changed.wait(left)
+
+    def _seconds_to_next(self) -> float:
+        """Until the next round begins, if nothing else happens before."""
+        now = time.monotonic()
+        if self._running:
+            return self._began + STUCK_S - now
+        return 0.0 if self._waiting >= self._cameras else self._first_came + self._gather_s - now
+
+    def _begin(self) -> None:
+        self._running += self._waiting
+        self._waiting = 0
+        self._number += 1
+        self._began = time.monotonic()
+        self._changed.notify_all()
+
+    def _is_complete(self) -> bool:
+        """Whether every frame of the round wants something computed, or has it computed now."""
+        return len(self._requests) + self._computing >= self._running
+
+    def _take(self) -> list[_Request]:
+        taken, self._requests = self._requests, []
+        for request in taken:
+            request.is_taken = True
+        self._computing += len(taken)
+        self._changed.notify_all()
+        return taken
+
+    def _compute(self, requests: list[_Request]) -> None:
+        """In the thread of one of them, while the others wait."""
+        try:
+            with self._device:
+                for group in _alike(requests):
+                    _serve(group)
+        finally:
+            with self._changed:
+                self._computing -= len(requests)
+                for request in requests:
+                    request.is_done = True
+                self._changed.notify_all()
+
+
+class Shared:
+    """A network as one of several cameras sees it: called as if it were its own.
+
+    Args:
+        network: a derainer, a parser or a gauge; it must treat the images of a batch alike.
+        rounds: of the cameras that share it.
+    """
+
+    def __init__(self, network: Any, rounds: Rounds) -> None:
+        self._network, self._rounds = network, rounds
+
+    def __call__(self, *arguments: Any) -> Any:
+        """The network's ``forward``."""
+        return self._rounds.run(self._network, *arguments)
+
+    def __getattr__(self, name: str) -> Any:
+        """A method of the network (``coarse``, ``refine``), or what it says of itself."""
+        value = getattr(self._network, name)
+        return partial(self._rounds.run, value) if callable(value) else value
+
+
+class _Request:
+    """One frame's call of a function."""
+
+    def __init__(self, function: Callable, arguments: tuple) -> None:
+        self.function, self.arguments = function, arguments
+        self.is_taken = self.is_done = False
+        self.result: Any = None
+        self.error: BaseException | None = RuntimeError("never computed")
+
+    def alone(self) -> None:
+        """Compute it by itself."""
+        try:
+            self.result, self.error = self.function(*self.arguments), None
+        except Exception as error:
+            self.error = error
+
+    def outcome(self) -> Any:
+        if self.error is not None:
+            raise self.error
+        return self.result
+
+
+def _alike(requests: list[_Request]) -> list[list[_Request]]:
+    """The requests in groups of the same function and the same shapes, first come first."""
+    groups: dict[Any, list[_Request]] = {}
+    for request in requests:
+        groups.setdefault((request.function, _shape(request.arguments)), []).append(request)
+    return list(groups.values())
+
+
+def _serve(group: list[_Request]) -> None:
+    if len(group) == 1 or not _together(group):
+        for request in group:
+            request.alone()
+
+
+def _together(group: list[_Request]) -> bool:
+    """Compute the requests as one batch; False where that fails and each must be tried alone."""
+    try:
+        joined = _joined([request.arguments for request in group])
+        results = _parted(group[0].function(*joined), len(group))
+    except RuntimeError:
+        return False
+    for request, result in zip(group, results, strict=True):
+        request.result, request.error = result, None
+    return True
+
+
+def _shape(value: Any) -> Any:
+    """What must be equal for values to be joined; hashable."""
+    if isinstance(value, Tensor):
+        return tuple(value.shape), value.dtype
+    if isinstance(value, tuple):
+        return type(value), tuple(_shape(item) for item in value)
+    return value
+
+
+def _joined(values: list[Any]) -> Any:
+    """Values of the same shape as one with N = how many they are."""
+    first = values[0]
+    if isinstance(first, Tensor):
+        return torch.cat(values)
+    if isinstance(first, tuple):
+        return _rebuilt(first, [_joined(list(items)) for items in zip(*values, strict=True)])
+    return first
+
+
+def _parted(value: Any, count: int) -> list[Any]:
+    """A value with N = ``count`` as so many with N = 1."""
+    if isinstance(value, Tensor):
+        return list(value.split(1))
+    if isinstance(value, tuple):
+        parts = [_parted(item, count) for item in value]
+        return [_rebuilt(value, list(items)) for items in zip(*parts, strict=True)]
+    return [value] * count
+
+
+def _rebuilt(like: tuple, items: list[Any]) -> tuple:
+    """A tuple, or a named tuple of the same type."""
+    return type(like)(*items) if hasattr(like, "_fields") else tuple(items)
