@@ -37,6 +37,12 @@ def arguments() -> list[DeclareLaunchArgument]:
             "namespace", default_value="", description="Namespace of every node and topic, one per camera"
         ),
         DeclareLaunchArgument(
+            "cameras",
+            default_value="",
+            description="Several cameras on one model in one process, such as [front,left,right]: "
+            "each name is a namespace, in which image is sought",
+        ),
+        DeclareLaunchArgument(
             "image",
             default_value="image",
             description="Input topic, sensor_msgs/Image; <image>/compressed is its compressed form",
@@ -110,9 +116,11 @@ def processes(context: LaunchContext) -> list[Node]:
     overrides = [Parameter(n, value[n], value_type=str) for n in ("model", "device") if value[n]]
     if value["use_sim_time"] == "true":
         overrides.append(Parameter("use_sim_time", True))
+    cameras = [name.strip() for name in value["cameras"].strip("[] ").split(",") if name.strip()]
+    if cameras and (value["composed"] == "false" or value["image"].startswith("/")):
+        raise RuntimeError("cameras need composed:=true and an image without a leading /")
     common = {
         "package": PACKAGE,
-        "namespace": value["namespace"],
         "respawn": value["respawn"] == "true",
         "respawn_delay": 1.0,
         "output": "screen",
@@ -127,10 +135,15 @@ def processes(context: LaunchContext) -> list[Node]:
             ("camera_info", value["camera_info"]),
         ],
     }
-    if value["composed"] == "true":
-        started = [Node(executable="pipeline", **pipeline)]
+    named = {"namespace": value["namespace"]}
+    if cameras:  # a namespace of the process would be that of every node in it
+        below = ["--namespace", value["namespace"], "--cameras", ",".join(cameras)]
+        started = [Node(executable="pipeline", arguments=below, **pipeline)]
+    elif value["composed"] == "true":
+        started = [Node(executable="pipeline", **named, **pipeline)]
     else:
-        started = [LifecycleNode(executable=name, name=name, **pipeline) for name in NODES]
+        started = [LifecycleNode(executable=name, name=name, **named, **pipeline) for name in NODES]
     if value["autostart"] == "true":
-        started.append(Node(executable="autostart", arguments=list(NODES), **common))
+        managed = [f"{camera}/{name}" for camera in cameras for name in NODES] or list(NODES)
+        started.append(Node(executable="autostart", arguments=managed, **named, **common))
     return started

@@ -15,22 +15,22 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import rclpy
-from lifecycle_msgs.msg import State, Transition
-from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.executors import ExternalShutdownException
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 from rclpy.utilities import remove_ros_args
 
+from ros2_derain.nodes.questions import REACHED, Questions
+
 RCLError = rclpy_implementation.RCLError
 
 LOOK_EVERY_S = 0.2
+SPIN_S = 0.05
 ANSWER_WITHIN_S = 1.0
-"""Longest wait for an answer before asking again: on a busy machine the first one
-may be lost while the node's service and we are still discovering each other."""
+"""Longest wait for a node to tell its state, before the others are looked at."""
 
 TRANSITION_WITHIN_S = 300.0
 """Longest wait for a transition: configuring loads a model and warms it up."""
@@ -50,8 +50,7 @@ class Autostart(Node):
     def __init__(self, names: Sequence[str]) -> None:
         super().__init__("autostart")
         self._brought_up: dict[str, frozenset[bytes]] = {name: frozenset() for name in names}
-        self._getters = {name: self.create_client(GetState, f"{name}/get_state") for name in names}
-        self._changers = {name: self.create_client(ChangeState, f"{name}/change_state") for name in names}
+        self._questions = Questions(self, self._spin_until)
 
     def look(self) -> None:
         """Bring up every node whose process has started since the last look."""
@@ -75,59 +74,36 @@ class Autostart(Node):
         return frozenset(bytes(endpoint.endpoint_gid) for endpoint in endpoints)
 
     def _bring_up(self, name: str) -> None:
-        state = self._state(name)
-        if state == State.PRIMARY_STATE_UNCONFIGURED:
-            goal = State.PRIMARY_STATE_INACTIVE
-            self._change(name, Transition.TRANSITION_CONFIGURE, "configure", state, goal)
-            state = goal
-        if state == State.PRIMARY_STATE_INACTIVE:
-            goal = State.PRIMARY_STATE_ACTIVE
-            self._change(name, Transition.TRANSITION_ACTIVATE, "activate", state, goal)
+        state = self._questions.state(name, ANSWER_WITHIN_S)
+        if state == "unconfigured":
+            state = self._change(name, "configure")
+        if state == "inactive":
+            self._change(name, "activate")
             self.get_logger().info(f"{name} is active")
 
-    def _state(self, name: str) -> int:
-        """The id of a node's state; TimeoutError if it gives no answer."""
-        if self._getters[name].wait_for_service(timeout_sec=ANSWER_WITHIN_S):
-            future = self._getters[name].call_async(GetState.Request())
-            rclpy.spin_until_future_complete(self, future, timeout_sec=ANSWER_WITHIN_S)
-            if future.done():
-                return future.result().current_state.id
-        raise TimeoutError(f"{name} does not tell its state")
-
-    def _change(self, name: str, transition: int, label: str, start: int, goal: int) -> None:
-        """Make a node change from the state ``start`` to ``goal``.
+    def _change(self, name: str, transition: str) -> str:
+        """Make a node change its state; returns the new one.
 
         Raises:
             AutostartError: the node refused.
             TimeoutError: it did not get there in time.
         """
-        if not self._changers[name].wait_for_service(timeout_sec=ANSWER_WITHIN_S):
-            raise TimeoutError(f"{name} offers no service change_state")
-        end = time.monotonic() + TRANSITION_WITHIN_S
-        while time.monotonic() < end:
-            request = ChangeState.Request(transition=Transition(id=transition))
-            future = self._changers[name].call_async(request)
-            rclpy.spin_until_future_complete(self, future, timeout_sec=ANSWER_WITHIN_S)
-            while not future.done() and time.monotonic() < end:
-                state = self._state_if_told(name)
-                if state in (start, goal):  # the request or its answer was lost
-                    break
-                rclpy.spin_until_future_complete(self, future, timeout_sec=ANSWER_WITHIN_S)
-            if (future.done() and future.result().success) or self._state_if_told(name) == goal:
-                return
-            if future.done():
-                raise AutostartError(
-                    f"{name} refused to {label}: its own log says why. When that is mended, "
-                    f"ros2 lifecycle set {self.get_namespace().rstrip('/')}/{name} {label}"
-                )
-        raise TimeoutError(f"{name} did not {label} within {TRANSITION_WITHIN_S:.0f} s")
+        if not self._questions.change(name, transition, TRANSITION_WITHIN_S):
+            raise AutostartError(
+                f"{name} refused to {transition}: its own log says why. When that is mended, "
+                f"ros2 lifecycle set {self.get_namespace().rstrip('/')}/{name} {transition}"
+            )
+        return REACHED[transition]
 
-    def _state_if_told(self, name: str) -> int | None:
-        """The id of a node's state; None while it is too busy to tell."""
-        try:
-            return self._state(name)
-        except TimeoutError:
-            return None
+    def _spin_until(self, condition: Callable[[], bool], timeout_s: float) -> bool:
+        end = time.monotonic() + timeout_s
+        while not condition():
+            if not rclpy.ok():
+                raise ExternalShutdownException
+            if time.monotonic() > end:
+                return False
+            rclpy.spin_once(self, timeout_sec=SPIN_S)
+        return True
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -7,6 +7,7 @@ before any memory is taken, and the end, before anything is decoded.
 
 from __future__ import annotations
 
+import re
 import struct
 from dataclasses import dataclass
 
@@ -18,8 +19,12 @@ from ros2_derain.nodes.image_errors import ImageError, check_size, quote
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _JPEG_START = b"\xff\xd8\xff"
 _JPEG_END = b"\xff\xd9"
+_JPEG_SCAN = b"\xff\xda"
+_FILL = re.compile(b"\xff+")
 _START_OF_SCAN = 0xDA
-_STANDALONE = {0x01, *range(0xD0, 0xD9)}       # markers without a length
+_MAX_PARTS = 100_000  # segments or chunks: a file of nothing else must not keep us busy
+_MAX_SCANS = 100  # of a progressive JPEG: each costs a pass over the whole picture
+_STANDALONE = {0x01, *range(0xD0, 0xD9)}  # markers without a length
 _START_OF_FRAME = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # not DHT, JPG, DAC
 
 
@@ -61,9 +66,7 @@ def decode(data: bytes, named: str, *, max_pixels: int) -> np.ndarray:
     check_size(container.height, container.width, max_pixels)
     flags = cv2.IMREAD_GRAYSCALE if container.grey else cv2.IMREAD_COLOR
     try:
-        image = cv2.imdecode(
-            np.frombuffer(data, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION
-        )
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error as error:
         raise ImageError("decode", f"damaged {container.kind}: {error.err}") from error
     if image is None or image.shape[:2] != (container.height, container.width):
@@ -101,14 +104,21 @@ def _inspect_jpeg(data: bytes) -> Container:
     """
     container = None
     position = 2
-    while position + 4 <= len(data):
+    for _ in range(_MAX_PARTS):
+        if position + 4 > len(data):
+            break
         if data[position] != 0xFF:
             raise ImageError("decode", f"damaged jpeg: no marker at byte {position}")
+        position = _FILL.match(data, position).end() - 1
+        if position + 4 > len(data):
+            break
         marker = data[position + 1]
-        if marker == 0xFF or marker in _STANDALONE:
-            position += 1 if marker == 0xFF else 2
+        if marker in _STANDALONE:
+            position += 2
             continue
         (length,) = struct.unpack_from(">H", data, position + 2)
+        if length < 2:
+            raise ImageError("decode", f"damaged jpeg: a segment of {length} bytes at byte {position}")
         if marker in _START_OF_FRAME and position + 10 <= len(data):
             height, width, components = struct.unpack_from(">HHB", data, position + 5)
             container = Container("jpeg", height, width, grey=components == 1)
@@ -116,9 +126,10 @@ def _inspect_jpeg(data: bytes) -> Container:
             break
         position += 2 + length
     if container is None or data.find(_JPEG_END, position) < 0:
-        raise ImageError(
-            "truncated", f"jpeg of {len(data)} bytes is cut off: its end is missing"
-        )
+        raise ImageError("truncated", f"jpeg of {len(data)} bytes is cut off: its end is missing")
+    scans = data.count(_JPEG_SCAN, position)
+    if scans > _MAX_SCANS:
+        raise ImageError("decode", f"jpeg of {scans} scans; at most {_MAX_SCANS} are decoded")
     return container
 
 
@@ -126,7 +137,9 @@ def _inspect_png(data: bytes) -> Container:
     """Walk the chunks to IEND; their checksums are the decoder's business."""
     container = None
     position = len(_PNG_SIGNATURE)
-    while position + 12 <= len(data):
+    for _ in range(_MAX_PARTS):
+        if position + 12 > len(data):
+            break
         length, kind = struct.unpack_from(">I4s", data, position)
         if position + 12 + length > len(data):
             break

@@ -6,18 +6,22 @@ what comes back is published under the frame's own header.
 
 from __future__ import annotations
 
+import math
+import threading
 import time
-from collections import deque
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Float32, Header, String
 
-from ros2_derain.engine import Frame, Mode, ModelIdentity, Restored, Restorer
+from ros2_derain.engine import Frame, Mode, ModelIdentity, Restored, Restorer, passed_through
 from ros2_derain.engine.ladder import STEPS
 from ros2_derain.nodes import images, messages, runtime
-from ros2_derain.nodes.diagnostics import Condition
+from ros2_derain.nodes.calibrations import Calibrations
+from ros2_derain.nodes.diagnostics import Condition, Health
 from ros2_derain.nodes.exchange import TopicExchange
 from ros2_derain.nodes.managed import Handler, ManagedNode
 from ros2_derain.nodes.parameters import DerainParameters
@@ -33,22 +37,23 @@ from ros2_derain.nodes.topics import (
     TRUST,
 )
 
-CALIBRATIONS = 8
-"""How many of the latest camera_info messages are searched for a frame's stamp."""
-
 
 class DerainNode(ManagedNode[DerainParameters]):
     """Restores every frame of one camera; priors come over topics."""
 
     outputs = (CLEAN_IMAGE, CLEAN_COMPRESSED, CLEAN_CAMERA_INFO, TRUST, RAIN_RATE, MODE)
-    events = ("priors_missed", "stamp_jumps")
+    events = ("passed_by", "priors_missed", "same_pictures", "stamp_jumps")
 
     def __init__(self, **options: Any) -> None:
         super().__init__("derain_node", DerainParameters, **options)
         self.restorer: Restorer | None = None
         self._exchange: TopicExchange | None = None
-        self._calibrations: deque[CameraInfo] = deque(maxlen=CALIBRATIONS)
-        self._last_stamp: int | None = None
+        self._calibrations = Calibrations()
+        self._last_frame: Frame | None = None
+        self._same_pictures = 0
+        self._was_passed_by = False
+        self._outlet = threading.Lock()
+        """Held by who publishes an image, so that none comes out after a later one."""
         self._last: Restored | None = None
         self._mode = Mode.LOOP
         self._fault = ""
@@ -72,8 +77,9 @@ class DerainNode(ManagedNode[DerainParameters]):
         return {"image": self._process}
 
     def start(self) -> None:
-        self._mode, self._fault, self._last, self._last_stamp = Mode.LOOP, "", None, None
-        self._calibrations.clear()
+        self._mode, self._fault, self._last, self._last_frame = Mode.LOOP, "", None, None
+        self._same_pictures = 0
+        self._calibrations = Calibrations()
         self.publish(MODE, String(data=self._mode.value))
         self.open_exchange()
         self.subscribe(CAMERA_INFO, self._on_camera_info)
@@ -109,6 +115,17 @@ class DerainNode(ManagedNode[DerainParameters]):
             mode=self._mode,
             fault=self._fault,
             budget_ms=self.parameters.max_latency_ms,
+            health=self.health(),
+        )
+
+    def health(self) -> Health:
+        """As of any node, and what is known of camera and weather."""
+        last = self._last_frame
+        return replace(
+            super().health(),
+            same_pictures=self._same_pictures,
+            ahead_s=-self.age_ms(last.stamp_ns) / 1e3 if last else 0.0,
+            rain_mm_h=self._last.rain.rate if self._last else math.nan,
         )
 
     def facts(self) -> dict[str, str]:
@@ -130,25 +147,53 @@ class DerainNode(ManagedNode[DerainParameters]):
         self._fault = fault
 
     def _on_camera_info(self, info: CameraInfo) -> None:
-        self._calibrations.append(info)
+        self._calibrations.add(info)
 
     def _on_image(self, message: Image | CompressedImage) -> None:
         self.statistics.received()
-        self.offer("image", (message, time.perf_counter()))
+        if self._is_stuck():
+            self._guarded("image", self._pass_by)(message)
+        else:
+            self.offer("image", (message, time.perf_counter()))
+
+    def _is_stuck(self) -> bool:
+        """Whether the worker has been at its frame for longer than ``stall_ms``."""
+        return 0 < self.parameters.stall_ms < 1e3 * self.busy_s
+
+    def _pass_by(self, message: Image | CompressedImage) -> None:
+        """Publish an image as it came: the worker is stuck, and nobody shall be left without."""
+        arrived = time.perf_counter()
+        header, frame = self._frame(message)
+        with self._outlet:
+            self._was_passed_by = True
+            self.statistics.count("passed_by")
+            restored = passed_through(frame, f"a frame has been worked on for {self.busy_s:.1f} s")
+            self._announce(restored)
+            self.supply(CLEAN_IMAGE, lambda: images.from_rgb(restored.image, header))
+        self._publish_rest(header, restored)
+        total = 1e3 * (time.perf_counter() - arrived)
+        self.statistics.published({"total": total}, self.age_ms(frame.stamp_ns))
 
     def _process(self, item: tuple[Image | CompressedImage, float]) -> None:
         """The whole way of one frame, in the worker's thread."""
         message, arrived = item
+        self._was_passed_by = False
         began = time.perf_counter()
         header, frame = self._frame(message)
         if self.restorer.settings is not self.settings:
             self.restorer.settings = self.settings
         decoded = time.perf_counter()
-        restored = self._last = self.restore(frame)
+        restored = self.restore(frame)
+        with self._outlet:
+            if self._was_passed_by:  # it comes too late: later images are out
+                self.restorer.fault(frame.stamp_ns)
+                self.lost("image", "overtaken")
+                return
+            self._last = restored
+            self._announce(restored)
+            self.supply(CLEAN_IMAGE, lambda: images.from_rgb(restored.image, header))
         if restored.prior_missed:
             self.statistics.count("priors_missed")
-        self._announce(restored)
-        self.supply(CLEAN_IMAGE, lambda: images.from_rgb(restored.image, header))
         age = self.age_ms(frame.stamp_ns)
         stages = {
             **restored.milliseconds,
@@ -159,33 +204,40 @@ class DerainNode(ManagedNode[DerainParameters]):
         self._publish_rest(header, restored)
         self.statistics.published(stages, age)
         self.follow(restored)
+        if self._was_passed_by:
+            self.restorer.fault(frame.stamp_ns)
 
     def _frame(self, message: Image | CompressedImage) -> tuple[Header, Frame]:
         """The header and the frame of an image message; raises ImageError."""
         limit = self.parameters.max_pixels
         convert = images.to_rgb if isinstance(message, Image) else images.compressed_to_rgb
         picture = convert(message, max_pixels=limit)
-        stamp = messages.stamp_ns(message.header)
-        if self._last_stamp is not None and stamp <= self._last_stamp:
+        frame = Frame(messages.stamp_ns(message.header), message.header.frame_id, picture)
+        self._compare(frame)
+        return message.header, frame
+
+    def _compare(self, frame: Frame) -> None:
+        """Note what a frame tells of the camera's health, compared with the one before."""
+        last, self._last_frame = self._last_frame, frame
+        if last is None:
+            return
+        if frame.stamp_ns <= last.stamp_ns:
             self.statistics.count("stamp_jumps")
-        self._last_stamp = stamp
-        return message.header, Frame(stamp, message.header.frame_id, picture)
+        if np.array_equal(frame.image, last.image):
+            self.statistics.count("same_pictures")
+            self._same_pictures += 1
+        else:
+            self._same_pictures = 0
 
     def _publish_rest(self, header: Header, restored: Restored) -> None:
         """What goes with the clean image."""
         self.supply(TRUST, lambda: images.from_mono(restored.trust, header))
         self.supply(RAIN_RATE, lambda: Float32(data=restored.rain.rate))
-        info = self._calibration(header)
+        info = self._calibrations.of(header)
         if info is not None:
             self.supply(CLEAN_CAMERA_INFO, lambda: messages.to_camera_info(info, header))
         quality = self.parameters.jpeg_quality
         self.supply(CLEAN_COMPRESSED, lambda: images.compress_rgb(restored.image, header, quality))
-
-    def _calibration(self, header: Header) -> CameraInfo | None:
-        """The camera_info of the frame, else the latest."""
-        known = list(self._calibrations)
-        same = [info for info in known if info.header.stamp == header.stamp]
-        return (same or known or [None])[-1]
 
     def _announce(self, restored: Restored) -> None:
         """Tell of a change of mode before the first image in it."""
@@ -194,9 +246,12 @@ class DerainNode(ManagedNode[DerainParameters]):
         self._fault = "" if is_well else restored.fault or self._fault
         if restored.mode is before:
             return
-        log = self.get_logger().info if is_well else self.get_logger().warning
-        log(f"mode: {before.value} -> {restored.mode.value}: {self._reason(before, restored)}")
         self.publish(MODE, String(data=restored.mode.value))
+        text = f"mode: {before.value} -> {restored.mode.value}: {self._reason(before, restored)}"
+        if is_well:
+            self.get_logger().info(text)
+        else:
+            self.get_logger().warning(text)
 
     def _reason(self, before: Mode, restored: Restored) -> str:
         """Why the mode is another than before."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 
@@ -14,8 +15,40 @@ WARN_AFTER_S = 1.0
 """An active node without a frame for this long warns ..."""
 ERROR_AFTER_S = 5.0
 """... and for this long reports an error."""
+STALL_S = 2.0
+"""A frame that is worked on for longer is an error."""
+RIVAL_S = 30.0
+"""Another publisher of the node's output is an error after this long: DDS forgets a process that
+died after 20 s."""
+SAME_PICTURES = 10
+"""So many pictures in a row that are equal to the last byte: the camera is frozen."""
+WARN_AHEAD_S = 0.5
+"""Stamps that are further ahead of the node's clock warn."""
+WARN_RAIN_MM_H, ERROR_RAIN_MM_H = 50.0, 100.0
+"""What the gauge reads; it reads low in the heaviest rain, and 100 stands for 150 mm/h and more."""
 WARN_DROPPED = 0.10
 """Share of a window's frames; if more are dropped the node warns."""
+
+
+@dataclass(frozen=True)
+class Health:
+    """What the rules look at besides frames.
+
+    Attributes:
+        busy_s: how long the present frame has been worked on [s]; 0: none is.
+        incompatible: in words, a publisher of an input that the node cannot hear; or ''.
+        rival_s: how long another publisher of the node's output has been there [s]; 0: none is.
+        same_pictures: how many of the latest pictures were equal to the one before.
+        ahead_s: by how much the latest stamp was ahead of the node's clock [s].
+        rain_mm_h: what the gauge last read [mm/h]; NaN: nothing.
+    """
+
+    busy_s: float = 0.0
+    incompatible: str = ""
+    rival_s: float = 0.0
+    same_pictures: int = 0
+    ahead_s: float = 0.0
+    rain_mm_h: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -28,6 +61,7 @@ class Condition:
         mode: how the last frame was processed; None where the node has no modes.
         fault: why the ladder last stepped down, or ''.
         budget_ms: the time that a frame may take; 0: any.
+        health: the rest.
     """
 
     books: Snapshot
@@ -35,6 +69,7 @@ class Condition:
     mode: Mode | None = None
     fault: str = ""
     budget_ms: float = 0.0
+    health: Health = Health()
 
 
 @dataclass(frozen=True)
@@ -98,8 +133,49 @@ def _priors_missing(condition: Condition) -> str:
     return f"{missed} of {window.published} frames went on without a semantic prior"
 
 
+def _stalled(condition: Condition) -> str:
+    busy = condition.health.busy_s
+    return f"a frame has been worked on for {busy:.1f} s" if busy > STALL_S else ""
+
+
+def _rivalled(after_s: float) -> Callable[[Condition], str]:
+    def broken(condition: Condition) -> str:
+        if condition.health.rival_s <= after_s:
+            return ""
+        return "somebody else publishes this node's outputs: is it running twice?"
+
+    return broken
+
+
+def _deaf(condition: Condition) -> str:
+    return condition.health.incompatible if condition.active and condition.books.idle_s > WARN_AFTER_S else ""
+
+
+def _frozen(condition: Condition) -> str:
+    same = condition.health.same_pictures
+    return f"the camera is frozen: {same} times the same picture" if same >= SAME_PICTURES else ""
+
+
+def _ahead(condition: Condition) -> str:
+    ahead = condition.health.ahead_s
+    if ahead <= WARN_AHEAD_S:
+        return ""
+    return f"stamps are {ahead:.1f} s ahead of this clock: synchronise the clocks"
+
+
+def _raining(above_mm_h: float) -> Callable[[Condition], str]:
+    def broken(condition: Condition) -> str:
+        rate = condition.health.rain_mm_h
+        return f"rain of {rate:.0f} mm/h" if rate > above_mm_h else ""
+
+    return broken
+
+
 RULES = (
     Rule(DiagnosticStatus.ERROR, _passing_through),
+    Rule(DiagnosticStatus.ERROR, _stalled),
+    Rule(DiagnosticStatus.ERROR, _rivalled(RIVAL_S)),
+    Rule(DiagnosticStatus.ERROR, _raining(ERROR_RAIN_MM_H)),
     Rule(DiagnosticStatus.ERROR, _all_refused),
     Rule(DiagnosticStatus.ERROR, _starved(ERROR_AFTER_S)),
     Rule(DiagnosticStatus.WARN, _starved(WARN_AFTER_S)),
@@ -107,6 +183,11 @@ RULES = (
     Rule(DiagnosticStatus.WARN, _dropping),
     Rule(DiagnosticStatus.WARN, _late),
     Rule(DiagnosticStatus.WARN, _priors_missing),
+    Rule(DiagnosticStatus.WARN, _deaf),
+    Rule(DiagnosticStatus.WARN, _rivalled(0.0)),
+    Rule(DiagnosticStatus.WARN, _frozen),
+    Rule(DiagnosticStatus.WARN, _ahead),
+    Rule(DiagnosticStatus.WARN, _raining(WARN_RAIN_MM_H)),
 )
 """Every rule there is; the worst broken one gives the level, and names the cause."""
 

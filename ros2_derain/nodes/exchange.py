@@ -159,16 +159,12 @@ class TopicExchange:
         else:
             self._store.put(messages.stamp_ns(message.header), prior)
 
-    def _fitting(
-        self, prior: torch.Tensor | None, size: tuple[int, int] | None
-    ) -> torch.Tensor | None:
+    def _fitting(self, prior: torch.Tensor | None, size: tuple[int, int] | None) -> torch.Tensor | None:
         """The prior, unless its size is not the frame's."""
         if prior is None or size is None or tuple(prior.shape[1:]) == size:
             return prior
         height, width = prior.shape[1:]
-        self._refuse(
-            "size", f"semantic prior refused: {width} x {height}, expected {size[1]} x {size[0]}"
-        )
+        self._refuse("size", f"semantic prior refused: {width} x {height}, expected {size[1]} x {size[0]}")
         return None
 
     def _refuse(self, cause: str, text: str) -> None:

@@ -9,16 +9,16 @@ MIN_SIDE = 64
 """Smallest height and width that the networks accept."""
 
 CAUSES = (
-    "encoding",    # not one that is read
-    "size",        # no pixels, too few, or an odd side where it must be even
-    "too_large",   # more pixels than accepted
-    "step",        # a row of pixels does not fit into step
-    "length",      # data is not as long as step and height say, or empty
+    "encoding",  # not one that is read
+    "size",  # no pixels, too few, or an odd side where it must be even
+    "too_large",  # more pixels than accepted
+    "step",  # a row of pixels does not fit into step
+    "length",  # data is not as long as step and height say, or empty
     "not_finite",  # NaN or infinity among float samples
-    "range",       # float samples that are no camera image
-    "format",      # compressed data that is neither JPEG nor PNG
-    "truncated",   # the end of a JPEG or PNG is missing
-    "decode",      # a damaged JPEG or PNG
+    "range",  # float samples that are no camera image
+    "format",  # compressed data that is neither JPEG nor PNG
+    "truncated",  # the end of a JPEG or PNG is missing
+    "decode",  # a damaged JPEG or PNG
 )
 """Every value that :attr:`ImageError.cause` takes."""
 
@@ -48,13 +48,9 @@ def check_size(height: int, width: int, max_pixels: int, min_side: int = MIN_SID
         ImageError: with the cause ``size`` or ``too_large``.
     """
     if min(height, width) < min_side:
-        raise ImageError(
-            "size", f"{width} x {height} pixels; each side must be at least {min_side}"
-        )
+        raise ImageError("size", f"{width} x {height} pixels; each side must be at least {min_side}")
     if height * width > max_pixels:
-        raise ImageError(
-            "too_large", f"{width} x {height} pixels; at most {max_pixels} are accepted"
-        )
+        raise ImageError("too_large", f"{width} x {height} pixels; at most {max_pixels} are accepted")
 
 
 def quote(text: str) -> str:

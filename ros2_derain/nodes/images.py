@@ -43,9 +43,19 @@ from ros2_derain.nodes.image_errors import (
 )
 
 __all__ = [
-    "CAUSES", "ENCODINGS", "MAX_PIXELS", "MIN_SIDE", "ImageError",
-    "to_rgb", "to_mono", "to_channels", "compressed_to_rgb",
-    "from_rgb", "from_mono", "from_channels", "compress_rgb",
+    "CAUSES",
+    "ENCODINGS",
+    "MAX_PIXELS",
+    "MIN_SIDE",
+    "ImageError",
+    "to_rgb",
+    "to_mono",
+    "to_channels",
+    "compressed_to_rgb",
+    "from_rgb",
+    "from_mono",
+    "from_channels",
+    "compress_rgb",
 ]
 
 _HALF_A_LEVEL = 0.5 / 255.0
@@ -139,8 +149,7 @@ def to_rgb(msg: Image, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     if encoding is None:
         raise ImageError(
             "encoding",
-            f"encoding {quote(msg.encoding)} is not supported; "
-            f"publish one of {', '.join(ENCODINGS)}",
+            f"encoding {quote(msg.encoding)} is not supported; publish one of {', '.join(ENCODINGS)}",
         )
     check_size(msg.height, msg.width, max_pixels)
     _check_even(msg, encoding)
@@ -207,9 +216,7 @@ def to_channels(msg: Image, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """
     found = re.fullmatch(r"8UC([1-9][0-9]{0,3})", msg.encoding)
     if found is None:
-        raise ImageError(
-            "encoding", f"encoding {quote(msg.encoding)} is not 8UC<number of channels>"
-        )
+        raise ImageError("encoding", f"encoding {quote(msg.encoding)} is not 8UC<number of channels>")
     check_size(msg.height, msg.width, max_pixels, min_side=1)
     samples = _samples(msg, int(found[1])).reshape(msg.height, msg.width, -1)
     return samples.transpose(2, 0, 1).copy()
@@ -289,9 +296,7 @@ def _check_even(msg: Image, encoding: _Encoding) -> None:
         )
 
 
-def _samples(
-    msg: Image, channels: int, sample: str = "u1", planes: float = 1.0
-) -> np.ndarray:
+def _samples(msg: Image, channels: int, sample: str = "u1", planes: float = 1.0) -> np.ndarray:
     """A view of the message's samples, rows x W (x channels where more than one).
 
     Multi-byte samples come aligned and in the machine's byte order, copied if need be.

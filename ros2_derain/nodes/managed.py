@@ -11,6 +11,7 @@ import time
 import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from typing import Any, Generic
 
@@ -19,16 +20,18 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import JumpThreshold
 from rclpy.duration import Duration
+from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.lifecycle.publisher import LifecyclePublisher
 from rclpy.parameter import Parameter
-from rclpy.qos import DurabilityPolicy
+from rclpy.qos import DurabilityPolicy, qos_policy_name_from_kind
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.time import Time
 
+from ros2_derain import models
 from ros2_derain.engine import EngineError, ModelError, ModelIdentity
 from ros2_derain.nodes import diagnostics, parameters
-from ros2_derain.nodes.diagnostics import Condition
+from ros2_derain.nodes.diagnostics import Condition, Health
 from ros2_derain.nodes.image_errors import ImageError
 from ros2_derain.nodes.parameters import P, ParameterError
 from ros2_derain.nodes.statistics import Statistics
@@ -72,6 +75,9 @@ class ManagedNode(LifecycleNode, ABC, Generic[P]):
         self._worker: Worker | None = None
         self._reset_wanted = threading.Event()
         self._said: dict[str, float] = {}
+        self._trusted_model = self.parameters.model
+        self._incompatible = ""
+        self._rival_since: float | None = None
         self.add_on_set_parameters_callback(self._on_set_parameters)
 
     # What each node is
@@ -108,6 +114,10 @@ class ManagedNode(LifecycleNode, ABC, Generic[P]):
     @abstractmethod
     def stop(self) -> None:
         """Undo :meth:`start`; the worker has ended."""
+
+    def turn(self) -> AbstractContextManager:
+        """The context in which the worker handles an item; entering it may wait."""
+        return nullcontext()
 
     def interrupt(self) -> None:
         """End what a handler waits for: the worker is about to be joined."""
@@ -182,9 +192,7 @@ class ManagedNode(LifecycleNode, ABC, Generic[P]):
                 topic.qos(),
                 qos_overriding_options=QoSOverridingOptions.with_default_policies(),
             )
-        self._diagnostics = self.create_publisher(
-            DIAGNOSTICS.type, DIAGNOSTICS.name, DIAGNOSTICS.qos()
-        )
+        self._diagnostics = self.create_publisher(DIAGNOSTICS.type, DIAGNOSTICS.name, DIAGNOSTICS.qos())
         super().on_configure(previous)
         self.configured = True
         identity = self.identity
@@ -200,16 +208,14 @@ class ManagedNode(LifecycleNode, ABC, Generic[P]):
             f"{self.get_name()} worker",
             {lane: self._guarded(lane, handler) for lane, handler in self.lanes().items()},
             replaced=lambda lane: self.lost(lane, "replaced"),
+            turn=self.turn,
         )
-        self._timer = self.create_timer(
-            self.parameters.diagnostics_period_s, self._publish_diagnostics
-        )
+        self._timer = self.create_timer(self.parameters.diagnostics_period_s, self._on_diagnostics_timer)
         self._jumps = self.get_clock().create_jump_callback(
-            JumpThreshold(
-                min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True
-            ),
+            JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True),
             post_callback=lambda jump: self._reset_wanted.set(),
         )
+        self._incompatible = ""
         self.active = True
         self.start()
 
@@ -271,6 +277,9 @@ class ManagedNode(LifecycleNode, ABC, Generic[P]):
             callback,
             topic.qos(),
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+            event_callbacks=SubscriptionEventCallbacks(
+                incompatible_qos=lambda event: self._on_incompatible(topic, event)
+            ),
         )
 
     def unsubscribe(self, topic: Topic) -> None:
@@ -279,12 +288,23 @@ class ManagedNode(LifecycleNode, ABC, Generic[P]):
         if subscription is not None:
             self.destroy_subscription(subscription)
 
+    def _on_incompatible(self, topic: Topic, event: Any) -> None:
+        """A publisher was found that this subscription cannot hear."""
+        policy = qos_policy_name_from_kind(event.last_policy_kind).lower()
+        self._incompatible = f"a publisher of {topic.name} offers another {policy} than this node wants"
+        self.say(f"incompatible.{topic.name}", f"{self._incompatible}: see qos_overrides")
+
     # Frames
 
     def offer(self, lane: str, item: Any) -> None:
         """Hand the worker an item."""
         if self._worker is not None:
             self._worker.offer(lane, item)
+
+    @property
+    def busy_s(self) -> float:
+        """How long the worker has been at its present item, in seconds."""
+        return self._worker.busy_s if self._worker is not None else 0.0
 
     def lost(self, lane: str, cause: str) -> None:
         """An item of this lane came to nothing."""
@@ -329,6 +349,9 @@ class ManagedNode(LifecycleNode, ABC, Generic[P]):
         fixed = [name for name in changed if parameters.needs_cleanup(self._kind, name)]
         if self.configured and fixed:
             return _refused(f"{', '.join(fixed)}: read at configure; clean the node up to change it")
+        model = changed.get("model", self._trusted_model)
+        if model != self._trusted_model and models.is_path(model):
+            return _refused(f"model {model!r}: a path is taken when the node starts only; name a model")
         try:
             wanted = parameters.checked(self._kind, {**values, **changed})
             settings = parameters.engine_settings(wanted)
@@ -343,6 +366,11 @@ class ManagedNode(LifecycleNode, ABC, Generic[P]):
         """Parameters changed while active; settings are taken up with the next frame."""
 
     # Diagnostics
+
+    def _on_diagnostics_timer(self) -> None:
+        """A call may have been waiting already when the timer was destroyed."""
+        if self.active:
+            self._publish_diagnostics()
 
     def _publish_diagnostics(self) -> None:
         identity = self.identity
@@ -360,6 +388,17 @@ class ManagedNode(LifecycleNode, ABC, Generic[P]):
         message = DiagnosticArray(status=[status])
         message.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(message)
+
+    def health(self) -> Health:
+        """What the diagnostics' rules look at, of any node."""
+        rivals = self.count_publishers(self.outputs[0].name) > 1 if self.configured else False
+        now = time.monotonic()
+        self._rival_since = (self._rival_since or now) if rivals else None
+        return Health(
+            busy_s=self.busy_s,
+            incompatible=self._incompatible,
+            rival_s=now - self._rival_since + 1e-3 if rivals else 0.0,
+        )
 
     def facts(self) -> dict[str, str]:
         """Further keys and values of the node's diagnostics."""

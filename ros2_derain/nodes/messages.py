@@ -42,9 +42,7 @@ def to_camera_info(info: CameraInfo, header: Header) -> CameraInfo:
 
 def to_detections(detections: Sequence[Detection], header: Header) -> Detection2DArray:
     """Boxes in pixels of the input image; ``class_id`` is the class's name."""
-    return Detection2DArray(
-        header=header, detections=[_to_detection(found, header) for found in detections]
-    )
+    return Detection2DArray(header=header, detections=[_to_detection(found, header) for found in detections])
 
 
 def to_label_info(class_names: Sequence[str], threshold: float, header: Header) -> LabelInfo:

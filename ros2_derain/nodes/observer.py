@@ -57,7 +57,7 @@ class Observer:
     Nothing happens between calls of :meth:`spin_until`; all callbacks run inside it.
 
     Args:
-        namespace: of the pipeline it watches.
+        namespace: of the pipeline it watches; nodes of others don't count.
     """
 
     def __init__(self, namespace: str = "") -> None:
@@ -108,9 +108,10 @@ class Observer:
         """Handle what comes until the condition holds; False when the time is up first."""
         deadline = time.monotonic() + timeout_s
         while not condition():
-            if time.monotonic() > deadline:
+            left_s = deadline - time.monotonic()
+            if left_s < 0:
                 return False
-            self._executor.spin_once(timeout_sec=0.02)
+            self._executor.spin_once(timeout_sec=min(0.02, left_s))
         return True
 
     def close(self) -> None:
@@ -131,11 +132,12 @@ class Observer:
     def _diagnosed(self, message: DiagnosticArray) -> None:
         stamp = message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
         for status in message.status:
-            node_name, _, topic = status.name.partition(": ")
-            if topic == "pipeline":
+            full_name, _, topic = status.name.partition(": ")
+            namespace, _, node_name = f"/{full_name}".rpartition("/")
+            if topic == "pipeline" and namespace == self._node.get_namespace().rstrip("/"):
                 values = {pair.key: pair.value for pair in status.values}
                 level = int.from_bytes(status.level, "little")
-                self.status[node_name.rsplit("/", 1)[-1]] = Status(stamp, level, status.message, values)
+                self.status[node_name] = Status(stamp, level, status.message, values)
 
 
 class _State:

@@ -32,9 +32,7 @@ TEXT: Colour = (0, 0, 0)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
-def draw(
-    picture: np.ndarray, perception: Perception, names: Sequence[str], opacity: float
-) -> np.ndarray:
+def draw(picture: np.ndarray, perception: Perception, names: Sequence[str], opacity: float) -> np.ndarray:
     """A picture with everything that was seen in it: H x W x 3 uint8 RGB, a new array."""
     return outline(paint(picture, perception.labels, names, opacity), perception.detections)
 
@@ -49,9 +47,7 @@ def colour(name: str) -> Colour:
     return int(red), int(green), int(blue)
 
 
-def paint(
-    picture: np.ndarray, labels: np.ndarray, names: Sequence[str], opacity: float
-) -> np.ndarray:
+def paint(picture: np.ndarray, labels: np.ndarray, names: Sequence[str], opacity: float) -> np.ndarray:
     """A picture with its classes' colours over it.
 
     Args:

@@ -17,9 +17,11 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from rclpy.node import Node
 
 from ros2_derain.engine import MAX_ITERATIONS, PRECISIONS, PRIORS, EngineSettings
-from ros2_derain.nodes.images import MAX_PIXELS
 
 Value = bool | int | float | str
+
+LARGEST_IMAGE = 4096 * 4096
+"""Twice the pixels of the largest cameras on cars; what is larger would only fill the memory."""
 
 
 class ParameterError(ValueError):
@@ -90,16 +92,14 @@ def _warmup_height() -> Any:
 
 def _max_pixels() -> Any:
     return _parameter(
-        MAX_PIXELS,
+        LARGEST_IMAGE,
         "Largest height * width of an image that is accepted; a larger one is refused.",
         range=(64 * 64, 2**31 - 1),
     )
 
 
 def _diagnostics_period_s() -> Any:
-    return _parameter(
-        1.0, "Time between two messages on /diagnostics [s].", range=(0.1, 60.0), live=False
-    )
+    return _parameter(1.0, "Time between two messages on /diagnostics [s].", range=(0.1, 60.0), live=False)
 
 
 @dataclass(frozen=True)
@@ -130,9 +130,7 @@ class DerainParameters:
     max_latency_ms: float = _setting(
         "max_latency_ms", "Time budget of one frame; 0: none [ms].", range=(0.0, 10000.0)
     )
-    patience: int = _setting(
-        "patience", "Frames over budget in a row before a step down.", range=(1, 1000)
-    )
+    patience: int = _setting("patience", "Frames over budget in a row before a step down.", range=(1, 1000))
     recover_after_s: float = _setting(
         "recover_after_s", "Quiet time before a step up [s].", range=(0.01, 3600.0)
     )
@@ -146,15 +144,18 @@ class DerainParameters:
         "With two processes: longest wait for a prior; then the frame goes on without [ms].",
         range=(0.0, 10000.0),
     )
+    stall_ms: float = _parameter(
+        3000.0,
+        "While a frame is worked on for longer, later ones are passed on raw; 0: never [ms].",
+        range=(0.0, 60000.0),
+    )
     input_transport: str = _parameter(
         "raw",
         "Subscribe to image (raw) or to image/compressed (compressed).",
         choices=("raw", "compressed"),
         live=False,
     )
-    jpeg_quality: int = _parameter(
-        90, "Quality of derain/image/compressed.", range=(1, 100)
-    )
+    jpeg_quality: int = _parameter(90, "Quality of derain/image/compressed.", range=(1, 100))
     max_pixels: int = _max_pixels()
     warmup_width: int = _warmup_width()
     warmup_height: int = _warmup_height()
@@ -234,9 +235,7 @@ def _check(item: Field, value: Value) -> None:
     if choices and value not in choices:
         raise ParameterError(f"{item.name} is {value!r}; it must be one of {', '.join(choices)}")
     if range_ and not range_[0] <= value <= range_[1]:
-        raise ParameterError(
-            f"{item.name} is {value:g}; it must be from {range_[0]:g} to {range_[1]:g}"
-        )
+        raise ParameterError(f"{item.name} is {value:g}; it must be from {range_[0]:g} to {range_[1]:g}")
 
 
 def _descriptor(item: Field) -> ParameterDescriptor:

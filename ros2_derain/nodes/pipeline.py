@@ -1,69 +1,89 @@
-"""Both nodes in one process, with one engine between them.
+"""Both nodes in one process, on one model; for one camera, or for several.
 
-The model is loaded once; the clean image and the semantic prior stay on the device.
+The model is loaded once, for all cameras (see :mod:`ros2_derain.engine.rounds`); the clean
+image and the semantic prior stay on the device.
 Topics, parameters and lifecycle are those of the two separate nodes:
 
 * both active: derain_node's worker restores a frame, publishes the clean image, and
   then has segmentation_node parse it; its prior is ready for the next frame;
 * only derain_node active: it goes on without priors;
 * only segmentation_node active: it listens to ``derain/image`` like the separate node.
+
+Several cameras have both nodes each, in a namespace of their own.
 """
 
 from __future__ import annotations
 
+import argparse
+import sys
 import time
 import traceback
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any
 
+from rclpy.utilities import remove_ros_args
+
 from ros2_derain.engine import (
-    Engine,
     EngineError,
     EngineSettings,
     Frame,
     Interpretation,
     Interpreter,
+    LoadedModel,
     LocalExchange,
     Restored,
     Restorer,
+    Rounds,
 )
-from ros2_derain.nodes import runtime
+from ros2_derain.nodes import cameras, runtime
 from ros2_derain.nodes.derain_node import DerainNode
 from ros2_derain.nodes.managed import ManagedNode
 from ros2_derain.nodes.segmentation_node import SegmentationNode
 from ros2_derain.nodes.topics import CLEAN_IMAGE, PROPOSAL
 
 
-class SharedEngine:
-    """The engine of the process: loaded for the first node that asks, dropped with the last."""
+class SharedModel:
+    """The model of the process: loaded for the first node that asks, dropped with the last.
 
-    def __init__(self) -> None:
-        self._engine: Engine | None = None
+    Args:
+        cameras: how many cameras share it.
+    """
+
+    def __init__(self, cameras: int = 1) -> None:
+        self._model: LoadedModel | None = None
         self._loaded: tuple[str, str, str] | None = None
         self._users: set[ManagedNode] = set()
+        self._rounds = Rounds(cameras) if cameras > 1 else None
 
-    def acquire(self, user: ManagedNode) -> Engine:
-        """The engine that the node's parameters name.
+    def acquire(self, user: ManagedNode) -> LoadedModel:
+        """The model that the node's parameters name.
 
         Raises:
-            EngineError: the other node has loaded another model, device or precision.
+            EngineError: another node has loaded another model, device or precision.
             ModelError: the model does not load.
         """
         wanted = _what_is_loaded(user.settings)
         if self._users - {user} and wanted != self._loaded:
             raise EngineError(
-                f"{user.get_name()} wants {_brief(wanted)}, but this process has loaded "
-                f"{_brief(self._loaded)}: give both nodes the same, or run them as two processes"
+                f"{user.get_fully_qualified_name()} wants {_brief(wanted)}, but this process has loaded "
+                f"{_brief(self._loaded)}: give all its nodes the same, or run them as processes of their own"
             )
-        if self._engine is None:
-            self._engine, self._loaded = Engine.load(user.settings), wanted
+        if self._model is None:
+            self._model, self._loaded = LoadedModel.load(user.settings), wanted
         self._users.add(user)
-        return self._engine
+        return self._model.shared(self._rounds) if self._rounds else self._model
 
     def release(self, user: ManagedNode) -> None:
-        """The node needs the engine no longer."""
+        """The node needs the model no longer."""
         self._users.discard(user)
         if not self._users:
-            self._engine = self._loaded = None
+            self._model = self._loaded = None
+
+    def turn(self) -> AbstractContextManager:
+        """The context of one frame: several cameras take turns."""
+        return self._rounds.frame() if self._rounds else nullcontext()
 
 
 class NoPriors:
@@ -80,26 +100,27 @@ class ComposedDerainNode(DerainNode):
     """derain_node with its parser in the same process.
 
     Args:
-        shared: the engine of the process.
+        shared: the model of the process.
         segmentation: the node that every restored frame is handed to.
         options: further arguments of :class:`DerainNode`.
     """
 
-    def __init__(
-        self, shared: SharedEngine, segmentation: ComposedSegmentationNode, **options: Any
-    ) -> None:
+    def __init__(self, shared: SharedModel, segmentation: ComposedSegmentationNode, **options: Any) -> None:
         self._shared = shared
         self._segmentation = segmentation
         self._priors: LocalExchange | None = None
         super().__init__(**options)
 
     def load_restorer(self) -> Restorer:
-        return self._shared.acquire(self).restorer
+        return Restorer(self._shared.acquire(self), self.settings)
 
     def unload(self) -> None:
         super().unload()
         self._priors = None
         self._shared.release(self)
+
+    def turn(self) -> AbstractContextManager:
+        return self._shared.turn()
 
     def open_exchange(self) -> None:
         self._segmentation.feed(True)
@@ -153,17 +174,17 @@ class ComposedSegmentationNode(SegmentationNode):
     """segmentation_node that is handed frames in the same process.
 
     Args:
-        shared: the engine of the process.
+        shared: the model of the process.
         options: further arguments of :class:`SegmentationNode`.
     """
 
-    def __init__(self, shared: SharedEngine, **options: Any) -> None:
+    def __init__(self, shared: SharedModel, **options: Any) -> None:
         self._shared = shared
         self._is_fed = False
         super().__init__(**options)
 
     def load_interpreter(self) -> Interpreter:
-        return self._shared.acquire(self).interpreter
+        return Interpreter(self._shared.acquire(self), self.settings)
 
     def unload(self) -> None:
         super().unload()
@@ -183,27 +204,56 @@ class ComposedSegmentationNode(SegmentationNode):
 
 
 def create(**options: Any) -> tuple[ComposedSegmentationNode, ComposedDerainNode]:
-    """Both nodes, the parser first: who activates in this order misses no prior."""
-    shared = SharedEngine()
+    """Both nodes of one camera, the parser first: who activates in this order misses no prior."""
+    return _pair(SharedModel(), **options)
+
+
+def create_cameras(
+    names: Sequence[str], namespace: str = "", **options: Any
+) -> tuple[ComposedSegmentationNode | ComposedDerainNode, ...]:
+    """Both nodes of every camera, all on one model.
+
+    Args:
+        names: each camera's namespace below ``namespace``.
+        namespace: of them all.
+        options: further arguments of the nodes.
+    """
+    shared = SharedModel(len(names))
+    above = f"/{namespace.strip('/')}".rstrip("/")
+    pairs = [_pair(shared, namespace=f"{above}/{name}", **options) for name in names]
+    return tuple(node for pair in pairs for node in pair)
+
+
+def _pair(shared: SharedModel, **options: Any) -> tuple[ComposedSegmentationNode, ComposedDerainNode]:
     segmentation = ComposedSegmentationNode(shared, **options)
     return segmentation, ComposedDerainNode(shared, segmentation, **options)
 
 
-def run(argv: list[str] | None = None) -> int:
+def run(argv: list[str] | None = None, names: Sequence[str] = (), namespace: str = "") -> int:
     """Run the pipeline, configured and activated, until SIGINT or SIGTERM.
 
     Args:
         argv: the command line with ``--ros-args`` and so on.
+        names: of the cameras, where there are several.
+        namespace: of them all.
 
     Returns:
         the exit status: 0 after a signal, 1 where it could not be started.
     """
-    return runtime.run(create, argv, ready=runtime.activate)
+    return runtime.run(_creator(names, namespace), argv, ready=runtime.activate)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run both nodes until SIGINT or SIGTERM; a lifecycle manager configures them."""
-    return runtime.run(create, argv)
+    """Run the nodes until SIGINT or SIGTERM; a lifecycle manager configures them."""
+    given = sys.argv if argv is None else ["pipeline", *argv]
+    parser = argparse.ArgumentParser(prog="pipeline", description=main.__doc__)
+    cameras.add_arguments(parser)
+    args = parser.parse_args(remove_ros_args(given)[1:])
+    return runtime.run(_creator(args.cameras, args.namespace), given[1:])
+
+
+def _creator(names: Sequence[str], namespace: str) -> Callable[[], runtime.Nodes]:
+    return partial(create_cameras, names, namespace) if names else partial(create, namespace=namespace)
 
 
 def _what_is_loaded(settings: EngineSettings) -> tuple[str, str, str]:

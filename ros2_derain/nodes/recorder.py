@@ -74,7 +74,7 @@ class Recorder:
         self._received = received
         self._queue: queue.Queue = queue.Queue(_MAX_QUEUED)
         self._failure: Exception | None = None
-        self._writer = _open(path)
+        self._writer = open_bag(path)
         store = get_typestore(Stores.EMPTY)
         self._subscriptions = [self._subscribe(topic, store) for topic in topics]
         self._thread = threading.Thread(target=self._write, name="recorder", daemon=True)
@@ -115,7 +115,7 @@ class Recorder:
             self._node.resolve_topic_name(topic.name),
             type_name,
             typestore=store,
-            offered_qos_profiles=[_described(offered)],
+            offered_qos_profiles=[described(offered)],
         )
 
         def receive(data: bytes) -> None:
@@ -194,7 +194,8 @@ def _parts(types: dict) -> set[str]:
     return found
 
 
-def _open(path: Path) -> Writer:
+def open_bag(path: Path) -> Writer:
+    """A new, compressed mcap bag in a folder that must not exist; raises RecorderError."""
     try:
         writer = Writer(path, version=9, storage_plugin=StoragePlugin.MCAP)
         writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
@@ -206,7 +207,7 @@ def _open(path: Path) -> Writer:
     return writer
 
 
-def _described(profile: QoSProfile) -> Qos:
+def described(profile: QoSProfile) -> Qos:
     """What the bag says of a publisher, so that a player can offer the same."""
     reliable = profile.reliability == ReliabilityPolicy.RELIABLE
     latched = profile.durability == DurabilityPolicy.TRANSIENT_LOCAL

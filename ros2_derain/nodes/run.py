@@ -7,11 +7,13 @@ import json
 from pathlib import Path
 
 from ros2_derain import resources
+from ros2_derain.nodes import cameras
 
 EXAMPLES = """examples:
   ros2-derain run --image /camera/image_raw --camera-info /camera/camera_info
   ros2-derain run --image /camera/image_raw --compressed --device cuda
   ros2-derain run --namespace front --params-file my.yaml
+  ros2-derain run --cameras front,left,right --image image_raw
   ros2-derain run --image /camera/image_raw --ros-args -p prior:=closed_loop -p iterations:=2
 
 Outputs: derain/image, segmentation/label_map, detections and the others that the
@@ -41,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--compressed", action="store_true", help="subscribe to the JPEG or PNG images of TOPIC/compressed"
     )
-    parser.add_argument("--namespace", default="", help="of every node and topic: one for each camera")
+    cameras.add_arguments(parser)
     parser.add_argument("--model", help="a name that 'ros2-derain models' lists, or a model's folder")
     parser.add_argument("--device", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--log-level", default="info", choices=("debug", "info", "warn", "error", "fatal"))
@@ -65,7 +67,13 @@ def ros_arguments(args: argparse.Namespace) -> list[str]:
     if not params.is_file():
         raise RunError(f"--params-file {params} is not a file")
     given = ["--ros-args", "--params-file", str(params), "--log-level", args.log_level]
-    if args.namespace:
+    if args.cameras and args.image.startswith("/"):
+        raise RunError(
+            f"--image {args.image} would be the same for every camera: give a name without a leading /, "
+            "which is sought in each camera's namespace, or remap each with "
+            "--ros-args -r /front/image:=/TOPIC"
+        )
+    if args.namespace and not args.cameras:
         given += ["-r", f"__ns:=/{args.namespace.strip('/')}"]
     for name, topic in (
         ("image", args.image),
@@ -88,4 +96,4 @@ def main(args: argparse.Namespace) -> int:
     arguments = ros_arguments(args)
     from ros2_derain.nodes import pipeline  # loads torch and rclpy: not for --help
 
-    return pipeline.run(arguments)
+    return pipeline.run(arguments, args.cameras, args.namespace)

@@ -79,7 +79,7 @@ class SegmentationNode(ManagedNode[SegmentationParameters]):
         """Nothing is kept from one image to the next."""
 
     def condition(self) -> Condition:
-        return Condition(books=self.statistics.snapshot(), active=self.active)
+        return Condition(books=self.statistics.snapshot(), active=self.active, health=self.health())
 
     def lost(self, lane: str, cause: str) -> None:
         if lane == "image":

@@ -95,7 +95,18 @@ PROPOSAL = Topic("derain/proposal", Image, newest_reliable)
 DIAGNOSTICS = Topic("/diagnostics", DiagnosticArray)
 
 OUTPUTS = (
-    CLEAN_IMAGE, CLEAN_COMPRESSED, CLEAN_CAMERA_INFO, TRUST, RAIN_RATE, MODE,
-    LABEL_MAP, CONFIDENCE, LABEL_INFO, OVERLAY, SEMANTIC_PRIOR, DETECTIONS, VISION_INFO,
+    CLEAN_IMAGE,
+    CLEAN_COMPRESSED,
+    CLEAN_CAMERA_INFO,
+    TRUST,
+    RAIN_RATE,
+    MODE,
+    LABEL_MAP,
+    CONFIDENCE,
+    LABEL_INFO,
+    OVERLAY,
+    SEMANTIC_PRIOR,
+    DETECTIONS,
+    VISION_INFO,
 )
 """What the pipeline says about the camera's frames, without diagnostics."""

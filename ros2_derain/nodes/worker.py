@@ -8,7 +8,9 @@ given: the first one that has an item goes first.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 
@@ -20,6 +22,8 @@ class Worker:
         lanes: what to call with an item, by lane, most urgent lane first. It must
             not raise.
         replaced: called with the lane's name when a waiting item was replaced.
+        turn: makes the context in which an item is worked on. It may wait: the item is
+            chosen after that, so that it is the newest.
     """
 
     def __init__(
@@ -27,12 +31,15 @@ class Worker:
         name: str,
         lanes: Mapping[str, Callable[[Any], None]],
         replaced: Callable[[str], None],
+        turn: Callable[[], AbstractContextManager] = nullcontext,
     ) -> None:
         self._lanes = dict(lanes)
         self._replaced = replaced
+        self._turn = turn
         self._waiting: dict[str, Any] = {}
         self._changed = threading.Condition()
         self._stopping = False
+        self._began: float | None = None
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
@@ -44,6 +51,12 @@ class Worker:
             self._changed.notify()
         if replaces:
             self._replaced(lane)
+
+    @property
+    def busy_s(self) -> float:
+        """How long the item at hand has been worked on, in seconds; 0 where there is none."""
+        began = self._began
+        return 0.0 if began is None else time.monotonic() - began
 
     def stop(self) -> list[str]:
         """Let the item at hand be finished, end the thread, and join it.
@@ -58,14 +71,24 @@ class Worker:
         return list(self._waiting)
 
     def _run(self) -> None:
-        while (work := self._next()) is not None:
-            lane, item = work
-            self._lanes[lane](item)
+        while self._wait():
+            with self._turn():
+                work = self._next()
+                if work is not None:
+                    lane, item = work
+                    self._began = time.monotonic()
+                    self._lanes[lane](item)
+                    self._began = None
+
+    def _wait(self) -> bool:
+        """Wait for an item; False when the worker is to stop."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._stopping or self._waiting)
+            return not self._stopping
 
     def _next(self) -> tuple[str, Any] | None:
         """The most urgent lane and its item; None when the worker is to stop."""
         with self._changed:
-            self._changed.wait_for(lambda: self._stopping or self._waiting)
             if self._stopping:
                 return None
             lane = next(lane for lane in self._lanes if lane in self._waiting)

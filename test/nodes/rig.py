@@ -7,8 +7,7 @@ from collections import defaultdict
 
 import numpy as np
 import rclpy
-from lifecycle_msgs.msg import Transition
-from lifecycle_msgs.srv import ChangeState
+from limits import HANG_S
 from rcl_interfaces.srv import SetParameters
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
@@ -16,6 +15,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from ros2_derain.nodes import images, messages, pipeline, runtime, topics
 from ros2_derain.nodes.derain_node import DerainNode
+from ros2_derain.nodes.questions import Questions
 from ros2_derain.nodes.segmentation_node import SegmentationNode
 
 MS = 10**6
@@ -25,7 +25,10 @@ TINY = {
     "diagnostics_period_s": 0.1,
     "device": "cpu",
     "precision": "float32",
+    "stall_ms": 0.0,
 }
+"""Quick to load, and never in a hurry: a busy machine must not change what comes out."""
+
 WHOLE = tuple(t for t in topics.OUTPUTS if t not in (topics.CLEAN_COMPRESSED, topics.OVERLAY))
 """What is published whether or not somebody subscribes."""
 
@@ -52,6 +55,19 @@ def separate(**options):
     return SegmentationNode(**options), DerainNode(**options)
 
 
+def stuck(made):
+    """Make the derainer of a rig hang; returns the event that lets it go."""
+    may_go = threading.Event()
+    coarse = made.derain.restorer._derainer.coarse
+
+    def hang(*arguments):
+        assert may_go.wait(HANG_S)
+        return coarse(*arguments)
+
+    made.derain.restorer._derainer.coarse = hang
+    return may_go
+
+
 def picture(height=64, width=96, seed=0):
     """H x W x 3 uint8 noise."""
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
@@ -64,6 +80,7 @@ class Client:
         self.node = rclpy.create_node("client", namespace=namespace)
         self.executor = SingleThreadedExecutor()
         self.executor.add_node(self.node)
+        self.questions = Questions(self.node, self.until)
         self.got = defaultdict(list)
         self.image = self.node.create_publisher(Image, "image", topics.recent())
         self.jpeg = self.node.create_publisher(CompressedImage, "image/compressed", topics.recent())
@@ -84,7 +101,7 @@ class Client:
         for status in message.status:
             self.status[status.name.split(":")[0]] = status
 
-    def until(self, condition, timeout_s=10.0):
+    def until(self, condition, timeout_s=HANG_S):
         """Spin until the condition holds; whether it did."""
         end = time.monotonic() + timeout_s
         while not condition():
@@ -92,6 +109,14 @@ class Client:
                 return False
             self.executor.spin_once(timeout_sec=0.01)
         return True
+
+    def call(self, kind, name, request):
+        """Call a service; the answer."""
+        return self.questions.ask(kind, name, request, HANG_S)
+
+    def change(self, node, transition):
+        """Ask a node for a transition, as a lifecycle manager does; whether it succeeded."""
+        return self.questions.change(node, transition, HANG_S)
 
     def count(self, topic):
         return len(self.got[topic.name])
@@ -151,18 +176,12 @@ class Rig:
         assert self.client.until(self.is_connected)
 
     def change(self, node, transition):
-        """Ask a node for a transition, as a lifecycle manager does; whether it succeeded."""
-        request = ChangeState.Request(transition=Transition(label=transition))
-        return self.call(ChangeState, f"{node.get_name()}/change_state", request).success
+        """Ask a node for a transition; whether it succeeded."""
+        return self.client.change(node.get_name(), transition)
 
     def call(self, kind, name, request):
         """Call a service of the nodes; the answer."""
-        client = self.client.node.create_client(kind, name)
-        assert self.client.until(client.service_is_ready)
-        answer = client.call_async(request)
-        assert self.client.until(answer.done)
-        self.client.node.destroy_client(client)
-        return answer.result()
+        return self.client.call(kind, name, request)
 
     def is_connected(self):
         """Whether the client has found the active nodes and they it."""

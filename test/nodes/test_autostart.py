@@ -1,5 +1,6 @@
 """Autostart, a process of its own, and real lifecycle nodes in this one."""
 
+import itertools
 import signal
 import subprocess
 import sys
@@ -10,18 +11,19 @@ from contextlib import contextmanager
 
 import pytest
 import rclpy
+from limits import HANG_S
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
 
-NAMESPACE = "/autostart_test"
-SOON_S = 20.0
+NAMESPACES = (f"/autostart_test_{number}" for number in itertools.count())
+"""One for each test: the ``transition_event`` of a destroyed node stays until Python collects the node."""
 
 
 class Probe(LifecycleNode):
     """A lifecycle node that tells its state, counts its configurations and may refuse them."""
 
-    def __init__(self, name: str, context: rclpy.Context, refuses: bool = False) -> None:
-        super().__init__(name, namespace=NAMESPACE, context=context)
+    def __init__(self, name: str, namespace: str, context: rclpy.Context, refuses: bool = False) -> None:
+        super().__init__(name, namespace=namespace, context=context)
         self.configured = 0
         self.refuses = refuses
         self.state = "unconfigured"
@@ -46,6 +48,7 @@ class Graph:
     """Lifecycle nodes that are being spun, and a look at their states."""
 
     def __init__(self) -> None:
+        self.namespace = next(NAMESPACES)
         self.context = rclpy.Context()
         self.context.init()
         self.executor = SingleThreadedExecutor(context=self.context)
@@ -68,7 +71,7 @@ class Graph:
             yield
 
     def add(self, name: str, refuses: bool = False) -> Probe:
-        node = Probe(name, self.context, refuses)
+        node = Probe(name, self.namespace, self.context, refuses)
         self.executor.add_node(node)
         self._nodes.append(node)
         return node
@@ -89,9 +92,9 @@ class Graph:
 
 
 def wait_for(condition: Callable[[], bool], what: str) -> None:
-    end = time.monotonic() + SOON_S
+    end = time.monotonic() + HANG_S
     while not condition():
-        assert time.monotonic() < end, f"not within {SOON_S:.0f} s: {what}"
+        assert time.monotonic() < end, f"not within {HANG_S:.0f} s: {what}"
         time.sleep(0.02)
 
 
@@ -103,13 +106,13 @@ def graph() -> Iterator[Graph]:
 
 
 @pytest.fixture
-def autostart() -> Iterator[Callable[..., subprocess.Popen]]:
+def autostart(graph) -> Iterator[Callable[..., subprocess.Popen]]:
     """Starts ``autostart NAME...``; what it starts is gone after the test."""
     started = []
 
     def start(*names: str) -> subprocess.Popen:
         code = "from ros2_derain.nodes.autostart import main; main()"
-        command = [sys.executable, "-c", code, *names, "--ros-args", "-r", f"__ns:={NAMESPACE}"]
+        command = [sys.executable, "-c", code, *names, "--ros-args", "-r", f"__ns:={graph.namespace}"]
         started.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
         return started[-1]
 
@@ -123,7 +126,7 @@ def autostart() -> Iterator[Callable[..., subprocess.Popen]]:
 def stopped(process: subprocess.Popen, with_signal: int = signal.SIGINT) -> str:
     """Stop a process and return what it printed."""
     process.send_signal(with_signal)
-    printed, _ = process.communicate(timeout=SOON_S)
+    printed, _ = process.communicate(timeout=HANG_S)
     return printed
 
 
@@ -163,7 +166,7 @@ def test_refusal_is_reported_once_and_the_next_node_still_starts(graph, autostar
     assert refusing.configured == 1
     printed = stopped(process)
     assert printed.count("refusing refused to configure") == 1
-    assert f"ros2 lifecycle set {NAMESPACE}/refusing configure" in printed
+    assert f"ros2 lifecycle set {graph.namespace}/refusing configure" in printed
 
 
 def test_node_that_somebody_deactivated_stays_so(graph, autostart):

@@ -7,6 +7,7 @@ import sys
 import cv2
 import numpy as np
 import pytest
+from limits import HANG_S
 from rosbags.highlevel import AnyReader
 
 from ros2_derain.nodes import camera, topics
@@ -29,7 +30,7 @@ def clip(tmp_path):
     return folder
 
 
-def play(clip, tmp_path, frames, subscribers=1, timeout=20):
+def play(clip, tmp_path, frames, subscribers=1, timeout=HANG_S):
     return subprocess.Popen(
         [
             sys.executable,
@@ -69,8 +70,8 @@ def test_every_frame_is_recorded_with_the_stamp_that_the_camera_logged(clip, tmp
             lambda name, time_ns, data: live.append((name, stamp_of(data))),
         )
         player = play(clip, tmp_path, frames=7)
-        complete = observer.spin_until(lambda: recorder.counts == {"image": 7, "camera_info": 7}, 30)
-        assert player.wait(20) == 0, player.stderr.read()
+        complete = observer.spin_until(lambda: recorder.counts == {"image": 7, "camera_info": 7}, HANG_S)
+        assert player.wait(HANG_S) == 0, player.stderr.read()
         assert complete, recorder.counts
 
     log = sent(tmp_path)
@@ -100,7 +101,7 @@ def test_every_frame_is_recorded_with_the_stamp_that_the_camera_logged(clip, tmp
 
 def test_camera_that_nobody_listens_to_says_so(clip, tmp_path):
     player = play(clip, tmp_path, frames=1, timeout=0.5)
-    assert player.wait(20) == 2
+    assert player.wait(HANG_S) == 2
     assert "/front/image has 0 of 1 subscribers after 0.5 s" in player.stderr.read()
 
 
@@ -134,7 +135,7 @@ def test_a_late_recorder_gets_what_was_latched(tmp_path):
         )
         with Observer() as observer:
             recorder = observer.record(tmp_path / "bag", (topics.MODE,), lambda *message: None)
-            assert observer.spin_until(lambda: recorder.counts["derain/mode"] == 1, 20)
+            assert observer.spin_until(lambda: recorder.counts["derain/mode"] == 1, HANG_S)
             assert recorder.unmatched() == []
     finally:
         node.destroy_node()

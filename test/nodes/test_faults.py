@@ -74,6 +74,21 @@ def test_frames_over_budget_step_down_and_say_so(active, capfd):
     assert "mode: loop -> one_iteration: frames took longer than 0.01 ms" in capfd.readouterr().err
 
 
+def test_after_a_fault_the_ladder_is_climbed_to_the_top_and_every_step_is_announced(active, capfd):
+    made = active(max_latency_ms=0.01, patience=1, recover_after_s=0.01)
+    for _ in range(4):
+        made.pass_through(out=CLEAN)
+    assert made.set_parameter(made.derain, "max_latency_ms", 0.0).successful
+    for _ in range(6):
+        made.pass_through(out=CLEAN)
+    modes = lambda: [message.data for message in made.client.got[topics.MODE.name]]  # noqa: E731
+    assert made.client.until(lambda: modes()[-1:] == ["loop"])
+    assert modes()[-4:] == ["pass_through", "derain_only", "one_iteration", "loop"]
+    assert made.derain.statistics.snapshot().dropped == {}
+    said = capfd.readouterr()
+    assert "mode: one_iteration -> loop: no fault and no delay for 0.01 s" in said.out + said.err
+
+
 def test_a_network_that_fails_at_warm_up_is_refused(make_rig, tmp_path, capfd):
     parser = spoilt(tiny_model.modules(100.0)["parser"])
     made = make_rig(model=tiny_model.write(tmp_path / "spoilt", parser=parser))

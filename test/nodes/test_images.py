@@ -33,8 +33,9 @@ def message(rows, encoding, width=None, step=None, is_bigendian=False, height=No
 def picture(height=72, width=96):
     """Six flat patches of strong, different colours."""
     colours = np.array(
-        [[[200, 30, 40], [30, 190, 50], [40, 50, 210]],
-         [[220, 210, 30], [128, 128, 128], [25, 205, 215]]], np.uint8)
+        [[[200, 30, 40], [30, 190, 50], [40, 50, 210]], [[220, 210, 30], [128, 128, 128], [25, 205, 215]]],
+        np.uint8,
+    )
     return colours.repeat(height // 2, axis=0).repeat(width // 3, axis=1)
 
 
@@ -64,10 +65,18 @@ def encode(rgb, encoding):
         return encode_yuv(rgb, encoding)
     grey = rgb[..., 1:2]
     alpha = np.full_like(grey, 77)
-    order = {"rgb": rgb, "bgr": rgb[..., ::-1], "rgba": np.dstack([rgb, alpha]),
-             "bgra": np.dstack([rgb[..., ::-1], alpha]), "mono": grey,
-             "UC1": grey, "UC3": rgb[..., ::-1], "UC4": np.dstack([rgb[..., ::-1], alpha]),
-             "FC1": grey, "FC3": rgb[..., ::-1]}
+    order = {
+        "rgb": rgb,
+        "bgr": rgb[..., ::-1],
+        "rgba": np.dstack([rgb, alpha]),
+        "bgra": np.dstack([rgb[..., ::-1], alpha]),
+        "mono": grey,
+        "UC1": grey,
+        "UC3": rgb[..., ::-1],
+        "UC4": np.dstack([rgb[..., ::-1], alpha]),
+        "FC1": grey,
+        "FC3": rgb[..., ::-1],
+    }
     kind = re.sub("^8|^32|8$|16$", "", encoding)
     samples = order[kind]
     if encoding.endswith("16"):
@@ -143,7 +152,8 @@ def test_16_bit_byte_order_is_honoured(encoding):
     ]
     assert np.array_equal(*seen)
     assert not np.array_equal(
-        seen[0], images.to_rgb(message(little.view(np.uint8), encoding, 96, is_bigendian=True)))
+        seen[0], images.to_rgb(message(little.view(np.uint8), encoding, 96, is_bigendian=True))
+    )
 
 
 def test_float_byte_order_is_honoured():
@@ -176,8 +186,7 @@ def refused(msg, cause, *words, convert=images.to_rgb, **options):
         assert word in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "encoding", ["", "RGB8", "rgb", "yuv420", "16UC1", "8UC2", "8UC", "jpeg", "é" * 300])
+@pytest.mark.parametrize("encoding", ["", "RGB8", "rgb", "yuv420", "16UC1", "8UC2", "8UC", "jpeg", "é" * 300])
 def test_unknown_encoding_is_refused(encoding):
     msg = as_message(picture(), "rgb8")
     msg.encoding = encoding
@@ -225,7 +234,8 @@ def test_zero_and_small_sizes_are_refused(height, width):
 
 @pytest.mark.parametrize(
     "encoding, height, width, side",
-    [("uyvy", 72, 97, "width"), ("nv12", 72, 97, "width"), ("nv21", 73, 96, "height")])
+    [("uyvy", 72, 97, "width"), ("nv12", 72, 97, "width"), ("nv21", 73, 96, "height")],
+)
 def test_odd_sizes_are_refused_where_chroma_is_shared(encoding, height, width, side):
     msg = as_message(picture(), encoding)
     msg.height, msg.width = height, width
@@ -266,18 +276,29 @@ def test_floats_within_half_a_level_of_the_range_are_clipped():
 
 
 WHOLE = st.one_of(st.integers(0, 200), st.integers(0, 2**32 - 1))
-CHANGES = st.fixed_dictionaries({}, optional={
-    "encoding": st.one_of(st.sampled_from(images.ENCODINGS), st.text(max_size=12)),
-    "height": WHOLE, "width": WHOLE, "step": WHOLE, "is_bigendian": st.integers(0, 255)})
+CHANGES = st.fixed_dictionaries(
+    {},
+    optional={
+        "encoding": st.one_of(st.sampled_from(images.ENCODINGS), st.text(max_size=12)),
+        "height": WHOLE,
+        "width": WHOLE,
+        "step": WHOLE,
+        "is_bigendian": st.integers(0, 255),
+    },
+)
 
 
 @settings(max_examples=400, deadline=None)
 @given(
-    encoding=st.sampled_from(images.ENCODINGS), height=st.integers(30, 50).map(lambda n: 2 * n),
-    width=st.integers(30, 50).map(lambda n: 2 * n), padding=st.integers(0, 9),
-    resize=st.sampled_from([0, 0, 0, -1, 1, 500]), changes=CHANGES, seed=st.integers(0, 99))
-def test_whatever_arrives_is_whole_or_refused(
-        encoding, height, width, padding, resize, changes, seed):
+    encoding=st.sampled_from(images.ENCODINGS),
+    height=st.integers(30, 50).map(lambda n: 2 * n),
+    width=st.integers(30, 50).map(lambda n: 2 * n),
+    padding=st.integers(0, 9),
+    resize=st.sampled_from([0, 0, 0, -1, 1, 500]),
+    changes=CHANGES,
+    seed=st.integers(0, 99),
+)
+def test_whatever_arrives_is_whole_or_refused(encoding, height, width, padding, resize, changes, seed):
     rows, row = encode(np.zeros((height, width, 3), np.uint8), encoding).shape
     msg = Image(encoding=encoding, height=height, width=width, step=row + padding)
     size = rows * msg.step + resize
@@ -338,7 +359,7 @@ def test_channels_read_back(shape):
     prior = np.random.default_rng(2).integers(0, 256, shape, np.uint8)
     msg = images.from_channels(prior, HEADER)
     assert (msg.encoding, msg.height, msg.width) == (f"8UC{shape[0]}", *shape[1:])
-    assert msg.data[:shape[0]].tolist() == prior[:, 0, 0].tolist()
+    assert msg.data[: shape[0]].tolist() == prior[:, 0, 0].tolist()
     back = images.to_channels(deserialize_message(serialize_message(msg), Image))
     assert np.array_equal(back, prior) and back.flags.c_contiguous
 
@@ -357,24 +378,26 @@ def test_bad_channel_and_mono_messages_are_refused():
         refused(msg, "encoding", repr(encoding), convert=images.to_channels)
 
 
-@pytest.mark.parametrize("write, array, words", [
-    (images.from_rgb, np.zeros((64, 64), np.uint8), "H x W x 3 uint8, got 64 x 64 uint8"),
-    (images.from_rgb, np.zeros((64, 64, 4), np.uint8), "got 64 x 64 x 4 uint8"),
-    (images.from_rgb, np.zeros((64, 64, 3), np.float32), "got 64 x 64 x 3 float32"),
-    (images.from_rgb, np.zeros((0, 64, 3), np.uint8), "got 0 x 64 x 3 uint8"),
-    (images.from_mono, np.zeros((8, 8, 1), np.uint8), "H x W uint8, got 8 x 8 x 1 uint8"),
-    (images.from_mono, np.zeros((8, 8), bool), "got 8 x 8 bool"),
-    (images.from_channels, np.zeros((8, 8), np.uint8), "K x h x w uint8, got 8 x 8 uint8"),
-    (images.from_channels, np.zeros((4, 8, 8), np.int64), "got 8 x 8 x 4 int64"),
-    (images.compress_rgb, np.zeros((64, 64), np.uint8), "got 64 x 64 uint8"),
-])
+@pytest.mark.parametrize(
+    "write, array, words",
+    [
+        (images.from_rgb, np.zeros((64, 64), np.uint8), "H x W x 3 uint8, got 64 x 64 uint8"),
+        (images.from_rgb, np.zeros((64, 64, 4), np.uint8), "got 64 x 64 x 4 uint8"),
+        (images.from_rgb, np.zeros((64, 64, 3), np.float32), "got 64 x 64 x 3 float32"),
+        (images.from_rgb, np.zeros((0, 64, 3), np.uint8), "got 0 x 64 x 3 uint8"),
+        (images.from_mono, np.zeros((8, 8, 1), np.uint8), "H x W uint8, got 8 x 8 x 1 uint8"),
+        (images.from_mono, np.zeros((8, 8), bool), "got 8 x 8 bool"),
+        (images.from_channels, np.zeros((8, 8), np.uint8), "K x h x w uint8, got 8 x 8 uint8"),
+        (images.from_channels, np.zeros((4, 8, 8), np.int64), "got 8 x 8 x 4 int64"),
+        (images.compress_rgb, np.zeros((64, 64), np.uint8), "got 64 x 64 uint8"),
+    ],
+)
 def test_arrays_that_are_no_image_are_not_written(write, array, words):
     refused(array, "size", words, convert=write, header=HEADER)
 
 
 def test_encodings_that_are_not_written():
-    refused(picture(), "encoding", "'yuyv'", convert=images.from_rgb,
-            header=HEADER, encoding="yuyv")
+    refused(picture(), "encoding", "'yuyv'", convert=images.from_rgb, header=HEADER, encoding="yuyv")
 
 
 def test_compressed_message_reads_back_nearly():

@@ -51,8 +51,15 @@ def chunk(kind, body=b""):
 
 def png(width, height, depth, colour, rows, *extra):
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
-    return b"".join([b"\x89PNG\r\n\x1a\n", chunk(b"IHDR", header), *extra,
-                     chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND")])
+    return b"".join(
+        [
+            b"\x89PNG\r\n\x1a\n",
+            chunk(b"IHDR", header),
+            *extra,
+            chunk(b"IDAT", zlib.compress(rows)),
+            chunk(b"IEND"),
+        ]
+    )
 
 
 def test_png_is_exact():
@@ -61,9 +68,15 @@ def test_png_is_exact():
     assert seen.dtype == np.uint8 and seen.flags.c_contiguous
 
 
-@pytest.mark.parametrize("options", [
-    (), (cv2.IMWRITE_JPEG_PROGRESSIVE, 1), (cv2.IMWRITE_JPEG_RST_INTERVAL, 4),
-    (cv2.IMWRITE_JPEG_OPTIMIZE, 1)])
+@pytest.mark.parametrize(
+    "options",
+    [
+        (),
+        (cv2.IMWRITE_JPEG_PROGRESSIVE, 1),
+        (cv2.IMWRITE_JPEG_RST_INTERVAL, 4),
+        (cv2.IMWRITE_JPEG_OPTIMIZE, 1),
+    ],
+)
 def test_jpeg_is_close(options):
     data = file_of(scene(), ".jpg", cv2.IMWRITE_JPEG_QUALITY, 95, *options)
     seen = images.compressed_to_rgb(message(data))
@@ -75,8 +88,9 @@ def test_jpeg_is_close(options):
 @pytest.mark.parametrize("suffix", [".jpg", ".png"])
 def test_content_decides_not_the_format(suffix, image_format):
     data = file_of(scene(), suffix)
-    assert np.array_equal(images.compressed_to_rgb(message(data, image_format)),
-                          images.compressed_to_rgb(message(data)))
+    assert np.array_equal(
+        images.compressed_to_rgb(message(data, image_format)), images.compressed_to_rgb(message(data))
+    )
 
 
 def test_grey_files():
@@ -129,8 +143,7 @@ def test_exif_orientation_is_not_followed():
     exif = b"Exif\0\0MM\0*" + struct.pack(">IH", 8, 1) + entry + b"\0" * 4
     turned = jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + jpeg[2:]
     assert cv2.imdecode(np.frombuffer(turned, np.uint8), cv2.IMREAD_COLOR).shape == (160, 120, 3)
-    assert np.array_equal(images.compressed_to_rgb(message(turned)),
-                          images.compressed_to_rgb(message(jpeg)))
+    assert np.array_equal(images.compressed_to_rgb(message(turned)), images.compressed_to_rgb(message(jpeg)))
 
 
 @pytest.mark.parametrize("options", [(), (cv2.IMWRITE_JPEG_PROGRESSIVE, 1)])
@@ -138,7 +151,7 @@ def test_exif_orientation_is_not_followed():
 def test_cut_files_are_refused_at_every_length(suffix, options):
     data = file_of(scene(), suffix, *(options if suffix == ".jpg" else ()))
     for percent in range(5, 100, 5):
-        refused(data[:len(data) * percent // 100], "truncated", words=["cut off"])
+        refused(data[: len(data) * percent // 100], "truncated", words=["cut off"])
     for missing in range(1, 5):
         if suffix == ".png" or missing <= 2:
             refused(data[:-missing], "truncated")
@@ -154,8 +167,7 @@ def test_files_cut_in_their_header_are_refused(suffix):
 def test_fill_bytes_before_a_jpeg_marker_are_skipped():
     jpeg = file_of(scene(), ".jpg")
     filled = jpeg[:2] + b"\xff" * 5 + jpeg[2:]
-    assert np.array_equal(images.compressed_to_rgb(message(filled)),
-                          images.compressed_to_rgb(message(jpeg)))
+    assert np.array_equal(images.compressed_to_rgb(message(filled)), images.compressed_to_rgb(message(jpeg)))
 
 
 def test_cut_jpeg_with_a_thumbnail_is_refused():
@@ -172,12 +184,11 @@ def test_webcam_jpeg_without_huffman_tables_is_read():
     bare, at = jpeg[:2], 2
     while jpeg[at + 1] != 0xDA:
         (length,) = struct.unpack_from(">H", jpeg, at + 2)
-        bare += jpeg[at:at + 2 + length] if jpeg[at + 1] != 0xC4 else b""
+        bare += jpeg[at : at + 2 + length] if jpeg[at + 1] != 0xC4 else b""
         at += 2 + length
     bare += jpeg[at:]
     assert len(bare) < len(jpeg) - 100
-    assert np.array_equal(images.compressed_to_rgb(message(bare)),
-                          images.compressed_to_rgb(message(jpeg)))
+    assert np.array_equal(images.compressed_to_rgb(message(bare)), images.compressed_to_rgb(message(jpeg)))
 
 
 def test_padded_jpeg_buffer_is_read_and_a_cut_padded_one_is_refused():
@@ -209,7 +220,7 @@ def test_png_bomb_is_refused_by_its_header(width, height):
 def test_jpeg_bomb_is_refused_by_its_header():
     jpeg = bytearray(file_of(scene(), ".jpg"))
     at = jpeg.index(b"\xff\xc0") + 5
-    jpeg[at:at + 4] = struct.pack(">HH", 65500, 65500)
+    jpeg[at : at + 4] = struct.pack(">HH", 65500, 65500)
     refused(bytes(jpeg), "too_large", words=["65500 x 65500"])
 
 
@@ -250,8 +261,9 @@ JPEG, PNG = (file_of(scene(64, 64), suffix) for suffix in (".jpg", ".png"))
 def test_whatever_arrives_is_whole_or_refused(data, at, inserted, removed):
     at = at % len(data)
     try:
-        seen = images.compressed_to_rgb(message(data[:at] + inserted + data[at + removed:]),
-                                        max_pixels=10_000)
+        seen = images.compressed_to_rgb(
+            message(data[:at] + inserted + data[at + removed :]), max_pixels=10_000
+        )
     except ImageError as error:
         assert error.cause in images.CAUSES
     else:
@@ -265,9 +277,11 @@ def test_noise_is_refused(start, noise):
 
 
 def test_real_files(data_dir):
-    for path in [*sorted((data_dir / "camvid/val/images").glob("*.jpg"))[:5],
-                 *sorted((data_dir / "rain_pairs").rglob("*.png"))[:5],
-                 *sorted((data_dir / "camvid/val/labels").glob("*.png"))[:2]]:
+    for path in [
+        *sorted((data_dir / "camvid/val/images").glob("*.jpg"))[:5],
+        *sorted((data_dir / "rain_pairs").rglob("*.png"))[:5],
+        *sorted((data_dir / "camvid/val/labels").glob("*.png"))[:2],
+    ]:
         flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
         expected = cv2.imread(str(path), flags)[..., ::-1]
         seen = images.compressed_to_rgb(message(path.read_bytes()))

@@ -20,11 +20,32 @@ from ros2_derain.nodes import images
 
 HEIGHT, WIDTH = 66, 98
 BY_CV_BRIDGE = (
-    "rgb8", "bgr8", "rgba8", "bgra8", "mono8", "yuv422",
-    "bayer_rggb8", "bayer_bggr8", "bayer_gbrg8", "bayer_grbg8")
+    "rgb8",
+    "bgr8",
+    "rgba8",
+    "bgra8",
+    "mono8",
+    "yuv422",
+    "bayer_rggb8",
+    "bayer_bggr8",
+    "bayer_gbrg8",
+    "bayer_grbg8",
+)
 BY_ROSBAGS = (
-    *BY_CV_BRIDGE, "uyvy", "yuyv", "yuv422_yuy2", "mono16", "rgb16", "bgr16", "rgba16",
-    "bgra16", "bayer_rggb16", "bayer_bggr16", "bayer_gbrg16", "bayer_grbg16")
+    *BY_CV_BRIDGE,
+    "uyvy",
+    "yuyv",
+    "yuv422_yuy2",
+    "mono16",
+    "rgb16",
+    "bgr16",
+    "rgba16",
+    "bgra16",
+    "bayer_rggb16",
+    "bayer_bggr16",
+    "bayer_gbrg16",
+    "bayer_grbg16",
+)
 
 
 def random_message(encoding):
@@ -68,9 +89,18 @@ def test_as_rosbags_image_converts(encoding):
     assert np.abs(images.to_rgb(msg) - expected).max() <= tolerance
 
 
-@pytest.mark.parametrize("encoding, dtype, scale", [
-    ("mono16", "<u2", 257), ("rgb16", "<u2", 257), ("bgr16", "<u2", 257),
-    ("32FC1", "<f4", 1 / 255), ("32FC3", "<f4", 1 / 255), ("8UC1", "u1", 1), ("8UC3", "u1", 1)])
+@pytest.mark.parametrize(
+    "encoding, dtype, scale",
+    [
+        ("mono16", "<u2", 257),
+        ("rgb16", "<u2", 257),
+        ("bgr16", "<u2", 257),
+        ("32FC1", "<f4", 1 / 255),
+        ("32FC3", "<f4", 1 / 255),
+        ("8UC1", "u1", 1),
+        ("8UC3", "u1", 1),
+    ],
+)
 def test_samples_lie_as_cv_bridge_reads_them(encoding, dtype, scale):
     cv_bridge = pytest.importorskip("cv_bridge", reason="needs cv_bridge (PyPI: cv-bridge)")
     grey = encoding in ("mono16", "32FC1", "8UC1")

@@ -7,8 +7,7 @@ import sys
 
 import pytest
 import rig
-from lifecycle_msgs.msg import Transition
-from lifecycle_msgs.srv import ChangeState
+from limits import HANG_S
 
 from ros2_derain.nodes import topics
 
@@ -50,14 +49,6 @@ def client(ros):
         one.close()
 
 
-def change(client, node, transition):
-    service = client.node.create_client(ChangeState, f"{node}/change_state")
-    assert client.until(service.service_is_ready, 30), f"{node} did not appear"
-    answer = service.call_async(ChangeState.Request(transition=Transition(label=transition)))
-    assert client.until(answer.done, 30)
-    return answer.result().success
-
-
 def send(client, index):
     header = rig.messages.to_header(10**18 + index * 66 * rig.MS, "camera_optical")
     client.image.publish(rig.images.from_rgb(rig.picture(), header))
@@ -65,13 +56,13 @@ def send(client, index):
 
 
 def meet(client):
-    """Send frames until one has come out of both nodes; how many it took.
+    """Send frames until something has come on every topic; how many it took.
 
     Discovery goes both ways, and nothing tells when the other way is done.
     """
-    for attempt in range(1, 100):
+    for attempt in range(1, int(HANG_S / 0.3)):
         send(client, attempt - 1000)
-        if client.until(lambda: client.count(topics.LABEL_MAP) > 0, 0.3):
+        if client.until(lambda: all(client.count(topic) for topic in rig.PER_FRAME), 0.3):
             return attempt
     raise AssertionError(client.status)
 
@@ -94,7 +85,7 @@ def books(client):
 
 def interrupted(started, number):
     started.send_signal(number)
-    _, log = started.communicate(timeout=20)
+    _, log = started.communicate(timeout=HANG_S)
     assert started.returncode == 0, log
     assert "Traceback" not in log
     return log
@@ -102,12 +93,12 @@ def interrupted(started, number):
 
 @pytest.mark.parametrize("prior", ["temporal", "closed_loop"])
 def test_two_processes_exchange_priors_frame_by_frame(client, rainy_model, prior):
-    common = arguments(rainy_model, "/two", prior=prior, prior_timeout_ms=5000.0)
+    common = arguments(rainy_model, "/two", prior=prior, prior_timeout_ms=10000.0)
     watcher = client("/two")
     parsing, deraining = (node_process(node, *common) for node in ("segmentation_node", "derain_node"))
     with parsing as parser, deraining as derainer:
         for node in ("segmentation_node", "derain_node"):
-            assert change(watcher, node, "configure") and change(watcher, node, "activate")
+            assert watcher.change(node, "configure") and watcher.change(node, "activate")
         before = meet(watcher)
         frames(watcher, 4)
         assert watcher.until(lambda: books(watcher)[0] > 4)
@@ -118,8 +109,10 @@ def test_two_processes_exchange_priors_frame_by_frame(client, rainy_model, prior
 
 def test_the_pipeline_process_with_a_params_file_activates_itself(client, rainy_model, tmp_path):
     params = tmp_path / "params.yaml"
-    params.write_text(f"/**/derain_node:\n  ros__parameters:\n    model: {rainy_model}\n    iterations: 2\n"
-                      f"/**/segmentation_node:\n  ros__parameters:\n    model: {rainy_model}\n")
+    params.write_text(
+        f"/**/derain_node:\n  ros__parameters:\n    model: {rainy_model}\n    iterations: 2\n"
+        f"/**/segmentation_node:\n  ros__parameters:\n    model: {rainy_model}\n"
+    )
     watcher = client("/car/front/left")
     code = "import sys; from ros2_derain.nodes import pipeline; sys.exit(pipeline.run())"
     common = [f for name, value in rig.TINY.items() for f in ("-p", f"{name}:={value}")]
@@ -136,9 +129,9 @@ def test_the_pipeline_waits_for_its_manager_and_topics_are_remappable(client, ra
     args = [*arguments(rainy_model, "/remapped"), "-r", "image:=/remapped/cam/raw"]
     raw = watcher.node.create_publisher(topics.IMAGE.type, "cam/raw", topics.recent())
     with node_process("pipeline", *args) as started:
-        assert change(watcher, "derain_node", "configure")
+        assert watcher.change("derain_node", "configure")
         assert raw.get_subscription_count() == 0
-        assert change(watcher, "derain_node", "activate")
+        assert watcher.change("derain_node", "activate")
         assert watcher.until(lambda: raw.get_subscription_count() == 1)
         interrupted(started, signal.SIGTERM)
 
@@ -150,6 +143,6 @@ def test_the_pipeline_waits_for_its_manager_and_topics_are_remappable(client, ra
 def test_what_cannot_start_says_why_and_fails(rainy_model, parameter, said):
     code = "import sys; from ros2_derain.nodes import pipeline; sys.exit(pipeline.run())"
     with process(code, *arguments(rainy_model, "/broken"), "-p", parameter) as started:
-        _, log = started.communicate(timeout=60)
+        _, log = started.communicate(timeout=HANG_S)
     assert started.returncode == 1
     assert said in log and "not started" in log and "Traceback" not in log

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from limits import HANG_S
 
 from ros2_derain.nodes import topics
 from ros2_derain.nodes.observer import ACTIVE, Observer
@@ -24,16 +25,16 @@ def test_run_is_active_by_itself_and_ends_cleanly(rainy_model, tmp_path, number)
         )
         try:
             for node in ("derain_node", "segmentation_node"):
-                assert observer.spin_until(lambda node=node: observer.state(node) == ACTIVE, 30), (
+                assert observer.spin_until(lambda node=node: observer.state(node) == ACTIVE, HANG_S), (
                     log.read_text()
                 )
-            assert observer.spin_until(lambda: len(observer.status) == 2, 10)
+            assert observer.spin_until(lambda: len(observer.status) == 2, HANG_S)
             assert observer.status["derain_node"].values["model"] == "rainy"
             assert observer.publishers(topics.CLEAN_IMAGE) == 1
             compressed = Topic("/camera/image_raw/compressed", topics.IMAGE_COMPRESSED.type)
-            assert observer.spin_until(lambda: observer.subscribers(compressed) == 1, 10)
+            assert observer.spin_until(lambda: observer.subscribers(compressed) == 1, HANG_S)
             process.send_signal(number)
-            assert process.wait(20) == 0, log.read_text()
+            assert process.wait(HANG_S) == 0, log.read_text()
         finally:
             process.kill()
             process.wait()
@@ -45,7 +46,7 @@ def test_a_model_that_is_not_there_is_told_and_ends_with_1():
         [sys.executable, "-m", "ros2_derain.cli", "run", "--model", "nonsense"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=HANG_S,
     )
     assert ended.returncode == 1
     assert "no model named 'nonsense'" in ended.stdout + ended.stderr

@@ -2,6 +2,8 @@
 
 import threading
 
+from limits import HANG_S
+
 from ros2_derain.nodes.worker import Worker
 
 
@@ -16,7 +18,7 @@ class Station:
     def handler(self, lane):
         def handle(item):
             self.entered.set()
-            assert self.may_go.wait(5)
+            assert self.may_go.wait(HANG_S)
             self.done.append((lane, item))
 
         return handle
@@ -25,7 +27,7 @@ class Station:
 def test_a_newer_item_replaces_the_waiting_one():
     station = Station("image")
     station.worker.offer("image", 1)
-    assert station.entered.wait(5)
+    assert station.entered.wait(HANG_S)
     for item in (2, 3, 4):
         station.worker.offer("image", item)
     assert station.replaced == ["image", "image"]
@@ -39,7 +41,7 @@ def test_a_newer_item_replaces_the_waiting_one():
 def test_the_first_lane_goes_first_and_replaces_only_its_own():
     station = Station("proposal", "image")
     station.worker.offer("image", 1)
-    assert station.entered.wait(5)
+    assert station.entered.wait(HANG_S)
     station.worker.offer("image", 2)
     station.worker.offer("proposal", 3)
     station.may_go.set()
@@ -52,7 +54,7 @@ def test_the_first_lane_goes_first_and_replaces_only_its_own():
 def test_stop_finishes_the_item_at_hand_and_names_what_waits():
     station = Station("image")
     station.worker.offer("image", 1)
-    assert station.entered.wait(5)
+    assert station.entered.wait(HANG_S)
     station.worker.offer("image", 2)
     threading.Timer(0.05, station.may_go.set).start()
     assert station.worker.stop() == ["image"]

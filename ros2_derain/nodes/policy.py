@@ -1,0 +1,143 @@
+"""The SROS2 policy of the pipeline: who may publish, hear and call what, and nothing else.
+
+``config/security/policy.xml`` is made here, from the topics that the nodes have::
+
+    python -m ros2_derain.nodes.policy > config/security/policy.xml
+    python -m ros2_derain.nodes.policy --namespace /front --image /camera/image_raw > front.xml
+
+Format: https://design.ros2.org/articles/ros2_access_control_policies.html
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+from dataclasses import dataclass
+from xml.etree import ElementTree as ET
+
+from ros2_derain.nodes import topics
+from ros2_derain.nodes.derain_node import DerainNode
+from ros2_derain.nodes.segmentation_node import SegmentationNode
+
+PARAMETERS = (
+    "describe_parameters",
+    "get_parameter_types",
+    "get_parameters",
+    "get_type_description",
+    "list_parameters",
+    "set_parameters",
+    "set_parameters_atomically",
+)
+LIFECYCLE = (
+    "change_state",
+    "get_available_states",
+    "get_available_transitions",
+    "get_state",
+    "get_transition_graph",
+)
+ALWAYS = ("/parameter_events", "/rosout")
+MANAGED = ("derain_node", "segmentation_node")
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What one node may do. Names are as in its code: relative, or of the node (``~/``)."""
+
+    node: str
+    publish: tuple[str, ...]
+    subscribe: tuple[str, ...] = ()
+    reply: tuple[str, ...] = ()
+    request: tuple[str, ...] = ()
+
+
+def profiles(
+    image: str = topics.IMAGE.name, camera_info: str = topics.CAMERA_INFO.name
+) -> dict[str, Profile]:
+    """The nodes' profiles by name.
+
+    Args:
+        image, camera_info: the input topics, where they are remapped.
+    """
+    managed = tuple(f"~/{name}" for name in (*PARAMETERS, *LIFECYCLE))
+    always = (*ALWAYS, topics.DIAGNOSTICS.name, "~/transition_event")
+    derain = Profile(
+        "derain_node",
+        (*_names(DerainNode.outputs), topics.PROPOSAL.name, *always),
+        (
+            image,
+            f"{image}/compressed",
+            camera_info,
+            *_names((topics.LABEL_INFO, topics.SEMANTIC_PRIOR)),
+            "/clock",
+        ),
+        managed,
+    )
+    segmentation = Profile(
+        "segmentation_node",
+        (*_names(SegmentationNode.outputs), *always),
+        (*_names((topics.CLEAN_IMAGE, topics.PROPOSAL)), "/clock"),
+        managed,
+    )
+    autostart = Profile(
+        "autostart",
+        ALWAYS,
+        ("/clock",),
+        tuple(f"~/{name}" for name in PARAMETERS),
+        tuple(f"{node}/{service}" for node in MANAGED for service in ("change_state", "get_state")),
+    )
+    return {profile.node: profile for profile in (derain, segmentation, autostart)}
+
+
+def to_xml(namespace: str = "/", **remapped: str) -> str:
+    """The policy: an enclave for each process, those of both ways to run.
+
+    Args:
+        namespace: of the nodes.
+        remapped: as for :func:`profiles`.
+    """
+    known = profiles(**remapped)
+    policy = ET.Element("policy", version="0.2.0")
+    enclaves = ET.SubElement(policy, "enclaves")
+    for process, nodes in (
+        ("pipeline", MANAGED),
+        *((node, (node,)) for node in (*MANAGED, "autostart")),
+    ):
+        path = f"/ros2_derain{namespace.rstrip('/')}/{process}"
+        inside = ET.SubElement(ET.SubElement(enclaves, "enclave", path=path), "profiles")
+        for node in nodes:
+            _add(inside, known[node], namespace)
+    ET.indent(policy)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(policy, encoding="unicode") + "\n"
+
+
+def _add(parent: ET.Element, profile: Profile, namespace: str) -> None:
+    element = ET.SubElement(parent, "profile", node=profile.node, ns=namespace)
+    for kind, permission, names in (
+        ("topic", "publish", profile.publish),
+        ("topic", "subscribe", profile.subscribe),
+        ("service", "reply", profile.reply),
+        ("service", "request", profile.request),
+    ):
+        if names:
+            group = ET.SubElement(element, f"{kind}s", {permission: "ALLOW"})
+            for name in sorted(names):
+                ET.SubElement(group, kind).text = name
+
+
+def _names(group: Iterable[topics.Topic]) -> tuple[str, ...]:
+    return tuple(topic.name for topic in group)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Print the policy."""
+    parser = argparse.ArgumentParser(prog="python -m ros2_derain.nodes.policy")
+    parser.add_argument("--namespace", default="/", help="of the nodes (default: %(default)s)")
+    parser.add_argument("--image", default=topics.IMAGE.name, help="the camera's topic")
+    parser.add_argument("--camera-info", default=topics.CAMERA_INFO.name, help="its calibration's topic")
+    args = parser.parse_args(argv)
+    namespace = "/" + args.namespace.strip("/")
+    print(to_xml(namespace, image=args.image, camera_info=args.camera_info), end="")
+
+
+if __name__ == "__main__":
+    main()

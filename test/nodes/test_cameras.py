@@ -1,0 +1,126 @@
+"""Several cameras in one process: one model, and for each a namespace, a state and a health of its own."""
+
+import argparse
+import threading
+
+import pytest
+import rig
+from rclpy.parameter import Parameter
+
+from ros2_derain.nodes import cameras, pipeline, run, runtime, topics
+
+NAMES = ("front", "left", "right")
+
+
+class Drive:
+    """The nodes of three cameras in a thread, and a client that plays each camera."""
+
+    def __init__(self, model):
+        self.namespace = f"/drive_{id(self)}"
+        given = {**rig.TINY, "model": model}
+        overrides = [Parameter(name, value=value) for name, value in given.items()]
+        self.nodes = pipeline.create_cameras(NAMES, self.namespace, parameter_overrides=overrides)
+        self.derain = {
+            n.get_namespace().rsplit("/")[-1]: n for n in self.nodes if n.get_name() == "derain_node"
+        }
+        runtime.activate(self.nodes)
+        self._executor, self._stop = runtime.make_executor(), threading.Event()
+        for node in self.nodes:
+            self._executor.add_node(node)
+        self._thread = threading.Thread(target=runtime.spin, args=(self._executor, self._stop.is_set))
+        self._thread.start()
+        self.clients = {name: rig.Client(f"{self.namespace}/{name}") for name in NAMES}
+        for client in self.clients.values():
+            assert client.until(lambda client=client: self.has_met(client))
+
+    def has_met(self, client):
+        offered = all(client.node.count_publishers(topic.name) for topic in rig.WHOLE)
+        return offered and client.image.get_subscription_count()
+
+    def send(self, name, stamp_ms, image=None):
+        header = rig.messages.to_header(10**18 + stamp_ms * rig.MS, f"{name}_optical")
+        picture = rig.picture(seed=NAMES.index(name)) if image is None else image
+        self.clients[name].image.publish(rig.images.from_rgb(picture, header))
+        return rig.messages.stamp_ns(header)
+
+    def arrives(self, name, stamp, out=rig.PER_FRAME):
+        client = self.clients[name]
+        return client.until(lambda: all(stamp in client.stamps(topic) for topic in out))
+
+    def close(self):
+        self._stop.set()
+        self._thread.join()
+        self._executor.shutdown()
+        for node in reversed(self.nodes):
+            node.destroy_node()
+        for client in self.clients.values():
+            client.close()
+
+
+@pytest.fixture
+def drive(ros, rainy_model):
+    made = Drive(rainy_model)
+    yield made
+    made.close()
+
+
+def test_every_camera_is_answered_in_its_own_namespace_with_its_own_frames(drive):
+    for step in range(3):
+        sent = {name: drive.send(name, 66 * step + index) for index, name in enumerate(NAMES)}
+        for name, stamp in sent.items():
+            assert drive.arrives(name, stamp), drive.clients[name].status
+    for index, name in enumerate(NAMES):
+        wanted = [10**18 + (66 * step + index) * rig.MS for step in range(3)]
+        for topic in rig.PER_FRAME:
+            assert drive.clients[name].stamps(topic) == wanted, (name, topic.name)
+        frame_ids = {message.header.frame_id for message in drive.clients[name].got[topics.CLEAN_IMAGE.name]}
+        assert frame_ids == {f"{name}_optical"}
+
+
+def test_one_model_serves_all_and_what_befalls_one_camera_is_its_own(drive):
+    networks = {id(node.restorer._derainer._network) for node in drive.derain.values()}
+    assert len(networks) == 1
+
+    def failing(*_):
+        raise RuntimeError("CUDA error: device-side assert")
+
+    drive.derain["left"].restorer._derainer.coarse = failing
+    for step in range(2):
+        for name in NAMES:
+            assert drive.arrives(name, drive.send(name, 66 * step), [topics.CLEAN_IMAGE])
+    modes = {name: client.last(topics.MODE).data for name, client in drive.clients.items()}
+    assert modes == {"front": "loop", "left": "pass_through", "right": "loop"}
+    left = drive.clients["left"]
+    assert left.until(lambda: "CUDA error" in left.message("derain_node"))
+    assert "CUDA" not in drive.clients["front"].message("derain_node")
+
+
+def test_a_camera_that_is_deactivated_leaves_the_others_alone(drive):
+    assert drive.clients["left"].change("derain_node", "deactivate")
+    for name in ("front", "right"):
+        assert drive.arrives(name, drive.send(name, 0))
+
+
+def test_a_picture_of_another_size_goes_through_beside_the_others(drive):
+    sent = {name: drive.send(name, 0, rig.picture(64 + 16 * i, 96)) for i, name in enumerate(NAMES)}
+    for i, (name, stamp) in enumerate(sent.items()):
+        assert drive.arrives(name, stamp)
+        assert drive.clients[name].last(topics.LABEL_MAP).height == 64 + 16 * i
+
+
+@pytest.mark.parametrize("text", ["front,left", "[front, left]", " front,left "])
+def test_names_are_read_with_and_without_brackets(text):
+    assert cameras.names(text) == ("front", "left")
+
+
+@pytest.mark.parametrize("text", ["front,front", "front,,left", "../etc", "1st", "a/b"])
+def test_names_that_cannot_be_are_refused(text):
+    with pytest.raises(argparse.ArgumentTypeError):
+        cameras.names(text)
+
+
+def test_one_absolute_topic_for_several_cameras_is_refused():
+    parser = argparse.ArgumentParser()
+    run.add_arguments(parser)
+    with pytest.raises(run.RunError, match="the same for every camera"):
+        run.ros_arguments(parser.parse_args(["--cameras", "front,left", "--image", "/camera/image_raw"]))

@@ -1,0 +1,127 @@
+"""What diagnostics say of a stuck network, a frozen camera, wrong clocks, wrong QoS and a second instance."""
+
+from dataclasses import replace
+
+import pytest
+import rig
+from rclpy.parameter import Parameter
+from sensor_msgs.msg import Image
+
+from ros2_derain.engine import Mode
+from ros2_derain.nodes import diagnostics, images, topics
+from ros2_derain.nodes.diagnostics import Condition, Health, judge
+from ros2_derain.nodes.statistics import Statistics
+
+OK, WARN, ERROR = b"\x00", b"\x01", b"\x02"
+CLEAN = [topics.CLEAN_IMAGE]
+
+
+@pytest.mark.parametrize(
+    ("health", "level", "said"),
+    [
+        (Health(), OK, "active"),
+        (Health(busy_s=1.9), OK, "active"),
+        (Health(busy_s=2.5), ERROR, "a frame has been worked on for 2.5 s"),
+        (Health(rival_s=1.0), WARN, "is it running twice?"),
+        (Health(rival_s=31.0), ERROR, "is it running twice?"),
+        (Health(same_pictures=9), OK, "active"),
+        (Health(same_pictures=10), WARN, "the camera is frozen: 10 times the same picture"),
+        (Health(ahead_s=0.4), OK, "active"),
+        (Health(ahead_s=3600.0), WARN, "3600.0 s ahead of this clock"),
+        (Health(rain_mm_h=40.0), OK, "active"),
+        (Health(rain_mm_h=60.0), WARN, "rain of 60 mm/h"),
+        (Health(rain_mm_h=120.0), ERROR, "rain of 120 mm/h"),
+    ],
+)
+def test_every_rule_of_health_gives_its_level(health, level, said):
+    judged, message = judge(Condition(Statistics().snapshot(), True, Mode.LOOP, health=health))
+    assert judged == level and said in message
+
+
+def test_a_publisher_that_cannot_be_heard_is_named_while_nothing_comes():
+    books = Statistics().snapshot()
+    health = Health(incompatible="a publisher of image offers another reliability")
+    assert "another reliability" in judge(Condition(replace(books, idle_s=1.5), True, health=health))[1]
+    assert "another reliability" not in judge(Condition(replace(books, idle_s=0.1), True, health=health))[1]
+
+
+def test_while_a_frame_is_stuck_later_ones_are_passed_on_raw(active):
+    made = active(stall_ms=200.0)
+    may_go = rig.stuck(made)
+    late = made.send()
+    assert made.client.until(lambda: made.derain.busy_s > 0.2)
+    image = rig.picture(seed=7)
+    made.pass_through(image, out=CLEAN)
+    assert (images.to_rgb(made.client.last(topics.CLEAN_IMAGE)) == image).all()
+    assert made.client.until(lambda: made.client.last(topics.MODE).data == "pass_through")
+    assert made.client.until(lambda: "a frame has been worked on" in made.client.message("derain_node"))
+    may_go.set()
+    assert made.client.until(lambda: made.client.counted("derain_node", "dropped.overtaken"))
+    assert made.client.until(lambda: made.derain.busy_s == 0)
+    made.pass_through(out=CLEAN)
+    stamps = made.client.stamps(topics.CLEAN_IMAGE)
+    assert late not in stamps and stamps == sorted(stamps)
+    assert made.client.until(lambda: made.balanced(made.derain))
+
+
+def test_without_a_limit_a_stuck_frame_is_waited_for(active):
+    made = active(stall_ms=0.0)
+    may_go = rig.stuck(made)
+    late = made.send()
+    assert made.client.until(lambda: made.derain.busy_s > 0.1)
+    newest = made.send()
+    assert not made.client.until(lambda: made.client.count(topics.CLEAN_IMAGE), 0.3)
+    may_go.set()
+    assert made.client.until(lambda: made.client.stamps(topics.CLEAN_IMAGE) == [late, newest])
+
+
+def test_a_frozen_camera_is_named_and_forgotten_when_it_thaws(active):
+    made = active()
+    for _ in range(diagnostics.SAME_PICTURES + 1):
+        made.pass_through(out=CLEAN)
+    assert made.client.until(lambda: "the camera is frozen" in made.client.message("derain_node"))
+    made.pass_through(rig.picture(seed=1), out=CLEAN)
+    assert made.client.until(lambda: "frozen" not in made.client.message("derain_node"))
+
+
+def test_stamps_from_the_future_are_named(active):
+    made = active()
+    now = made.client.node.get_clock().now().nanoseconds
+    made.pass_through(header=rig.messages.to_header(now + 3600 * 10**9, "camera"), out=CLEAN)
+    assert made.client.until(lambda: "ahead of this clock" in made.client.message("derain_node"))
+
+
+def test_a_publisher_with_incompatible_qos_is_named(ros, make_rig):
+    made = make_rig()
+    made.activate()
+    made.derain.unsubscribe(topics.IMAGE)
+    made.derain.subscribe(topics.Topic("image", Image, topics.latched), lambda message: None)
+    assert made.client.until(lambda: "another durability" in made.client.message("derain_node"))
+
+
+def test_a_second_instance_is_named(active):
+    made = active()
+    twin = made.client.node.create_publisher(Image, topics.CLEAN_IMAGE.name, topics.recent())
+    assert made.client.until(lambda: "is it running twice" in made.client.message("derain_node"))
+    made.client.node.destroy_publisher(twin)
+    assert made.client.until(lambda: "twice" not in made.client.message("derain_node"))
+
+
+def test_a_device_out_of_memory_lets_images_through_and_says_so(active):
+    import torch
+
+    made = active()
+
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    made.derain.restorer._derainer.coarse = full
+    made.pass_through(out=CLEAN)
+    assert made.client.until(lambda: "CUDA out of memory" in made.client.message("derain_node"))
+
+
+def test_the_limit_of_a_stall_changes_live(active):
+    made = active()
+    assert made.set_parameter(made.derain, "stall_ms", 250.0).successful
+    assert not made.set_parameter(made.derain, "stall_ms", -1.0).successful
+    assert made.derain.parameters.stall_ms == Parameter("stall_ms", value=250.0).value
