@@ -73,3 +73,8 @@ def strangers(topic: str, recorded: Iterable[int], sent: Iterable[int]) -> list[
     if not unknown:
         return []
     return [f"stamps on {topic} that the camera never sent: {len(unknown)}, such as {unknown[0]} ns"]
+
+
+def causes(dropped: Mapping[str, int]) -> str:
+    """Drops by cause, as text."""
+    return ", ".join(f"{cause} {count}" for cause, count in sorted(dropped.items())) or "none"

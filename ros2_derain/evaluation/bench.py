@@ -10,20 +10,22 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import tempfile
-import time
-from collections import defaultdict
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from ros2_derain import environment, resources
-from ros2_derain.engine import PRECISIONS, PRIORS, Engine, EngineSettings, Frame
-from ros2_derain.evaluation import clip, live, machine, timed_pipeline
+from ros2_derain import environment, machine, resources
+from ros2_derain.arguments import positive
+from ros2_derain.engine import PRIORS, Engine, EngineSettings, LoadedModel
+from ros2_derain.evaluation import clip, engine_alone, live, options, timed_pipeline
 from ros2_derain.evaluation.clip import Clip
 from ros2_derain.evaluation.errors import EvaluationError
 from ros2_derain.evaluation.measure import percentiles
 from ros2_derain.evaluation.processes import Child
 from ros2_derain.evaluation.progress import Progress
+from ros2_derain.evaluation.staging import write_json
 from ros2_derain.nodes import topics
 from ros2_derain.nodes.camera import read_folder
 from ros2_derain.nodes.observer import Observer
@@ -31,16 +33,22 @@ from ros2_derain.nodes.recorder import stamp_of
 from ros2_derain.nodes.topics import Topic
 
 RATE_MM_H = 150.0
+PICTURES = 25
+"""How many are rendered; they are played over and over."""
 WARM = 5
 """First frames, which are left out."""
+LEAST = 20
+"""Frames that are measured in each part however slow the machine."""
+ENGINE_SHARE = 0.35
+"""Share of the seconds that the engine alone has; the rest is for the part through DDS."""
 LOAD = 0.6
 """The camera's rate as a share of what the engine alone can do."""
 
 EXAMPLES = """examples:
   ros2-derain bench --size 640x360
-  ros2-derain bench --size 1280x720 --frames 200 --json out/bench.json
+  ros2-derain bench --size 1280x720 --seconds 300 --json out/bench.json
   ros2-derain bench --size 1920x1080 --device cuda --prior closed_loop --iterations 3
-  ros2-derain bench --engine-only
+  ros2-derain bench --engine-only --cameras 3
 
 The overhead of a frame is its time from the camera's stamp to reception in this process,
 less what the engine took for it before that output. Every frame is derained: the rain
@@ -90,35 +98,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="WxH",
         help="of the pictures (default: 1280x720)",
     )
-    parser.add_argument(
-        "--frames", type=int, default=100, help="measured in each part (default: %(default)s)"
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument(
+        "--seconds",
+        type=positive(float),
+        default=40.0,
+        help="how long frames are measured, both parts together; starting takes a while more (default: 40)",
     )
+    length.add_argument("--frames", type=positive(int), help="measured in each part, however long it takes")
     parser.add_argument("--json", type=Path, help="write the results to this file")
-    parser.add_argument(
-        "--model", default="loopnet", help="a name or a model's folder (default: %(default)s)"
-    )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)")
-    parser.add_argument("--precision", default="auto", choices=PRECISIONS)
+    options.add_engine(parser)
     parser.add_argument("--prior", default="temporal", choices=PRIORS, help="(default: %(default)s)")
-    parser.add_argument("--iterations", type=int, default=3, help="of closed_loop (default: %(default)s)")
+    options.add_iterations(parser)
+    parser.add_argument(
+        "--cameras", type=positive(int), default=1, help="also: so many on one model, in one process"
+    )
     parser.add_argument("--engine-only", action="store_true", help="leave out the part through DDS")
 
 
 def main(args: argparse.Namespace) -> int:
     """Measure, print a table, write the JSON file; returns the exit status."""
-    if args.frames < 1:
-        raise EvaluationError(f"--frames {args.frames} must be >= 1")
     environment.isolate()
     source = Clip.open(resources.path("samples/highway"), args.size)
     subject = Subject(args.model, args.device, args.precision, args.prior, args.iterations)
     with tempfile.TemporaryDirectory(prefix="ros2_derain_") as folder:
         rainy = Path(folder) / "rainy"
-        count = min(len(source.files), args.frames + WARM)
-        with Progress("rendering rain", count) as progress:
-            source.rain(RATE_MM_H, count, rainy, progress.step)
+        with Progress("rendering rain", PICTURES) as progress:
+            source.rain(RATE_MM_H, PICTURES, rainy, progress.step)
         result = {
             "size": list(args.size),
-            "frames": args.frames,
             "prior": args.prior,
             "iterations": args.iterations,
             **_engine(subject, rainy, args),
@@ -128,8 +136,7 @@ def main(args: argparse.Namespace) -> int:
     result |= {"commit": machine.commit(), "machine": machine.describe(), "versions": machine.versions()}
     print(table(result))
     if args.json:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        write_json(args.json, result)
     return 0
 
 
@@ -137,15 +144,23 @@ def table(result: dict) -> str:
     """The results for people."""
     width, height = result["size"]
     lines = [
-        f"{width}x{height}, {result['frames']} frames, prior {result['prior']}, model {result['model']}, "
+        f"{width}x{height}, prior {result['prior']}, model {result['model']}, "
         f"{result['device']} {result['precision']}",
         f"{result['machine']['processor']}, {result['machine']['cores']} cores"
         + (f", {result['machine']['gpu']}" if result["machine"]["gpu"] else "")
         + f"; commit {result['commit']}",
         "",
-        f"engine alone: {result['engine']['fps']:.1f} frames per second",
+        f"engine alone: {result['engine']['frames']} frames, {result['engine']['fps']:.1f} per second",
         *_rows(result["engine"]["latency_ms"]),
     ]
+    several = result.get("cameras")
+    if several:
+        lines += [
+            "",
+            f"{several['cameras']} cameras on one model: {several['frames']} frames, "
+            f"{several['fps']:.1f} per second; a frame of each costs {several['cost']:.2f} times one frame; "
+            f"smallest share {several['least_share']:.0%}",
+        ]
     whole = result.get("end_to_end")
     if whole:
         lines += [
@@ -170,34 +185,26 @@ def _rows(latencies: dict[str, dict[str, float]]) -> list[str]:
 def _engine(subject: Subject, rainy: Path, args: argparse.Namespace) -> dict:
     """The engine alone, on pictures in memory."""
     width, height = args.size
-    engine = Engine.load(EngineSettings(**subject.__dict__, gate=False))
+    settings = EngineSettings(**subject.__dict__, gate=False)
+    model = LoadedModel.load(settings)
+    engine = Engine.of(model, settings)
     engine.warm_up(height, width)
+    share = (1.0 if args.engine_only else ENGINE_SHARE) / min(2, args.cameras)
     pictures = read_folder(rainy)
-    spent: dict[str, list[float]] = defaultdict(list)
-    total = 0.0
-    with Progress("engine alone", args.frames + WARM) as progress:
-        for index in range(args.frames + WARM):
-            frame = Frame(index * 40_000_000, "camera", pictures[index % len(pictures)])
-            started = time.perf_counter()
-            scene = engine.process(frame)
-            if index >= WARM:
-                total += time.perf_counter() - started
-                for stage, milliseconds in scene.milliseconds.items():
-                    spent[stage].append(milliseconds)
-            progress.step()
-    identity = engine.identity
-    return {
-        "model": identity.name,
-        "model_sha256": identity.sha256,
-        "device": identity.device,
-        "precision": identity.precision,
-        "engine": {
-            "fps": round(args.frames / total, 2),
-            "latency_ms": {
-                stage: percentiles(spent[stage]) for stage in ("gate", "derain", "parse", "total")
-            },
-        },
+    found = engine_alone.timed(engine, pictures, WARM, lambda fps: _frames(args, share, fps))
+    result = {
+        "model": model.identity.name,
+        "model_sha256": model.identity.sha256,
+        "device": model.identity.device,
+        "precision": model.identity.precision,
+        "engine": found,
     }
+    if args.cameras > 1:
+        rounds = max(2, found["frames"] // args.cameras)
+        result["cameras"] = engine_alone.timed_together(
+            model, settings, args.cameras, pictures, rounds, found["fps"]
+        )
+    return result
 
 
 def _end_to_end(
@@ -205,26 +212,30 @@ def _end_to_end(
 ) -> dict:
     """Camera process, pipeline process, and this one as the subscriber."""
     delays: dict[Topic, dict[int, float]] = {topics.CLEAN_IMAGE: {}, topics.DETECTIONS: {}}
-    playback = live.Playback(rainy, LOAD * engine_fps, args.frames + WARM)
+    camera_fps = LOAD * engine_fps
+    frames = _frames(args, 1.0 - ENGINE_SHARE, camera_fps)
+    playback = live.Playback(rainy, camera_fps, frames + WARM)
     log = out / "engine.csv"
     arguments = [str(log), *subject.parameters(*args.size)]
     with (
         Child("the pipeline", TIMED, arguments, out / "pipeline.log") as child,
         Observer() as observer,
-        Progress("end to end", playback.frames) as progress,
     ):
+
+        def received(topic: Topic, time_ns: int, data: bytes) -> None:
+            stamp = stamp_of(data)
+            delays[topic][stamp] = (time_ns - stamp) / 1e6
+            if topic is topics.DETECTIONS:
+                progress.step()
+
+        print("starting the pipeline", file=sys.stderr)
+        child.start()
         for topic in delays:
-
-            def received(time_ns: int, data: bytes, topic: Topic = topic) -> None:
-                stamp = stamp_of(data)
-                delays[topic][stamp] = (time_ns - stamp) / 1e6
-                if topic is topics.DETECTIONS:
-                    progress.step()
-
-            observer.listen(topic, received)
+            observer.listen(topic, partial(received, topic))
         pipeline = live.Pipeline((child,))
         live.await_active(observer, pipeline)
-        sent = live.send(observer, pipeline, playback, out, subscribers=1)
+        with Progress("end to end", playback.frames) as progress:
+            sent = live.send(observer, pipeline, playback, out, subscribers=1)
     spent, (clean, detections) = timed_pipeline.read(log), delays.values()
     complete = [
         stamp for stamp in list(sent)[WARM:] if stamp in clean and stamp in detections and stamp in spent
@@ -237,6 +248,11 @@ def _end_to_end(
         "frames_out": len(complete),
         **_compared([(spent[stamp], clean[stamp], detections[stamp]) for stamp in complete]),
     }
+
+
+def _frames(args: argparse.Namespace, share: float, fps: float) -> int:
+    """How many frames a part measures, at so many per second."""
+    return args.frames or max(LEAST, round(share * args.seconds * fps))
 
 
 def _compared(frames: list[tuple[dict[str, float], float, float]]) -> dict:

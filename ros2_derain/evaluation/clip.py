@@ -10,9 +10,11 @@ import cv2
 import numpy as np
 import yaml
 
+from ros2_derain.evaluation import picture_files
 from ros2_derain.evaluation.errors import EvaluationError
-from ros2_derain.rain import Rain, RainRenderer
+from ros2_derain.evaluation.rain_shower import Shower
 
+CARD = "clip.yaml"
 SUFFIXES = (".jpg", ".jpeg", ".png")
 MIN_SIDE = 64
 
@@ -43,14 +45,7 @@ class Clip:
         Raises:
             EvaluationError: there are no pictures, or ``clip.yaml`` is missing or wrong.
         """
-        card = folder / "clip.yaml"
-        try:
-            described = yaml.safe_load(card.read_text(encoding="utf-8"))
-            fps = float(described["fps"])
-        except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
-            raise EvaluationError(
-                f"{card} must give the clip's fps, such as 'fps: 25' ({error!r})"
-            ) from error
+        described, fps = _card(folder / CARD)
         files = tuple(sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES))
         if not files:
             raise EvaluationError(f"{folder} holds no JPEG or PNG: name a folder of consecutive pictures")
@@ -59,13 +54,10 @@ class Clip:
 
     def read(self, index: int) -> np.ndarray:
         """Picture ``index``, counted on from the start after the end: H x W x 3 uint8 RGB."""
-        path = self.files[index % len(self.files)]
-        picture = cv2.imread(str(path))
-        if picture is None:
-            raise EvaluationError(f"{path} is not a picture that can be decoded: restore it")
+        picture = picture_files.read(self.files[index % len(self.files)])
         if self.size and picture.shape[1::-1] != self.size:
             picture = cv2.resize(picture, self.size, interpolation=cv2.INTER_AREA)
-        return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+        return picture
 
     def rain(
         self, rate: float, frames: int, folder: Path, progress: Callable[[], None] = lambda: None
@@ -82,23 +74,32 @@ class Clip:
             progress: called after each frame.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        renderer = None
+        shower = Shower.of_rate(rate)
         for index in range(frames):
-            picture = self.read(index)
-            renderer = renderer or RainRenderer(Rain(rate=rate), *picture.shape[:2], seed=0)
-            rainy = renderer.render(picture, index / self.fps)
-            write_png(folder / f"{index:06d}.png", rainy)
+            rainy = shower.over(self.read(index), index / self.fps)
+            picture_files.write(folder / f"{index:06d}.png", rainy, quick=True)
             progress()
 
 
-def write_png(path: Path, picture: np.ndarray) -> None:
-    """Write an H x W x 3 uint8 RGB picture without loss, quickly rather than small.
+def frequency(card: Path) -> float:
+    """Frames per second, from a ``clip.yaml``.
 
     Raises:
-        EvaluationError: the file cannot be written.
+        EvaluationError: it is missing, or does not say.
     """
-    if not cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 1]):
-        raise EvaluationError(f"{path} cannot be written: is the disk full, or the folder read-only?")
+    return _card(card)[1]
+
+
+def _card(card: Path) -> tuple[dict, float]:
+    """All that a ``clip.yaml`` says, and the frames per second."""
+    try:
+        described = yaml.safe_load(card.read_text(encoding="utf-8"))
+        fps = float(described["fps"])
+    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+        raise EvaluationError(f"{card} must give the clip's fps, such as 'fps: 25' ({error!r})") from error
+    if not 0 < fps < 1000:
+        raise EvaluationError(f"{card} gives fps {fps:g}: it must be > 0 and < 1000")
+    return described, fps
 
 
 def size(text: str) -> tuple[int, int]:

@@ -7,18 +7,19 @@ this one records every topic and then works out what the recording is worth.
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import tempfile
 from pathlib import Path
 
 from ros2_derain import environment, resources
+from ros2_derain.arguments import positive
 from ros2_derain.evaluation import clip, demo_report, live, report
 from ros2_derain.evaluation.clip import Clip
 from ros2_derain.evaluation.errors import EvaluationError
 from ros2_derain.evaluation.measure import CLEAN, Measured, measure
 from ros2_derain.evaluation.progress import Progress
 from ros2_derain.evaluation.recording import Recording
+from ros2_derain.evaluation.staging import write_json
 from ros2_derain.evaluation.summary import summarise
 
 SHOWN = 4
@@ -53,10 +54,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--fps",
-        type=_pace_given,
+        type=positive(float),
         help=f"frames per second that the camera sends (default: the clip's on CUDA, else {CPU_FPS:g})",
     )
-    parser.add_argument("--frames", type=_positive, help="how many (default: the whole clip)")
+    parser.add_argument("--frames", type=positive(int), help="how many (default: the whole clip)")
     parser.add_argument("--clip", type=Path, help="another clip than the one that ships")
     parser.add_argument(
         "--size", type=clip.size, metavar="WxH", help="size of the pictures (default: the clip's)"
@@ -95,7 +96,7 @@ def main(args: argparse.Namespace) -> int:
         "taken_at_fps": source.fps,
         "played_at_fps": args.fps,
     }
-    _write_json(args.out / "summary.json", summary)
+    write_json(args.out / "summary.json", summary)
     report.write(demo_report.build(summary, measured, run), args.out / "report.html")
     _print(summary, args.out)
     return 1 if summary["problems"] else 0
@@ -158,12 +159,6 @@ def _clear(out: Path) -> None:
         (out / f"{process}.log").unlink(missing_ok=True)
 
 
-def _write_json(path: Path, content: dict) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    partial.replace(path)
-
-
 def _print(summary: dict, out: Path) -> None:
     for problem in summary["problems"]:
         print(f"PROBLEM: {problem}")
@@ -176,17 +171,3 @@ def _pace(device: str | None, source: Clip) -> float:
 
     on_cuda = device not in (None, "auto", "cpu") or (device != "cpu" and torch.cuda.is_available())
     return source.fps if on_cuda else CPU_FPS
-
-
-def _pace_given(text: str) -> float:
-    value = float(text)
-    if not 0 < value <= 1000:
-        raise ValueError(text)
-    return value
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise ValueError(text)
-    return value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timezone
 
+from ros2_derain.evaluation.accounting import causes
 from ros2_derain.evaluation.live import Run
 from ros2_derain.evaluation.measure import CLEAN, DETECTIONS, Measured
 from ros2_derain.evaluation.plots import Axis, Series
@@ -67,11 +68,6 @@ def verdict(summary: dict) -> str:
     if whole:
         parts.append(f"camera to detections {whole['p50']:.0f} ms (p50), {whole['p95']:.0f} ms (p95)")
     return "; ".join(parts) + "."
-
-
-def causes(dropped: dict[str, int]) -> str:
-    """Drops by cause, as text."""
-    return ", ".join(f"{cause} {count}" for cause, count in sorted(dropped.items())) or "none"
 
 
 def _tiles(summary: dict) -> list[Tile]:

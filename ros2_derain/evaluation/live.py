@@ -20,7 +20,7 @@ NODES = ("derain_node", "segmentation_node")
 TOPICS = (*camera.OUTPUTS, *topics.OUTPUTS, topics.DIAGNOSTICS)
 
 START_S = 120.0
-"""Longest wait for both nodes to be active: they load and warm up their models."""
+"""Longest wait for a process to be at work: for the nodes to load and warm up their models."""
 DISCOVERY_S = 20.0
 FINISH_S = 30.0
 """Longest wait, after the last frame was sent, for the nodes to finish."""
@@ -64,7 +64,10 @@ class Pipeline:
             two_processes: the nodes run apart and exchange their priors over topics.
         """
         with ExitStack() as stack:
-            yield cls(tuple(stack.enter_context(child) for child in _children(options, out, two_processes)))
+            children = tuple(_children(options, out, two_processes))
+            for child in children:
+                stack.enter_context(child).start()
+            yield cls(children)
 
     def stop(self) -> dict[str, int]:
         """End the processes, the last one first; exit status by name."""
@@ -120,7 +123,7 @@ def play(
         recorder = observer.record(out / "bag", TOPICS, received)
         await_active(observer, pipeline)
         sent = send(observer, pipeline, playback, out, subscribers=2)
-        _await_quiet(observer, recorder)
+        await_quiet(observer, recorder)
     return Run(sent, dict(observer.status))
 
 
@@ -165,7 +168,8 @@ def send(
         str(log),
     ]
     with Child("the camera", "ros2_derain.nodes.camera", arguments, out / "camera.log") as player:
-        patience = 2 * DISCOVERY_S + 2 * playback.frames / playback.fps
+        player.start()
+        patience = START_S + DISCOVERY_S + 2 * playback.frames / playback.fps
         _spin(observer, player.ended, patience, "the last frame of the camera", player, *pipeline.children)
         player.require_success()
     _await_idle(observer, pipeline, since_ns=time.time_ns())
@@ -178,19 +182,24 @@ def _await_idle(observer: Observer, pipeline: Pipeline, since_ns: int) -> None:
     settled_ns = since_ns + int(SETTLE_S * 1e9)
 
     def idle() -> bool:
-        return all(
-            (status := observer.status.get(node)) is not None
-            and status.stamp_ns > settled_ns
-            and status.number("frames_received")
-            == status.number("frames_published") + sum(status.numbers("dropped.").values())
-            for node in NODES
-        )
+        return is_idle(observer, settled_ns)
 
     wanted = "the word of both nodes on /diagnostics that no frame is at hand"
     _spin(observer, idle, FINISH_S, wanted, *pipeline.children)
 
 
-def _await_quiet(observer: Observer, recorder: Recorder) -> None:
+def is_idle(observer: Observer, settled_ns: int) -> bool:
+    """Whether both nodes have said, at a later time of their clock, that no frame is at hand."""
+    return all(
+        (status := observer.status.get(node)) is not None
+        and status.stamp_ns > settled_ns
+        and status.number("frames_received")
+        == status.number("frames_published") + sum(status.numbers("dropped.").values())
+        for node in NODES
+    )
+
+
+def await_quiet(observer: Observer, recorder: Recorder) -> None:
     """Wait until what the nodes published has arrived."""
     counts, changed = recorder.counts.copy(), time.monotonic()
 

@@ -1,14 +1,17 @@
-"""``ros2-derain models``: what is installed, and what its cards say."""
+"""``ros2-derain models``: what is installed, and what its cards say; checkpoints of others; sizes."""
 
 from __future__ import annotations
 
 import argparse
 
 from ros2_derain import models
-from ros2_derain.evaluation.perception import table
+from ros2_derain.evaluation import model_import, model_sizes
+from ros2_derain.evaluation.scoring.figures import table
 
 EXAMPLES = """examples:
   ros2-derain models
+  ros2-derain models import net_latest.pth --network sapnet
+  ros2-derain models sizes
   ros2-derain demo --model NAME
 
 A model is a folder with model.safetensors and card.yaml; its name is the folder's."""
@@ -18,9 +21,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.description = "List the models that are installed, with what their cards say."
     parser.epilog = EXAMPLES
+    actions = parser.add_subparsers(metavar="ACTION")
+    for name, module, text in (
+        ("import", model_import, "make a model folder of a checkpoint from elsewhere"),
+        ("sizes", model_sizes, "parameters and GMAC of the networks' published sizes"),
+    ):
+        action = actions.add_parser(name, help=text)
+        module.add_arguments(action)
+        action.set_defaults(run=module.main)
+    parser.set_defaults(run=show)
 
 
 def main(args: argparse.Namespace) -> int:
+    """Run the action that was named; returns the exit status."""
+    return args.run(args)
+
+
+def show(args: argparse.Namespace) -> int:
     """Print one block per model; returns the exit status."""
     folders = models.folders()
     if not folders:

@@ -10,7 +10,7 @@ from html import escape
 MARGIN_LEFT, MARGIN_RIGHT, MARGIN_TOP, MARGIN_BOTTOM = 52, 14, 26, 42
 
 
-COLOURS = 4
+COLOURS = 8
 """The style sheet's classes ``series-0`` and so on."""
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import time
+from datetime import timedelta
 
 from tqdm import tqdm
 
@@ -15,22 +17,28 @@ class Progress:
 
     Args:
         task: what is done.
-        total: how many steps it has.
+        total: how many steps it has; 0: nothing is shown.
     """
 
     def __init__(self, task: str, total: int) -> None:
         self._task, self._total, self._done = task, total, 0
+        self._began = time.monotonic()
         self._bar = None
-        if sys.stderr.isatty():
+        if total and sys.stderr.isatty():
             self._bar = tqdm(total=total, desc=task, unit="frame", dynamic_ncols=True)
 
-    def step(self) -> None:
-        """One step is done."""
-        self._done += 1
+    def step(self, count: int = 1) -> None:
+        """So many further steps are done."""
+        self._done += count
         if self._bar is not None:
-            self._bar.update()
-        elif self._done * LINES // self._total > (self._done - 1) * LINES // self._total:
-            print(f"{self._task}: {self._done} of {self._total}", file=sys.stderr, flush=True)
+            self._bar.update(count)
+        elif self._total and self._done * LINES // self._total > (self._done - count) * LINES // self._total:
+            print(f"{self._task}: {self._done} of {self._total}{self._left()}", file=sys.stderr, flush=True)
+
+    def _left(self) -> str:
+        """How long the rest will take, at the pace so far."""
+        left_s = (self._total - self._done) * (time.monotonic() - self._began) / self._done
+        return f", {timedelta(seconds=round(left_s))} left" if left_s >= 1 else ""
 
     def __enter__(self) -> Progress:
         return self

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from rosbags.highlevel import AnyReader, AnyReaderError
 
+from ros2_derain.engine import Detection
 from ros2_derain.evaluation.errors import EvaluationError
 from ros2_derain.nodes.recorder import stamp_of
 
@@ -108,6 +109,28 @@ def picture(image: Any) -> np.ndarray:
         raise EvaluationError(f"image has encoding {image.encoding!r}; the pipeline publishes rgb8 and mono8")
     rows = np.asarray(image.data).reshape(image.height, image.step)[:, : image.width * channels]
     return rows.reshape(image.height, image.width, 3) if channels == 3 else rows
+
+
+def detections(message: Any) -> tuple[Detection, ...]:
+    """The boxes of a ``vision_msgs/Detection2DArray``, each of its best class.
+
+    Raises:
+        IndexError: one has no class.
+    """
+    return tuple(_detection(box) for box in message.detections)
+
+
+def _detection(box: Any) -> Detection:
+    centre, best = box.bbox.center.position, box.results[0].hypothesis
+    half_width, half_height = box.bbox.size_x / 2, box.bbox.size_y / 2
+    return Detection(
+        best.class_id,
+        best.score,
+        centre.x - half_width,
+        centre.y - half_height,
+        centre.x + half_width,
+        centre.y + half_height,
+    )
 
 
 def _begins_with_header(reader: AnyReader, type_name: str) -> bool:

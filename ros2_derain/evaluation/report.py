@@ -17,6 +17,7 @@ from markupsafe import Markup
 
 from ros2_derain.evaluation import drawing
 from ros2_derain.evaluation.plots import COLOURS, Axis, Series, line_chart
+from ros2_derain.evaluation.staging import write_text
 
 WIDE, NARROW = (1040, 300), (380, 260)
 """Charts are drawn for a desk and for a phone; the page shows the one that fits."""
@@ -64,6 +65,43 @@ class Strips:
 
 
 @dataclass(frozen=True)
+class Pair:
+    """Two pictures of one moment, one over the other, and a third one beside them.
+
+    Attributes:
+        caption: such as the time.
+        before, after: what the slider uncovers to its left and to its right.
+        beside: what was made of it.
+        text: what is to be known about it.
+    """
+
+    caption: str
+    before: np.ndarray
+    after: np.ndarray
+    beside: np.ndarray
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Comparisons:
+    """A section of picture pairs with a slider.
+
+    Attributes:
+        title, text: above it.
+        names: of what is before, after and beside.
+        pairs: the rows.
+        legend: names with their RGB colours.
+    """
+
+    kind: ClassVar[str] = "comparisons"
+    title: str
+    text: str
+    names: tuple[str, str, str]
+    pairs: Sequence[Pair]
+    legend: Sequence[tuple[str, tuple[int, int, int]]] = ()
+
+
+@dataclass(frozen=True)
 class Curve:
     """A section with a line chart."""
 
@@ -98,6 +136,7 @@ class Table:
         title, text: above it.
         columns: the header.
         rows: cells as text; the first of each row is its name.
+        links: for each row what its name leads to, relative to the page, '' for nothing; empty: no links.
     """
 
     kind: ClassVar[str] = "table"
@@ -105,14 +144,19 @@ class Table:
     text: str
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
+    links: Sequence[str] = ()
 
     def numeric(self, column: int) -> bool:
-        """Whether every cell of a column is a number, so that it is set flush right."""
-        cells = [row[column] for row in self.rows]
-        return column > 0 and bool(cells) and all(cell == "–" or _is_number(cell) for cell in cells)
+        """Whether a column holds numbers and nothing else but dashes, so that it is set flush right."""
+        cells = [row[column] for row in self.rows if row[column] != "–"]
+        return column > 0 and bool(cells) and all(map(_is_number, cells))
+
+    def named(self) -> list[tuple[str, Sequence[str]]]:
+        """Each row with what its name leads to."""
+        return list(zip(self.links or [""] * len(self.rows), self.rows, strict=True))
 
 
-Section = Strips | Curve | Table
+Section = Strips | Comparisons | Curve | Table
 
 
 @dataclass(frozen=True)
@@ -122,7 +166,7 @@ class Report:
     Attributes:
         title: what was done.
         subtitle: on what, when.
-        passed: whether the run is what it should be.
+        passed: whether the run is what it should be; None: nothing was demanded of it.
         verdict: one sentence.
         problems: what is wrong, a sentence each.
         tiles: the numbers that matter.
@@ -131,7 +175,7 @@ class Report:
 
     title: str
     subtitle: str
-    passed: bool
+    passed: bool | None
     verdict: str
     problems: Sequence[str]
     tiles: Sequence[Tile]
@@ -151,10 +195,8 @@ def render(report: Report) -> str:
 
 
 def write(report: Report, path: Path) -> None:
-    """Write the report; the file appears whole or not at all."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(render(report), encoding="utf-8")
-    partial.replace(path)
+    """Write the report; raises as :func:`write_text`."""
+    write_text(path, render(report))
 
 
 def _is_number(text: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
-from ros2_derain.evaluation import machine
+from ros2_derain import machine
 from ros2_derain.evaluation.accounting import Accounting, account, strangers
 from ros2_derain.evaluation.live import Run
 from ros2_derain.evaluation.measure import CLEAN, DETECTIONS, IMAGE, Measured, mean, percentiles, stages
@@ -35,9 +35,9 @@ def summarise(
         stamp is the camera's and the pipeline ended as it should.
     """
     sent, derainer = list(run.sent), run.status[RESTORED_BY]
-    books = _books(len(sent), measured.stamps[CLEAN], derainer)
+    books = balance(len(sent), measured.stamps[CLEAN], derainer)
     restored = int(derainer.number("frames_published"))
-    parsed = _books(restored, measured.stamps[DETECTIONS], run.status[PARSED_BY])
+    parsed = balance(restored, measured.stamps[DETECTIONS], run.status[PARSED_BY])
     problems = [
         *(f"{RESTORED_BY}: {problem}" for problem in books.problems),
         *(f"{PARSED_BY}: {problem}" for problem in parsed.problems),
@@ -74,7 +74,14 @@ def summarise(
     }
 
 
-def _books(frames_in: int, recorded: list[int], status: Status) -> Accounting:
+def balance(frames_in: int, recorded: list[int], status: Status) -> Accounting:
+    """What became of the frames that were sent to a node, by its last words and the recording.
+
+    Args:
+        frames_in: how many.
+        recorded: stamps of its output as it was recorded, in ns.
+        status: the node's last words.
+    """
     dropped = Counter({cause: int(n) for cause, n in status.numbers("dropped.").items()})
     return account(
         frames_in,

@@ -15,7 +15,7 @@ from typing import Any
 
 from ros2_derain.engine import Interpretation, Restored
 from ros2_derain.nodes import runtime
-from ros2_derain.nodes.pipeline import ComposedDerainNode, ComposedSegmentationNode, SharedEngine
+from ros2_derain.nodes.pipeline import ComposedDerainNode, ComposedSegmentationNode, SharedModel
 
 COLUMNS = ("stamp_ns", "gate", "derain", "parse")
 
@@ -29,7 +29,7 @@ class TimedSegmentationNode(ComposedSegmentationNode):
         options: further arguments of :class:`ComposedSegmentationNode`.
     """
 
-    def __init__(self, log: Any, shared: SharedEngine, **options: Any) -> None:
+    def __init__(self, log: Any, shared: SharedModel, **options: Any) -> None:
         self._log = log
         super().__init__(shared, **options)
 
@@ -60,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
         rows.writerow(COLUMNS)
 
         def create() -> runtime.Nodes:
-            shared = SharedEngine()
+            shared = SharedModel()
             segmentation = TimedSegmentationNode(rows, shared)
             return segmentation, ComposedDerainNode(shared, segmentation)
 

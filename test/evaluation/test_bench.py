@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from limits import HANG_S
 
 
 def bench(*arguments):
@@ -12,7 +13,7 @@ def bench(*arguments):
         [sys.executable, "-m", "ros2_derain.cli", "bench", *map(str, arguments)],
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=2 * HANG_S,
     )
 
 
@@ -27,6 +28,8 @@ def test_engine_alone(rainy_model, tmp_path):
         "--device",
         "cpu",
         "--engine-only",
+        "--cameras",
+        3,
         "--json",
         tmp_path / "out" / "bench.json",
     )
@@ -34,10 +37,14 @@ def test_engine_alone(rainy_model, tmp_path):
     assert "engine alone:" in ended.stdout and "end to end" not in ended.stdout
     result = json.loads((tmp_path / "out" / "bench.json").read_text())
     assert result["size"] == [160, 96] and result["device"] == "cpu" and result["model"] == "rainy"
-    assert result["engine"]["fps"] > 0
+    assert result["engine"]["fps"] > 0 and result["engine"]["frames"] == 5
     latency = result["engine"]["latency_ms"]
     assert list(latency) == ["gate", "derain", "parse", "total"]
     assert latency["total"]["max"] >= latency["derain"]["p50"] > 0
+    together = result["cameras"]
+    assert together["cameras"] == 3 and together["frames"] >= 6 and together["cost"] > 0
+    assert 0.5 <= together["least_share"] <= 1, "nobody is starved, even in two rounds"
+    assert "3 cameras on one model" in ended.stdout
     assert result["commit"] and result["machine"]["cores"] >= 1 and result["versions"]["torch"]
 
 

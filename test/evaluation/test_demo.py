@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from limits import HANG_S
 from rosbags.highlevel import AnyReader
 
 FRAMES = 12
@@ -16,7 +17,7 @@ def demo(*arguments):
         [sys.executable, "-m", "ros2_derain.cli", "demo", *map(str, arguments)],
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=2 * HANG_S,
     )
 
 

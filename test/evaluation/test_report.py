@@ -97,6 +97,8 @@ def test_verdict_says_whether_the_run_passed():
     passed, failed = page(), page(passed=False, problems=("1 frame is unaccounted for",))
     assert "✓ Passed" in passed and "75 of 75 frames" in passed
     assert "✗ Failed" in failed and "1 frame is unaccounted for" in failed
+    measured = page(passed=None, verdict="30 pairs")
+    assert "badge" not in measured.split("<header>")[1] and "30 pairs" in measured
 
 
 def test_pictures_have_captions_and_the_legend_its_colours():

@@ -1,0 +1,79 @@
+"""What figures were taken of, with and on: the head of every result."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime, timezone
+from pathlib import Path
+
+from ros2_derain import machine, models
+from ros2_derain.engine import ModelIdentity
+
+
+def describe(subcommand: str, data: dict, settings: dict, identity: ModelIdentity | None) -> dict:
+    """The head of a result: JSON-ready.
+
+    Args:
+        subcommand: of ``ros2-derain evaluate``.
+        data: from :func:`describe_data`.
+        settings: options that matter for the figures.
+        identity: of the model; None: no model took part.
+    """
+    return {
+        **origin(f"ros2-derain evaluate {subcommand}", identity),
+        "data": data,
+        "settings": settings,
+    }
+
+
+def origin(by: str, identity: ModelIdentity | None) -> dict:
+    """Which command says it, of which model, where and when: JSON-ready."""
+    return {
+        "by": by,
+        "model": identity.name if identity else None,
+        "model_sha256": identity.sha256 if identity else None,
+        "device": identity.device if identity else None,
+        "precision": identity.precision if identity else None,
+        "commit": machine.commit(),
+        "machine": machine.describe(),
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+
+
+def comparable(head: dict) -> dict:
+    """The part of a head on which the figures depend: what a journal is kept under."""
+    return {key: head[key] for key in ("by", "model_sha256", "device", "precision", "data", "settings")}
+
+
+def describe_data(folder: Path, files: Iterable[Path]) -> dict:
+    """Name, number of files and hash (of names and bytes) of the data.
+
+    Args:
+        folder: the data are called by its last two parts.
+        files: every file that is read.
+    """
+    digest, files = hashlib.sha256(), list(files)
+    for path in files:
+        digest.update(f"{path.parent.name}/{path.name}\n".encode())
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    name = "/".join(folder.resolve().parts[-2:])
+    return {"name": name, "files": len(files), "sha256": digest.hexdigest()}
+
+
+def note_on_card(folder: Path, result: dict, rows: list[dict] | None = None, anew: bool = True) -> None:
+    """Keep figures in a model's card, under the data's name and the way they were measured.
+
+    Args:
+        folder: of the model.
+        result: a whole result, with its head.
+        rows: the figures to keep; all of them if not given.
+        anew: replace what the card says of these data and this way already.
+    """
+    card = models.read_card(folder)
+    kept = {key: result[key] for key in ("by", "frames", "device", "precision", "settings", "commit", "date")}
+    key = f"{result['data']['name']} {result['by'].rsplit(' ', 1)[-1]}"
+    if anew or key not in card.results:
+        kept |= {"data_sha256": result["data"]["sha256"], "rows": result["rows"] if rows is None else rows}
+        models.write_card(folder, replace(card, results=card.results | {key: kept}))

@@ -1,0 +1,148 @@
+"""``ros2-derain replay --truth`` and ``--truth-boxes``: a topic or a folder tells what is right."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from made_bags import FIRST_NS, STEP_NS, detections, drive, pixels, raw_image, write_bag
+from replaying import engine, records, replay, summary
+
+from ros2_derain.engine import Detection, Interpreter
+from ros2_derain.metrics import confusion, mean_iou
+
+
+@pytest.fixture(scope="module")
+def labelled(dry_model, tmp_path_factory) -> tuple[Path, list[np.ndarray]]:
+    """A drive whose bag has label maps: the parser's own, but for a third of the first picture."""
+    parser = engine(dry_model).interpreter
+    listed, maps = drive(3), []
+    for index, (_, image) in enumerate(drive(3)):
+        labels = parser.interpret(pixels(image)).perception.labels.copy()
+        if not index:
+            labels[:32] = (labels[:32] + 1) % 3
+            labels[32:40] = 255
+        maps.append(labels)
+        listed.append(("/truth", raw_image(FIRST_NS + index * STEP_NS, labels, "mono8")))
+    return write_bag(tmp_path_factory.mktemp("bags") / "labelled", listed), maps
+
+
+def test_labels_of_a_topic_are_matched_by_stamp(labelled, dry_model, tmp_path):
+    bag, maps = labelled
+    assert replay(bag, tmp_path / "out", dry_model, "--truth", "/truth") == 0
+    told = summary(tmp_path / "out")
+    parser = engine(dry_model).interpreter
+    matrix = 0
+    for (_, image), truth in zip(drive(3), maps, strict=True):
+        seen = parser.interpret(pixels(image)).perception.labels
+        matrix = matrix + confusion(seen, truth, 3)
+    assert told["truth"]["labels"]["frames"] == 3 and list(told["bag"]["cameras"]) == ["/image"]
+    found = told["truth"]["labels"]
+    assert found["output"]["miou"] == pytest.approx(mean_iou(matrix)) and mean_iou(matrix) < 1
+    assert found["input"] == found["output"]  # dry: nothing was changed
+    assert [line["truth"]["labels"]["output"]["miou"] == 1 for line in records(tmp_path / "out")] == [
+        False,
+        True,
+        True,
+    ]
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "Labels against the truth" in page and page.index("/image, frame 0") > page.index("Worst frames")
+
+
+@pytest.mark.parametrize("stamped", [True, False])
+def test_labels_of_a_folder_are_matched_by_name_or_by_order(labelled, dry_model, tmp_path, stamped):
+    bag, maps = labelled
+    folder = tmp_path / "labels"
+    folder.mkdir()
+    for index, labels in list(enumerate(maps))[: 2 if stamped else 3]:
+        name = f"{FIRST_NS + index * STEP_NS}" if stamped else f"{index:04d}"
+        cv2.imwrite(str(folder / f"{name}.png"), labels)
+    assert replay(bag, tmp_path / "out", dry_model, "--truth", folder, "--topic", "/image") == 0
+    found = summary(tmp_path / "out")["truth"]["labels"]
+    assert found["frames"] == (2 if stamped else 3) and found["output"]["miou"] < 1
+
+
+def test_a_truth_that_does_not_fit_is_noted_and_one_that_is_not_there_refused(
+    labelled, dry_model, tmp_path, capsys
+):
+    bag, _ = labelled
+    folder = tmp_path / "labels"
+    folder.mkdir()
+    for name in "012":
+        cv2.imwrite(str(folder / f"{name}.png"), np.zeros((10, 10), np.uint8))
+    assert replay(bag, tmp_path / "out", dry_model, "--truth", folder, "--topic", "/image") == 0
+    told = summary(tmp_path / "out")
+    assert told["truth"]["labels"]["frames"] == 0 and "another size" in next(iter(told["frames"]["odd"]))
+    (folder / "2.png").unlink()
+    assert replay(bag, tmp_path / "other", dry_model, "--truth", folder, "--topic", "/image") == 2
+    assert "holds 2 pictures for 3 frames" in capsys.readouterr().err
+    assert replay(bag, tmp_path / "other", dry_model, "--truth", "/nothing", "--topic", "/image") == 2
+    assert "neither an image topic" in capsys.readouterr().err
+
+
+CAR, WALKER = ("Car", 10.0, 10.0, 50.0, 40.0), ("pedestrian", 80.0, 20.0, 90.0, 60.0)
+TRUE_BOXES = [(CAR,), (CAR, WALKER), ()]
+"""Of three frames, in each of which the parser finds the car and nothing else."""
+
+
+@pytest.fixture
+def seen_car(monkeypatch):
+    """A parser that always finds the car."""
+    monkeypatch.setattr(Interpreter, "_detect", lambda *_: (Detection("car", 0.9, *CAR[1:]),))
+
+
+def write_boxes(folder: Path, frames, names) -> Path:
+    """The folder, with the boxes of each named frame."""
+    folder.mkdir()
+    rows = [
+        f"{name},{','.join(map(str, box))}"
+        for name, boxes in zip(names, frames, strict=True)
+        for box in boxes
+    ]
+    (folder / "images.csv").write_text("\n".join(["image,width,height", *(f"{n},128,96" for n in names)]))
+    (folder / "boxes.csv").write_text("\n".join(["image,class,xmin,ymin,xmax,ymax", *rows]))
+    return folder
+
+
+def with_boxes(folder: Path, frames) -> Path:
+    """A drive whose bag has true boxes."""
+    listed = [("/boxes", detections(FIRST_NS + i * STEP_NS, *boxes)) for i, boxes in enumerate(frames)]
+    return write_bag(folder, [*drive(len(frames)), *listed])
+
+
+def test_boxes_of_a_topic_are_held_against_those_found(dry_model, tmp_path, seen_car, capsys):
+    bag, out = with_boxes(tmp_path / "bag", TRUE_BOXES), tmp_path / "out"
+    assert replay(bag, out, dry_model, "--record", "none", "--truth-boxes", "/boxes") == 0
+    found = summary(out)["truth"]["boxes"]
+    assert found["frames"] == 3 and found["input"] == found["output"]
+    assert found["output"]["ap50_per_class"] == pytest.approx({"car": 1, "pedestrian": 0})
+    assert found["output"]["ap50"] == pytest.approx(0.5)
+    assert found["output"]["precision"] == found["output"]["recall"] == pytest.approx(2 / 3)
+    counted = [line["truth"]["boxes"]["output"].values() for line in records(out)]
+    assert list(map(tuple, counted)) == [(1, 0, 0), (1, 0, 1), (0, 1, 0)]
+    assert "boxes right to 50% on the input, 50% after (AP50)" in capsys.readouterr().out
+    page = (out / "report.html").read_text()
+    assert "Boxes against the truth" in page and "/image, frame 2" in page
+
+
+@pytest.mark.parametrize("stamped", [True, False])
+def test_boxes_of_a_folder_are_matched_by_name_or_by_order(dry_model, tmp_path, seen_car, stamped):
+    names = [f"{FIRST_NS + i * STEP_NS}.jpg" if stamped else f"val/{i:04d}.png" for i in range(3)]
+    folder = write_boxes(tmp_path / "boxes", TRUE_BOXES, names)
+    bag, out = write_bag(tmp_path / "bag", drive(3)), tmp_path / "out"
+    assert replay(bag, out, dry_model, "--record", "none", "--truth-boxes", folder) == 0
+    assert summary(out)["truth"]["boxes"]["output"]["ap50"] == pytest.approx(0.5)
+
+
+def test_boxes_that_do_not_fit_are_noted_and_a_class_that_is_not_known_is_refused(
+    dry_model, tmp_path, capsys
+):
+    bag = with_boxes(tmp_path / "bag", [(("car", 0.0, 0.0, 500.0, 40.0),)])
+    assert replay(bag, tmp_path / "out", dry_model, "--truth-boxes", "/boxes") == 0
+    told = summary(tmp_path / "out")
+    assert told["truth"]["boxes"]["frames"] == 0 and "beyond the image" in next(iter(told["frames"]["odd"]))
+    bag = with_boxes(tmp_path / "other", [(("truck", 0.0, 0.0, 50.0, 40.0),)])
+    assert replay(bag, tmp_path / "none", dry_model, "--truth-boxes", "/boxes") == 2
+    assert "does not detect class 'truck'; it detects car, pedestrian" in capsys.readouterr().err
+    assert replay(bag, tmp_path / "none", dry_model, "--truth-boxes", "/image") == 2
+    assert "neither a vision_msgs/msg/Detection2DArray topic" in capsys.readouterr().err
