@@ -38,7 +38,7 @@ test: setup
 
 bench: setup
 	@mkdir -p out
-	@$(BIN)/ros2-derain bench --size 640x360 --frames 200 --json out/bench.json $(ARGS)
+	@$(BIN)/ros2-derain bench --size 640x360 --json out/bench.json $(ARGS)
 
 lint: setup
 	@$(BIN)/ruff check .

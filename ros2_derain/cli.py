@@ -18,17 +18,20 @@ COMMANDS = {
     "run": ("ros2_derain.nodes.run", "run the pipeline on a camera topic"),
     "demo": ("ros2_derain.evaluation.demo", "rain on the sample clip, through the pipeline, with a report"),
     "bench": ("ros2_derain.evaluation.bench", "measure frames per second and latencies on this machine"),
-    "evaluate": (
-        "ros2_derain.evaluation.perception",
-        "what rain costs perception and what the loop gives back",
-    ),
-    "models": ("ros2_derain.evaluation.models", "list the models that are installed"),
+    "evaluate": ("ros2_derain.evaluation.scoring.command", "score a model on folders of pictures"),
+    "replay": ("ros2_derain.evaluation.replay.command", "replay a bag: outputs, report, verdict"),
+    "bag": ("ros2_derain.evaluation.bags.command", "look into bags; make them of pictures and videos"),
+    "drill": ("ros2_derain.evaluation.drill.command", "inject faults into a running pipeline and judge it"),
+    "metrics": ("ros2_derain.nodes.exporter", "serve diagnostics to Prometheus on this computer"),
+    "rain": ("ros2_derain.evaluation.rain_command", "put rain onto pictures, a video or a bag"),
+    "models": ("ros2_derain.evaluation.models", "list the models that are installed; import checkpoints"),
     "train": ("ros2_derain.learning.train", "train a model"),
+    "ablate": ("ros2_derain.learning.ablate", "try the papers' claims about their parts again"),
     "export": ("ros2_derain.learning.export", "make a model folder of a training run"),
 }
 """Subcommand to its module and a line of help."""
 
-FAILED, INTERRUPTED, TERMINATED = 2, 130, 143
+FAILED, INTERRUPTED, BY_SIGNAL = 2, 130, 128
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -36,12 +39,14 @@ def main(argv: list[str] | None = None) -> int:
 
     Returns:
         The exit status: the subcommand's own, 2 for an error that the project
-        explains in one line, 130 for Ctrl-C. SIGTERM leaves with 143, and as
-        tidily as Ctrl-C.
+        explains in one line, 130 for Ctrl-C. SIGTERM leaves with 143 and a closed
+        terminal (SIGHUP) with 129, both as tidily as Ctrl-C.
     """
     argv = sys.argv[1:] if argv is None else argv
     chosen = _parser().parse_args(argv[:1]).command
-    signal.signal(signal.SIGTERM, _terminate)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+            signal.signal(number, _terminate)
     try:
         environment.prepare()
         module = importlib.import_module(COMMANDS[chosen][0])
@@ -67,8 +72,8 @@ def version() -> str:
         return "unknown (not installed)"
 
 
-def _terminate(*_) -> None:
-    sys.exit(TERMINATED)
+def _terminate(number: int, _) -> None:
+    sys.exit(BY_SIGNAL + number)
 
 
 def _explains_itself(error: Exception) -> bool:

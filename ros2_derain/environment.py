@@ -24,7 +24,7 @@ DOMAIN_IDS = range(1, 102)
 """Domains whose ports stay below Linux's ephemeral range; 0 is everyone's default."""
 
 _M_TRIM_THRESHOLD = -1  # mallopt(3)
-_M_MMAP_THRESHOLD = -3
+_M_MMAP_MAX = -4
 
 
 def prepare() -> None:
@@ -87,12 +87,12 @@ def _add_prefix() -> None:
 
 
 def _keep_freed_memory() -> None:
-    """Serve image buffers from the heap and keep it: page faults cost more than the copy."""
+    """Serve buffers of any size from the heap and keep it: page faults cost more than the copy."""
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except AttributeError:  # not glibc
         return
-    if "MALLOC_MMAP_THRESHOLD_" not in os.environ:
-        mallopt(_M_MMAP_THRESHOLD, 32 << 20)
+    if "MALLOC_MMAP_MAX_" not in os.environ:
+        mallopt(_M_MMAP_MAX, 0)
     if "MALLOC_TRIM_THRESHOLD_" not in os.environ:
         mallopt(_M_TRIM_THRESHOLD, 1 << 30)

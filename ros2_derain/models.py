@@ -17,7 +17,7 @@ import torch
 import yaml
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
-from safetensors.torch import save_file
+from safetensors.torch import save as serialise
 from torch import nn
 
 from ros2_derain import networks, resources
@@ -60,7 +60,7 @@ def find(name: str) -> Path:
     Raises:
         ModelError: there is none; the message lists the known names.
     """
-    if os.sep in name or name.startswith("."):
+    if is_path(name):
         folder = Path(name).expanduser()
         if (folder / CARD).is_file():
             return folder
@@ -70,6 +70,11 @@ def find(name: str) -> Path:
             return directory / name
     known = ", ".join(sorted({folder.name for folder in folders()})) or "none"
     raise ModelError(f"no model named {name!r}; known: {known}; or give the path of a model folder")
+
+
+def is_path(name: str) -> bool:
+    """Whether :func:`find` takes it for a path instead of a name."""
+    return os.sep in name or name.startswith((".", "~"))
 
 
 def folders() -> list[Path]:
@@ -151,9 +156,10 @@ def save(folder: Path, card: ModelCard, modules: dict[str, nn.Module]) -> ModelC
         for part, module in modules.items()
         for name, tensor in module.state_dict().items()
     }
+    data = serialise(tensors)
+    written = ModelCard(**{**card.__dict__, "sha256": hashlib.sha256(data).hexdigest()})
     partial = folder / f".{WEIGHTS}.partial"
-    save_file(tensors, partial)
-    written = ModelCard(**{**card.__dict__, "sha256": hashlib.sha256(partial.read_bytes()).hexdigest()})
+    partial.write_bytes(data)  # safetensors' own files are for their writer's eyes alone
     partial.replace(folder / WEIGHTS)
     write_card(folder, written)
     return written
@@ -171,7 +177,7 @@ def _build(folder: Path, card: ModelCard, part: str, tensors: dict[str, torch.Te
     try:
         described = card.networks[part]
         module = networks.create(described["network"], **described.get("options", {}))
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"model {folder}: the card's {part} is not usable: {error}") from error
     prefix = f"{part}."
     given = {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -1,5 +1,6 @@
 """Model folders: written whole, loaded only when everything fits."""
 
+import os
 import re
 from pathlib import Path
 
@@ -76,6 +77,18 @@ def test_unknown_names_list_the_known_ones():
         models.find("nosuch")
     with pytest.raises(ModelError, match="card.yaml is missing"):
         models.find("./nosuch")
+
+
+def test_a_model_can_be_read_by_whom_the_umask_allows(tmp_path):
+    former = os.umask(0o022)
+    try:
+        folder = tiny_model.write(tmp_path / "mine")
+    finally:
+        os.umask(former)
+    assert {path.name: oct(path.stat().st_mode & 0o777) for path in folder.iterdir()} == {
+        CARD: "0o644",
+        WEIGHTS: "0o644",
+    }
 
 
 def test_every_shipped_model_loads():

@@ -13,16 +13,26 @@ CLASSES = ("sky", "road", "car")
 OBJECTS = ("car", "pedestrian")
 
 OPTIONS = {
-    "derainer": ("loopnet", {"classes": len(CLASSES), "widths": [8, 8, 8], "state": 4}),
+    "derainer": ("loopnet", {"classes": len(CLASSES), "widths": [8, 8, 8, 8], "state": 4}),
     "parser": ("scene_parser", {"classes": len(CLASSES), "objects": len(OBJECTS), "widths": [8, 8, 8, 8]}),
     "gauge": ("rain_gauge", {"width": 4}),
 }
 
 
-def modules(reads_mm_h: float) -> dict[str, torch.nn.Module]:
+PAPERS = {
+    "sapnet": {"stages": 2, "channels": 4, "dilations": [1, 2]},
+    "mspfn": {"variant": "light", "modules": 1, "channels": 8, "narrow": 4, "filters": [4, 4]},
+    "danet": {"channels": 8, "orb_blocks": 1, "encoder_blocks": 1, "decoder_blocks": 1},
+    "phpnet": {"channels": 8, "blocks": 1, "pyramids": 2, "refinement_channels": 4},
+    "ubcn": {"classes": len(CLASSES), "variant": "light", "channels": 8, "blocks": 1, "branch": 2},
+}
+"""Options of the papers' derainers at which they are as narrow."""
+
+
+def modules(reads_mm_h: float, described: dict = OPTIONS) -> dict[str, torch.nn.Module]:
     """The networks; the gauge reads ``reads_mm_h`` off any image."""
     torch.manual_seed(0)
-    made = {part: networks.create(network, **options) for part, (network, options) in OPTIONS.items()}
+    made = {part: networks.create(network, **options) for part, (network, options) in described.items()}
     last = made["gauge"].read[-1]
     with torch.no_grad():
         last.weight.zero_()
@@ -30,11 +40,21 @@ def modules(reads_mm_h: float) -> dict[str, torch.nn.Module]:
     return made
 
 
-def write(folder: Path, reads_mm_h: float = 100.0, **changed: torch.nn.Module) -> Path:
-    """Write the model folder and return it; ``changed`` replaces networks by part."""
-    described = {
-        part: {"network": network, "options": options} for part, (network, options) in OPTIONS.items()
-    }
-    card = models.ModelCard(folder.name, described, CLASSES, OBJECTS, "")
-    models.save(folder, card, modules(reads_mm_h) | changed)
+def write(folder: Path, reads_mm_h: float = 100.0, network: str = "loopnet", **changed) -> Path:
+    """Write the model folder and return it.
+
+    Args:
+        folder: its name is the model's.
+        reads_mm_h: see :func:`modules`.
+        network: the derainer's, ``loopnet`` or one of :data:`PAPERS`.
+        changed: by part, a module with other weights or another network's name and options.
+    """
+    described = dict(OPTIONS)
+    if network in PAPERS:
+        described["derainer"] = (network, PAPERS[network])
+    described |= {part: given for part, given in changed.items() if isinstance(given, tuple)}
+    made = modules(reads_mm_h, described)
+    made |= {part: given for part, given in changed.items() if not isinstance(given, tuple)}
+    written = {part: {"network": name, "options": options} for part, (name, options) in described.items()}
+    models.save(folder, models.ModelCard(folder.name, written, CLASSES, OBJECTS, ""), made)
     return folder

@@ -22,6 +22,7 @@ LAUNCH_FILE = Path(__file__).resolve().parent.parent.parent / "launch/pipeline.l
 ARGUMENTS = {
     "params_file",
     "namespace",
+    "cameras",
     "image",
     "camera_info",
     "composed",

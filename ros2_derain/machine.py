@@ -1,0 +1,74 @@
+"""What a measurement was taken on and with."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+
+import ros2_derain
+
+PACKAGES = ("torch", "numpy", "opencv-python-headless", "ros-rclpy", "rosbags")
+
+
+def describe() -> dict[str, str | int | float]:
+    """The machine: processor, cores that this process may use, memory, GPU, system."""
+    return {
+        "processor": processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 0,
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "gpu": _gpu(),
+        "system": f"{platform.system()} {platform.release()}",
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of what was measured and of what it stands on."""
+    found = {"ros2_derain": commit(), "python": platform.python_version()}
+    if os.environ.get("ROS_DISTRO"):
+        found["ros_distro"] = os.environ["ROS_DISTRO"]
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def commit() -> str:
+    """The commit of the source tree, with ``+`` where it was changed; else the package's version."""
+    tree = Path(ros2_derain.__file__).resolve().parent.parent
+    if (tree / ".git").exists():
+        try:
+            head = _git(tree, "rev-parse", "--short=12", "HEAD")
+            return head + ("+" if _git(tree, "status", "--porcelain", "--untracked-files=no") else "")
+        except (OSError, subprocess.CalledProcessError):
+            pass
+    try:
+        return metadata.version("ros2_derain")
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def _git(tree: Path, *arguments: str) -> str:
+    return subprocess.run(
+        ["git", "-C", str(tree), *arguments], check=True, capture_output=True, text=True
+    ).stdout.strip()
+
+
+def processor() -> str:
+    """What the processor calls itself, e.g. ``Intel(R) Xeon(R) Processor``."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith(("model name", "Model")))
+    return next(named, platform.machine())
+
+
+def _gpu() -> str:
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else ""
