@@ -32,6 +32,8 @@ SUFFIXES = (".jpg", ".jpeg", ".png")
 FOCAL = 0.9
 """Focal length in image widths (a lens of 58 degrees), for clips without a calibration."""
 
+FIRST_S = 5.0
+"""Longest wait for the first picture's acknowledgement."""
 
 OUTPUTS = (
     topics.Topic(topics.IMAGE.name, Image),
@@ -88,6 +90,9 @@ class Camera(Node):
     ) -> None:
         """Send ``frames`` pictures, from the first again after the last.
 
+        The pace begins when reliable subscribers have acknowledged the first picture: discovery goes
+        both ways, and one that is known here, but doesn't know this camera yet, would lose the oldest.
+
         Args:
             pictures: H x W x 3 uint8 RGB each.
             fps: frames per second. A late frame is sent at once; later ones keep
@@ -100,10 +105,15 @@ class Camera(Node):
             time.sleep(max(0.0, start + count / fps - time.monotonic()))
             index = count % len(pictures)
             sent(index, self.send(pictures[index]))
+            if not count:
+                self.flush(FIRST_S)
+                start = time.monotonic()
 
     def flush(self, timeout_s: float) -> None:
         """Wait until reliable subscribers have acknowledged everything that was sent."""
-        self._images.wait_for_all_acked(Duration(seconds=timeout_s))
+        deadline = time.monotonic() + timeout_s
+        for publisher in (self._images, self._infos):
+            publisher.wait_for_all_acked(Duration(seconds=max(0.0, deadline - time.monotonic())))
 
 
 def pinhole(header: Header, height: int, width: int) -> CameraInfo:
