@@ -35,6 +35,9 @@ FOCAL = 0.9
 FIRST_S = 5.0
 """Longest wait for the first picture's acknowledgement."""
 
+MEETING_S = 0.3
+"""A subscriber that is known here gets so long to know this camera, too: discovery goes both ways."""
+
 OUTPUTS = (
     topics.Topic(topics.IMAGE.name, Image),
     topics.Topic(topics.CAMERA_INFO.name, CameraInfo),
@@ -61,7 +64,7 @@ class Camera(Node):
         )
 
     def wait_for_subscribers(self, count: int, timeout_s: float) -> None:
-        """Wait until ``image`` has at least ``count`` subscribers.
+        """Wait until ``image`` has at least ``count`` subscribers, and a moment for them to know it.
 
         Raises:
             CameraError: it has fewer after ``timeout_s`` seconds.
@@ -74,6 +77,7 @@ class Camera(Node):
                     "start what should receive it, on the same ROS domain"
                 )
             time.sleep(0.01)
+        time.sleep(MEETING_S)
 
     def send(self, picture: np.ndarray) -> int:
         """Publish one H x W x 3 uint8 RGB picture, stamped now; returns the stamp in ns."""
@@ -90,8 +94,8 @@ class Camera(Node):
     ) -> None:
         """Send ``frames`` pictures, from the first again after the last.
 
-        The pace begins when reliable subscribers have acknowledged the first picture: discovery goes
-        both ways, and one that is known here, but doesn't know this camera yet, would lose the oldest.
+        The pace begins when reliable subscribers have acknowledged the first picture: one that doesn't
+        know this camera yet would lose the oldest ones.
 
         Args:
             pictures: H x W x 3 uint8 RGB each.
