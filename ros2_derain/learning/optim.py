@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import nn
 
+from .errors import LearningError
 from .recipe import Optimiser, Recipe
 
 FLOOR = 0.01
@@ -18,15 +18,18 @@ POWER = 0.9
 """Of the poly schedule (DeepLab, Chen et al. 2017, section 4.1)."""
 
 
-def configure(recipe: Recipe, parameters: Iterable[nn.Parameter]) -> dict[str, Any]:
+def configure(recipe: Recipe, task: nn.Module) -> dict[str, Any]:
     """What ``LightningModule.configure_optimizers`` returns.
 
     Args:
         recipe: its ``optimiser`` and ``steps`` count.
-        parameters: those that are to be trained; frozen ones are left out.
+        task: has the parts as attributes; frozen weights are left out.
+
+    Raises:
+        LearningError: ``rates`` names a part that the task does not have.
     """
     settings = recipe.optimiser
-    trained = [parameter for parameter in parameters if parameter.requires_grad]
+    trained = _groups(task, settings)
     rate, decay = settings.learning_rate, settings.weight_decay
     optimizer: torch.optim.Optimizer
     if settings.name == "sgd":
@@ -38,6 +41,26 @@ def configure(recipe: Recipe, parameters: Iterable[nn.Parameter]) -> dict[str, A
         optimizer, lambda step: rate_factor(settings, recipe.steps, step)
     )
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+def _groups(task: nn.Module, settings: Optimiser) -> list[dict[str, Any]]:
+    """The weights in groups of one learning rate each: first those that have all of it."""
+    parts = dict(task.named_children())
+    unknown = sorted(set(settings.rates) - set(parts))
+    if unknown:
+        raise LearningError(
+            f"optimiser: rates: no part {', '.join(unknown)} is trained; known: {', '.join(parts)}"
+        )
+    groups = [
+        {
+            "params": [weight for weight in parts[name].parameters() if weight.requires_grad],
+            "lr": share * settings.learning_rate,
+        }
+        for name, share in settings.rates.items()
+    ]
+    apart = {weight for group in groups for weight in group["params"]}
+    rest = [weight for weight in task.parameters() if weight.requires_grad and weight not in apart]
+    return [{"params": rest}, *groups]
 
 
 def rate_factor(settings: Optimiser, steps: int, step: int) -> float:

@@ -32,6 +32,7 @@ class Optimiser:
     Attributes:
         name: adamw, adam or sgd (with Nesterov momentum 0.9).
         learning_rate: its peak.
+        rates: share of the learning rate by part of the task, such as ``{parser: 0.1}``; all of it elsewhere.
         weight_decay: decoupled for adamw, an L2 penalty for the others.
         schedule: cosine (down to 1 %), poly (power 0.9), step or constant, over the run's steps.
         warm_up: steps in which the rate grows linearly to its peak, before the schedule.
@@ -41,6 +42,7 @@ class Optimiser:
 
     name: str = limited("adamw", choices=("adamw", "adam", "sgd"))
     learning_rate: float = limited(1e-3, low=1e-8, high=10)
+    rates: dict[str, float] = field(default_factory=dict)
     weight_decay: float = limited(1e-4, low=0, high=1)
     schedule: str = limited("cosine", choices=("cosine", "poly", "step", "constant"))
     warm_up: int = limited(200, low=0)
@@ -53,6 +55,9 @@ class Optimiser:
             raise ValueError("milestones belong to schedule: step, which needs at least one")
         if any(b <= a for a, b in zip((0, *self.milestones), self.milestones, strict=False)):
             raise ValueError(f"milestones must grow from 1, got {list(self.milestones)}")
+        for part, share in self.rates.items():
+            if not 0 < share <= 1:
+                raise ValueError(f"rates: {part} is {share:g}, it must be above 0 and at most 1")
 
 
 @dataclass(frozen=True)

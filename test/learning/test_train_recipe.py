@@ -24,6 +24,10 @@ from ros2_derain.learning.tasks import TASKS
         ({"clips": [1]}, "clips: expected a mapping of keys to values, got [1]"),
         ({"optimiser": {"name": "lion"}}, "optimiser: name is 'lion', it must be one of adamw, adam, sgd"),
         ({"optimiser": {"learning_rate": -1}}, "optimiser: learning_rate is -1, it must be at least 1e-08"),
+        (
+            {"optimiser": {"rates": {"gauge": 0}}},
+            "optimiser: rates: gauge is 0, it must be above 0 and at most 1",
+        ),
         ({"optimiser": {"learning_rate": float("nan")}}, "learning_rate: expected a number, got nan"),
         ({"optimiser": {"schedule": "step"}}, "optimiser: milestones belong to schedule: step"),
         (
@@ -109,7 +113,19 @@ def test_optimisers_train_what_is_not_frozen(tmp_path, name, kind):
     )
     layer = torch.nn.Linear(2, 2)
     layer.bias.requires_grad_(False)
-    made = optim.configure(load(path, TASKS), layer.parameters())
+    made = optim.configure(load(path, TASKS), layer)
     (group,) = made["optimizer"].param_groups
     assert type(made["optimizer"]).__name__ == kind and group["weight_decay"] == 0.5
     assert len(group["params"]) == 1 and group["lr"] == pytest.approx(1e-3 / 4)
+
+
+def test_a_part_may_learn_more_slowly(tmp_path, capsys):
+    slow = {"learning_rate": 0.01, "warm_up": 0, "rates": {"1": 0.1}}
+    path = write_recipe(tmp_path / "r.yaml", GAUGE, optimiser=slow)
+    two = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 3))
+    made = optim.configure(load(path, TASKS), two)
+    fast, slow = made["optimizer"].param_groups
+    assert [weight.shape[0] for weight in fast["params"]] == [2, 2] and fast["lr"] == pytest.approx(0.01)
+    assert [weight.shape[0] for weight in slow["params"]] == [3, 3] and slow["lr"] == pytest.approx(0.001)
+    assert train(path, write_data(tmp_path / "data"), tmp_path / "run") == 2
+    assert "optimiser: rates: no part 1 is trained; known: gauge" in capsys.readouterr().err

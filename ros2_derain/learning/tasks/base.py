@@ -33,7 +33,7 @@ class Task(lightning.LightningModule):
             setattr(self, part, network.create())
 
     def configure_optimizers(self):
-        return optim.configure(self.recipe, self.parameters())
+        return optim.configure(self.recipe, self)
 
     def total(self, parts: dict[str, Tensor]) -> Tensor:
         """The weighted sum of the loss's parts; logs them and it."""
