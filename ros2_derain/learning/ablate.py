@@ -19,14 +19,14 @@ EPILOG = """examples:
   ros2-derain ablate my.yaml --data ~/data --out /tmp/mine
 
 Stopped by Ctrl-C, the same command goes on where it was: every variant and seed is a run of its own under
---out, with its result. The table is printed, and written as ablations.json and ablations.html.
+--out, with its result. The table is printed, and written as ablations.json, ablations.html and ablations.md.
 
 The runs are short and our data is not the papers': a claim is about a direction, and the printed figures
 stand beside ours for that, not for comparison. The spread is the standard deviation over the seeds.
 """
 
 TEXTS = {"psnr_y_db": "PSNR-Y dB", "ssim_y": "SSIM-Y", "miou": "mIoU %"}
-HEADINGS = ("paper", "claim", "printed", "ours", "spread", "difference", "seeds", "verdict")
+HEADINGS = ("paper", "claim", "printed", "ours", "spread", "difference (by seed)", "verdict")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -92,6 +92,7 @@ def _verdicts(group: Group, found: dict[str, list[dict]]) -> list[dict]:
 def cells(row: dict) -> tuple[str, ...]:
     """A row in words, in the order of :data:`HEADINGS`."""
     digits = 4 if row["figure"] == "ssim_y" else 2
+    differences = ", ".join(f"{value:+.{digits}f}" for value in row["differences"])
     spread = " / ".join("–" if value is None else f"{value:.{digits}f}" for value in row["spread"])
     return (
         row["paper"],
@@ -99,8 +100,7 @@ def cells(row: dict) -> tuple[str, ...]:
         " / ".join(f"{value:g}" for value in row["printed"]),
         " / ".join(f"{value:.{digits}f}" for value in row["ours"]),
         spread,
-        f"{row['difference']:+.{digits}f}",
-        str(row["seeds"]),
+        f"{row['difference']:+.{digits}f} ({differences})",
         row["verdict"],
     )
 
@@ -120,6 +120,13 @@ def _write(out: Path, rows: list[dict], args: argparse.Namespace) -> None:
     out.mkdir(parents=True, exist_ok=True)
     files.write(out / "ablations.json", json.dumps({"settings": settings, "rows": rows}, indent=2).encode())
     files.write(out / "ablations.html", page(rows, settings).encode())
+    files.write(out / "ablations.md", markdown(rows).encode())
+
+
+def markdown(rows: list[dict]) -> str:
+    """The table for a document."""
+    rule = ["---"] * len(HEADINGS)
+    return "".join(f"| {' | '.join(line)} |\n" for line in (HEADINGS, rule, *map(cells, rows)))
 
 
 def page(rows: list[dict], settings: dict) -> str:

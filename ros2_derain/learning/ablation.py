@@ -217,11 +217,12 @@ def verdict(claim: Claim, better: list[float], worse: list[float]) -> dict:
 
     Returns:
         the claim's fields with ``ours`` (both means), ``spread`` (both standard deviations; None for one
-        seed), ``difference`` (mean over the seeds of better - worse) and ``verdict``: ``agrees`` or
-        ``disagrees`` by its sign, followed by ``, within the spread`` where the larger of the two
-        deviations is at least as large.
+        seed), ``differences`` (better - worse of every seed: the two runs see the same clips),
+        ``difference`` (their mean) and ``verdict``: ``agrees`` or ``disagrees`` by its sign, followed by
+        ``, within the spread`` where the larger of the two deviations is at least as large.
     """
-    difference = statistics.fmean(a - b for a, b in zip(better, worse, strict=True))
+    differences = [a - b for a, b in zip(better, worse, strict=True)]
+    difference = statistics.fmean(differences)
     spread = [statistics.stdev(values) if len(values) > 1 else None for values in (better, worse)]
     words = "agrees" if difference > 0 else "disagrees"
     if None not in spread and abs(difference) <= max(spread):
@@ -234,6 +235,7 @@ def verdict(claim: Claim, better: list[float], worse: list[float]) -> dict:
         "ours": [statistics.fmean(better), statistics.fmean(worse)],
         "spread": spread,
         "difference": difference,
+        "differences": differences,
         "seeds": len(better),
         "verdict": words,
     }

@@ -67,9 +67,9 @@ def test_variants_are_trained_once_compared_and_told(tmp_path, data, capsys):
     assert row["verdict"] == ("agrees" if row["ours"][0] > row["ours"][1] else "disagrees")
     assert without["recipe"]["networks"]["derainer"]["options"]["alm"] is False
     assert (full["recipe"]["seed"], full["recipe"]["steps"]) == (1, 1)
-    page = (out / "ablations.html").read_text()
+    page, document = ((out / f"ablations.{kind}").read_text() for kind in ("html", "md"))
     for text in ("ALM helps", "32.57 / 30.12", row["verdict"]):
-        assert text in told and text in page
+        assert text in told and text in page and text in document
     trained = {run: run.stat().st_mtime_ns for run in out.glob("*/*/last.ckpt")}
     (out / "danet/no_alm-1/result.json").unlink()
     assert ablate(path, data, out, "--seeds", "1") == 0
@@ -99,6 +99,7 @@ def test_verdicts(better, worse, expected):
     found = ablation.verdict(claim, better, worse)
     assert found["verdict"] == expected
     assert found["difference"] == pytest.approx(np.mean(better) - np.mean(worse))
+    assert found["differences"] == pytest.approx(np.subtract(better, worse))
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from ros2_derain.evaluation.drill.stage import BACK_S, Shortfall, Stage, compose
 from ros2_derain.nodes import topics
 
 FACTORS = (1, 2, 5, 20)
-SHORT_S, LONG_S = 4.0, 120.0
+SHORT_S, LONG_S = 15.0, 120.0
 RATE_KEPT = 0.9
 MEMORY_KEPT = 1.05
 """In a short form; an hour's soak is held to :data:`SOAK_MEMORY`."""
