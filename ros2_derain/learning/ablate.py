@@ -22,11 +22,12 @@ Stopped by Ctrl-C, the same command goes on where it was: every variant and seed
 --out, with its result. The table is printed, and written as ablations.json, ablations.html and ablations.md.
 
 The runs are short and our data is not the papers': a claim is about a direction, and the printed figures
-stand beside ours for that, not for comparison. The spread is the standard deviation over the seeds.
+stand beside ours for that, not for comparison. Runs of one seed see the same clips, so that a claim is
+judged by the differences within each seed; behind ± is a standard deviation over the seeds.
 """
 
 TEXTS = {"psnr_y_db": "PSNR-Y dB", "ssim_y": "SSIM-Y", "miou": "mIoU %"}
-HEADINGS = ("paper", "claim", "printed", "ours", "spread", "difference (by seed)", "verdict")
+HEADINGS = ("paper", "claim", "printed", "ours", "difference (by seed)", "verdict")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -92,15 +93,18 @@ def _verdicts(group: Group, found: dict[str, list[dict]]) -> list[dict]:
 def cells(row: dict) -> tuple[str, ...]:
     """A row in words, in the order of :data:`HEADINGS`."""
     digits = 4 if row["figure"] == "ssim_y" else 2
+
+    def figure(value: float, deviation: float | None, sign: str = "") -> str:
+        spread = "" if deviation is None else f" ± {deviation:.{digits}f}"
+        return f"{value:{sign}.{digits}f}{spread}"
+
     differences = ", ".join(f"{value:+.{digits}f}" for value in row["differences"])
-    spread = " / ".join("–" if value is None else f"{value:.{digits}f}" for value in row["spread"])
     return (
         row["paper"],
         f"{row['says']} ({TEXTS[row['figure']]}; {row['where']})",
         " / ".join(f"{value:g}" for value in row["printed"]),
-        " / ".join(f"{value:.{digits}f}" for value in row["ours"]),
-        spread,
-        f"{row['difference']:+.{digits}f} ({differences})",
+        " / ".join(map(figure, row["ours"], row["deviations"])),
+        f"{figure(row['difference'], row['spread'], '+')} ({differences})",
         row["verdict"],
     )
 

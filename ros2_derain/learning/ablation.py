@@ -216,16 +216,17 @@ def verdict(claim: Claim, better: list[float], worse: list[float]) -> dict:
         better, worse: the figure of the two variants for every seed, in one order.
 
     Returns:
-        the claim's fields with ``ours`` (both means), ``spread`` (both standard deviations; None for one
-        seed), ``differences`` (better - worse of every seed: the two runs see the same clips),
-        ``difference`` (their mean) and ``verdict``: ``agrees`` or ``disagrees`` by its sign, followed by
-        ``, within the spread`` where the larger of the two deviations is at least as large.
+        the claim's fields with ``ours`` (both means), ``deviations`` (over the seeds, of both),
+        ``differences`` (better - worse of every seed: the two runs see the same clips), ``difference``
+        and ``spread`` (their mean and standard deviation), and ``verdict``: ``agrees`` or ``disagrees`` by
+        the sign, followed by ``, within the spread`` where that is at least as large. Deviations of one
+        seed are None.
     """
     differences = [a - b for a, b in zip(better, worse, strict=True)]
     difference = statistics.fmean(differences)
-    spread = [statistics.stdev(values) if len(values) > 1 else None for values in (better, worse)]
+    spread = _deviation(differences)
     words = "agrees" if difference > 0 else "disagrees"
-    if None not in spread and abs(difference) <= max(spread):
+    if spread is not None and abs(difference) <= spread:
         words += ", within the spread"
     return {
         "says": claim.says,
@@ -233,9 +234,14 @@ def verdict(claim: Claim, better: list[float], worse: list[float]) -> dict:
         "figure": claim.figure,
         "printed": list(claim.printed),
         "ours": [statistics.fmean(better), statistics.fmean(worse)],
-        "spread": spread,
-        "difference": difference,
+        "deviations": [_deviation(better), _deviation(worse)],
         "differences": differences,
+        "difference": difference,
+        "spread": spread,
         "seeds": len(better),
         "verdict": words,
     }
+
+
+def _deviation(values: list[float]) -> float | None:
+    return statistics.stdev(values) if len(values) > 1 else None

@@ -89,6 +89,7 @@ def test_a_result_of_another_recipe_is_not_taken(tmp_path, data, capsys):
     "better, worse, expected",
     [
         ([30.0, 31.0], [28.0, 29.0], "agrees"),
+        ([30.0, 32.0], [29.0, 31.1], "agrees"),
         ([30.0, 32.0], [30.0, 31.0], "agrees, within the spread"),
         ([28.0, 28.1], [30.0, 30.1], "disagrees"),
         ([30.0], [30.0], "disagrees"),
