@@ -158,6 +158,37 @@ def test_every_fault_has_a_name_of_its_own_and_is_listed(capsys):
     assert len(listed) == len(set(listed)) == len(command.CAMPAIGN) + 1
 
 
+def windows(rates=(20, 19, 18, 17, 16, 15, 16), age_s=0.1, last_mb=500.0):
+    """A machine that slows down, and a pipeline that keeps up with it."""
+    return [
+        load.Window(rate, age_s if i == 5 else 0.1, 0.05, last_mb if i == 6 else 500.0)
+        for i, rate in enumerate(rates)
+    ]
+
+
+def test_an_overload_is_held_against_what_the_machine_did_before_and_after():
+    said = load.withstood(windows(), capacity=20.0)
+    assert said == (
+        "1x: 16.0 to 20.0/s, 2x: 19.0/s (100%), 5x: 17.0/s (100%), 20x: 15.0/s (94%); "
+        "oldest (p95) 100 ms; memory 500 -> 500 MB"
+    )
+
+
+@pytest.mark.parametrize(
+    ("fallen", "said"),
+    [
+        (windows(rates=(20, 19, 18, 17, 16, 14, 16)), "the output rate fell below 90% of that at 1x"),
+        (windows(age_s=0.2), "at 20x frames came out 200 ms old (p95), over 150"),
+        (windows(last_mb=530.0), "memory grew"),
+    ],
+    ids=["rate", "age", "memory"],
+)
+def test_an_overload_that_is_not_withstood_falls_short(fallen, said):
+    with pytest.raises(Shortfall) as error:
+        load.withstood(fallen, capacity=20.0)
+    assert said in str(error.value)
+
+
 def samples(rss=lambda t: 500.0, age=lambda t: 0.1, threads=lambda t: 20):
     return [(Process(rss(t), threads(t)), age(t)) for t in np.linspace(0, 1, 60)]
 

@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
     parser.add_argument("--only", metavar="NAME,NAME", help="these faults (see --list)")
     parser.add_argument("--list", action="store_true", help="list the faults and leave")
-    parser.add_argument("--long", action="store_true", help="10,000 junk messages, overload for 8 minutes")
+    parser.add_argument("--long", action="store_true", help="10,000 junk messages, overload for 14 minutes")
     parser.add_argument("--soak", type=_positive, metavar="MINUTES", help="instead: frames for so long")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there too")
     parser.add_argument("--logs", type=Path, metavar="FOLDER", help="keep the logs of all processes there")
