@@ -16,9 +16,10 @@ from .data import (
 from .device import Runtime, choose, to_image
 from .engine import UNPARSED, Engine, LocalExchange
 from .interpreter import Interpretation, Interpreter
-from .loaded import LoadedModel, ModelIdentity
+from .loaded import LoadedModel, ModelIdentity, Turns
 from .restorer import PriorExchange, Restored, Restorer, passed_through
 from .rounds import Rounds
+from .seats import Seats
 from .settings import MAX_ITERATIONS, PRECISIONS, PRIORS, EngineSettings
 
 __all__ = [
@@ -47,6 +48,8 @@ __all__ = [
     "Rounds",
     "Runtime",
     "Scene",
+    "Seats",
+    "Turns",
     "choose",
     "fingerprint",
     "passed_through",

@@ -9,8 +9,12 @@ from ros2_derain import models
 
 from .data import fingerprint
 from .device import Runtime, choose
-from .rounds import Rounds, Shared
+from .rounds import Rounds
+from .seats import Seats
 from .settings import EngineSettings
+
+Turns = Rounds | Seats
+"""How several cameras share networks."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,11 @@ class LoadedModel:
         )
         return cls(identity, runtime, {part: runtime.place(network) for part, network in networks.items()})
 
-    def shared(self, rounds: Rounds) -> LoadedModel:
-        """The same networks, for cameras that take turns in ``rounds``."""
-        networks = {part: Shared(network, rounds) for part, network in self.networks.items()}
+    def turns(self, cameras: int) -> Turns:
+        """How several cameras best share these networks: in batches on a GPU, side by side on a CPU."""
+        return Rounds(cameras) if self.runtime.device.type == "cuda" else Seats(cameras)
+
+    def shared(self, turns: Turns) -> LoadedModel:
+        """The same networks, for cameras that take ``turns``."""
+        networks = {part: turns.share(network) for part, network in self.networks.items()}
         return replace(self, networks=networks)

@@ -1,4 +1,4 @@
-"""Several cameras on one set of networks: frames that wait together are one batch.
+"""Several cameras on one set of networks, on a GPU: frames that wait together are one batch.
 
 Cameras take turns in rounds. A round takes the newest waiting frame of every camera
 that has one, and each network then runs once for all of them. A camera has at most one
@@ -57,6 +57,10 @@ class Rounds:
             with self._changed:
                 self._running -= 1
                 self._changed.notify_all()
+
+    def share(self, network: Any) -> Shared:
+        """A network as each of the cameras sees it."""
+        return Shared(network, self)
 
     def run(self, function: Callable, *arguments: Any) -> Any:
         """``function(*arguments)``, together with the other frames of the round that want the same.

@@ -10,7 +10,7 @@ from statistics import mean, median
 
 import numpy as np
 
-from ros2_derain.engine import Engine, EngineSettings, Frame, LoadedModel, Rounds
+from ros2_derain.engine import Engine, EngineSettings, Frame, LoadedModel
 from ros2_derain.evaluation.measure import percentiles
 from ros2_derain.evaluation.progress import Progress
 
@@ -79,7 +79,7 @@ def timed_together(
         time of one of a single camera), and ``least_share``: the frames of the camera that got
         fewest, over the mean.
     """
-    turns = Rounds(cameras)
+    turns = model.turns(cameras)
     shared = model.shared(turns)
     seconds = rounds * cameras / fps_of_one
 

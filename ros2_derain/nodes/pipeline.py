@@ -1,6 +1,7 @@
 """Both nodes in one process, on one model; for one camera, or for several.
 
-The model is loaded once, for all cameras (see :mod:`ros2_derain.engine.rounds`); the clean
+The model is loaded once, for all cameras (which take turns: see
+:meth:`ros2_derain.engine.LoadedModel.turns`); the clean
 image and the semantic prior stay on the device.
 Topics, parameters and lifecycle are those of the two separate nodes:
 
@@ -35,7 +36,7 @@ from ros2_derain.engine import (
     LocalExchange,
     Restored,
     Restorer,
-    Rounds,
+    Turns,
 )
 from ros2_derain.nodes import cameras, runtime
 from ros2_derain.nodes.derain_node import DerainNode
@@ -55,7 +56,8 @@ class SharedModel:
         self._model: LoadedModel | None = None
         self._loaded: tuple[str, str, str] | None = None
         self._users: set[ManagedNode] = set()
-        self._rounds = Rounds(cameras) if cameras > 1 else None
+        self._cameras = cameras
+        self._turns: Turns | None = None
 
     def acquire(self, user: ManagedNode) -> LoadedModel:
         """The model that the node's parameters name.
@@ -72,18 +74,19 @@ class SharedModel:
             )
         if self._model is None:
             self._model, self._loaded = LoadedModel.load(user.settings), wanted
+            self._turns = self._model.turns(self._cameras) if self._cameras > 1 else None
         self._users.add(user)
-        return self._model.shared(self._rounds) if self._rounds else self._model
+        return self._model.shared(self._turns) if self._turns else self._model
 
     def release(self, user: ManagedNode) -> None:
         """The node needs the model no longer."""
         self._users.discard(user)
         if not self._users:
-            self._model = self._loaded = None
+            self._model = self._loaded = self._turns = None
 
     def turn(self) -> AbstractContextManager:
         """The context of one frame: several cameras take turns."""
-        return self._rounds.frame() if self._rounds else nullcontext()
+        return self._turns.frame() if self._turns else nullcontext()
 
 
 class NoPriors:

@@ -8,25 +8,10 @@ import numpy as np
 import pytest
 import torch
 from limits import HANG_S
+from threads import in_threads
 
-from ros2_derain.engine import Engine, EngineSettings, Frame, LoadedModel, Rounds
+from ros2_derain.engine import Engine, EngineSettings, Frame, LoadedModel, Rounds, Seats
 from ros2_derain.engine.rounds import STUCK_S, Shared
-
-
-def in_threads(count, work):
-    """Run ``work(index)`` in as many threads; what each returned."""
-    results = [None] * count
-
-    def run(index):
-        results[index] = work(index)
-
-    threads = [threading.Thread(target=run, args=(index,)) for index in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(HANG_S)
-        assert not thread.is_alive()
-    return results
 
 
 class Doubler(torch.nn.Module):
@@ -56,16 +41,17 @@ def camera_frames(camera, count=3):
     ]
 
 
+@pytest.mark.parametrize("way", [Rounds, Seats])
 @pytest.mark.parametrize("prior", ["temporal", "closed_loop"])
-def test_each_camera_gets_the_scenes_that_it_would_get_alone(rainy_model, prior):
+def test_each_camera_gets_the_scenes_that_it_would_get_alone(rainy_model, prior, way):
     settings = EngineSettings(model=rainy_model, prior=prior, iterations=2, precision="float32", device="cpu")
-    model, rounds = LoadedModel.load(settings), Rounds(3)
+    model, turns = LoadedModel.load(settings), way(3)
 
     def drive(camera):
-        engine = Engine.of(model.shared(rounds), settings)
+        engine = Engine.of(model.shared(turns), settings)
         scenes = []
         for frame in camera_frames(camera):
-            with rounds.frame():
+            with turns.frame():
                 scenes.append(engine.process(frame))
         return scenes
 
@@ -77,6 +63,11 @@ def test_each_camera_gets_the_scenes_that_it_would_get_alone(rainy_model, prior)
             assert (scene.mode, scene.fault) == (alone.mode, "")
             assert np.abs(scene.image.astype(int) - alone.image).max() <= 1
             assert (scene.perception.labels == alone.perception.labels).mean() > 0.999
+
+
+def test_on_a_cpu_frames_are_no_batch(rainy_model):
+    model = LoadedModel.load(EngineSettings(model=rainy_model, device="cpu"))
+    assert isinstance(model.turns(2), Seats)
 
 
 def test_frames_that_wait_together_are_one_batch():

@@ -7,9 +7,17 @@ import pytest
 import rig
 from rclpy.parameter import Parameter
 
+from ros2_derain.engine import LoadedModel, Rounds, Seats
 from ros2_derain.nodes import cameras, pipeline, run, runtime, topics
 
 NAMES = ("front", "left", "right")
+
+
+class Failing:
+    """A derainer whose device has failed."""
+
+    def coarse(self, *_):
+        raise RuntimeError("CUDA error: device-side assert")
 
 
 class Drive:
@@ -57,8 +65,10 @@ class Drive:
             client.close()
 
 
-@pytest.fixture
-def drive(ros, rainy_model):
+@pytest.fixture(params=[Rounds, Seats])
+def drive(ros, rainy_model, monkeypatch, request):
+    """Sharing as on a GPU, and as on a CPU."""
+    monkeypatch.setattr(LoadedModel, "turns", lambda model, cameras: request.param(cameras))
     made = Drive(rainy_model)
     yield made
     made.close()
@@ -78,13 +88,12 @@ def test_every_camera_is_answered_in_its_own_namespace_with_its_own_frames(drive
 
 
 def test_one_model_serves_all_and_what_befalls_one_camera_is_its_own(drive):
-    networks = {id(node.restorer._derainer._network) for node in drive.derain.values()}
+    networks = {
+        id(getattr(node.restorer._derainer, "_network", node.restorer._derainer))
+        for node in drive.derain.values()
+    }
     assert len(networks) == 1
-
-    def failing(*_):
-        raise RuntimeError("CUDA error: device-side assert")
-
-    drive.derain["left"].restorer._derainer.coarse = failing
+    drive.derain["left"].restorer._derainer = Failing()
     for step in range(2):
         for name in NAMES:
             assert drive.arrives(name, drive.send(name, 66 * step), [topics.CLEAN_IMAGE])
