@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from rclpy.subscription import MessageInfo
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Float32, Header, String
 
@@ -50,6 +51,8 @@ class DerainNode(ManagedNode[DerainParameters]):
         self._exchange: TopicExchange | None = None
         self._calibrations = Calibrations()
         self._last_frame: Frame | None = None
+        self._last_number: int | None = None
+        self._senders, self._senders_counted = 0, -math.inf
         self._same_pictures = 0
         self._was_passed_by = False
         self._outlet = threading.Lock()
@@ -78,15 +81,13 @@ class DerainNode(ManagedNode[DerainParameters]):
 
     def start(self) -> None:
         self._mode, self._fault, self._last, self._last_frame = Mode.LOOP, "", None, None
-        self._same_pictures = 0
+        self._same_pictures, self._last_number = 0, None
         self._calibrations = Calibrations()
         self.publish(MODE, String(data=self._mode.value))
         self.open_exchange()
         self.subscribe(CAMERA_INFO, self._on_camera_info)
-        if self.parameters.input_transport == "compressed":
-            self.subscribe(IMAGE_COMPRESSED, self._on_image)
-        else:
-            self.subscribe(IMAGE, self._on_image)
+        self._input = IMAGE_COMPRESSED if self.parameters.input_transport == "compressed" else IMAGE
+        self.subscribe(self._input, runtime.WithInfo(self._on_image))
 
     def interrupt(self) -> None:
         if self._exchange is not None:
@@ -149,12 +150,28 @@ class DerainNode(ManagedNode[DerainParameters]):
     def _on_camera_info(self, info: CameraInfo) -> None:
         self._calibrations.add(info)
 
-    def _on_image(self, message: Image | CompressedImage) -> None:
+    def _on_image(self, message: Image | CompressedImage, info: MessageInfo) -> None:
+        self._count_overwritten(info.get("publication_sequence_number"))
         self.statistics.received()
         if self._is_stuck():
             self._guarded("image", self._pass_by)(message)
         else:
             self.offer("image", (message, time.perf_counter()))
+
+    def _count_overwritten(self, number: int | None) -> None:
+        """Frames of which only the gap in the publisher's numbers tells; not every RMW has numbers."""
+        last, self._last_number = self._last_number, number
+        if None in (last, number) or number <= last + 1:
+            return
+        if self._lone_sender():
+            self.statistics.overwritten(number - last - 1)
+
+    def _lone_sender(self) -> bool:
+        """Whether one camera publishes, as of the last second: each of several has numbers of its own."""
+        now = time.monotonic()
+        if now - self._senders_counted > 1.0:
+            self._senders, self._senders_counted = self.count_senders(self._input), now
+        return self._senders == 1
 
     def _is_stuck(self) -> bool:
         """Whether the worker has been at its frame for longer than ``stall_ms``."""

@@ -11,6 +11,7 @@ import time
 import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from typing import Any, Generic
@@ -182,7 +183,8 @@ class ManagedNode(LifecycleNode, ABC, Generic[P]):
 
     def _configure(self, previous: LifecycleState) -> None:
         try:
-            self.load()
+            with ThreadPoolExecutor(1) as aside:  # OpenMP keeps a team for every thread that computes
+                aside.submit(self.load).result()
         except RuntimeError as error:
             raise EngineError(f"model {self.settings.model} fails at its warm-up: {error}") from error
         for topic in self.outputs:
@@ -269,8 +271,13 @@ class ManagedNode(LifecycleNode, ABC, Generic[P]):
             return True
         return publisher.get_subscription_count() > 0
 
-    def subscribe(self, topic: Topic, callback: Callable[[Any], None]) -> None:
-        """Subscribe until :meth:`unsubscribe` or the end of this activation."""
+    def subscribe(self, topic: Topic, callback: Callable[..., None]) -> None:
+        """Subscribe until :meth:`unsubscribe` or the end of this activation.
+
+        Args:
+            topic: what to.
+            callback: of the message, or of the message and rclpy's ``MessageInfo``.
+        """
         self._subscriptions_by_topic[topic] = self.create_subscription(
             topic.type,
             topic.name,
@@ -281,6 +288,10 @@ class ManagedNode(LifecycleNode, ABC, Generic[P]):
                 incompatible_qos=lambda event: self._on_incompatible(topic, event)
             ),
         )
+
+    def count_senders(self, topic: Topic) -> int:
+        """How many publish what this node has subscribed to, under whatever name it is remapped to."""
+        return self.count_publishers(self._subscriptions_by_topic[topic].topic_name)
 
     def unsubscribe(self, topic: Topic) -> None:
         """End a subscription; without one, do nothing."""
@@ -391,7 +402,7 @@ class ManagedNode(LifecycleNode, ABC, Generic[P]):
 
     def health(self) -> Health:
         """What the diagnostics' rules look at, of any node."""
-        rivals = self.count_publishers(self.outputs[0].name) > 1 if self.configured else False
+        rivals = self._has_rivals() if self.configured else False
         now = time.monotonic()
         self._rival_since = (self._rival_since or now) if rivals else None
         return Health(
@@ -399,6 +410,10 @@ class ManagedNode(LifecycleNode, ABC, Generic[P]):
             incompatible=self._incompatible,
             rival_s=now - self._rival_since + 1e-3 if rivals else 0.0,
         )
+
+    def _has_rivals(self) -> bool:
+        """Whether others publish under the name of this node's first output."""
+        return self.count_publishers(self._publishers_by_topic[self.outputs[0]].topic_name) > 1
 
     def facts(self) -> dict[str, str]:
         """Further keys and values of the node's diagnostics."""

@@ -6,6 +6,7 @@ against the very picture whose stamp it bears.
 
 from __future__ import annotations
 
+import struct
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
@@ -17,6 +18,7 @@ import numpy as np
 from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
 from rclpy.qos import ReliabilityPolicy
+from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
 
@@ -31,6 +33,9 @@ HEARD = (topics.CLEAN_IMAGE, topics.TRUST, topics.LABEL_MAP, topics.CONFIDENCE, 
 
 BITS, CELL = 16, 16
 """A number of so many bits, in squares of so many pixels."""
+
+CDR_HEADER = 4
+"""Bytes before a serialised message's first field."""
 
 ANSWER_S = 30.0
 """Longest wait for the answer to a question."""
@@ -74,18 +79,40 @@ class Answer:
 
 def picture(number: int, height: int = 192, width: int = 320) -> np.ndarray:
     """H x W x 3 uint8: a grainy road under a sky, the same in every picture, and ``number`` on top."""
-    image = _scene(height, width).copy()
-    for bit in range(BITS):
-        image[:CELL, bit * CELL : (bit + 1) * CELL] = LOUD if number >> bit & 1 else QUIET
+    rows = np.linspace(200, 60, height)[:, None]
+    grain = np.random.default_rng(0).integers(-12, 13, (height, width))
+    image = np.repeat((rows + grain).clip(0, 255).astype(np.uint8)[..., None], 3, axis=2)
+    _write(number, image)
     return image
 
 
-@lru_cache(maxsize=8)
-def _scene(height: int, width: int) -> np.ndarray:
-    """Made once, so that a camera of hundreds of frames per second leaves the cores to the pipeline."""
-    rows = np.linspace(200, 60, height)[:, None]
-    grain = np.random.default_rng(0).integers(-12, 13, (height, width))
-    return np.repeat((rows + grain).clip(0, 255).astype(np.uint8)[..., None], 3, axis=2)
+def _write(number: int, image: np.ndarray) -> None:
+    for bit in range(BITS):
+        image[:CELL, bit * CELL : (bit + 1) * CELL] = LOUD if number >> bit & 1 else QUIET
+
+
+class Negative:
+    """An ``rgb8`` message in its serialised form, of which prints are made with other stamps and numbers.
+
+    A camera of hundreds of frames per second must leave the cores to the pipeline.
+
+    Args:
+        frame_id: of the header.
+        height, width: of the picture.
+    """
+
+    def __init__(self, frame_id: str, height: int, width: int) -> None:
+        message = images.from_rgb(picture(0, height, width), messages.to_header(0, frame_id))
+        self._bytes = bytearray(serialize_message(message))
+        begin = len(self._bytes) - height * width * 3  # CDR: the pixels come last
+        self._image = np.frombuffer(self._bytes, np.uint8, offset=begin).reshape(height, width, 3)
+
+    def print(self, stamp_ns: int, number: int) -> bytes:
+        """The message with a stamp and a number."""
+        stamp = messages.to_header(stamp_ns, "").stamp
+        struct.pack_into("=iI", self._bytes, CDR_HEADER, stamp.sec, stamp.nanosec)
+        _write(number, self._image)
+        return bytes(self._bytes)
 
 
 def number_of(image: np.ndarray) -> int | None:
@@ -111,6 +138,7 @@ class Probe(Observer):
         self._image = self._node.create_publisher(Image, topics.IMAGE.name, qos)
         self._compressed = self._node.create_publisher(CompressedImage, topics.IMAGE_COMPRESSED.name, qos)
         self._number = 0
+        self._negative = lru_cache(maxsize=8)(Negative)
         self._questions = Questions(self._node, self.spin_until)
         self.sent: dict[int, Sent] = {}
         self.repeated: Counter[int] = Counter()
@@ -132,7 +160,7 @@ class Probe(Observer):
         frame_id: str = "camera",
         size: tuple[int, int] = (192, 320),
         number: int | None = None,
-        encode: Callable[[Image], Image] = lambda message: message,
+        encode: Callable[[Image], Image] | None = None,
     ) -> int:
         """Send a frame; returns its stamp in ns.
 
@@ -141,13 +169,15 @@ class Probe(Observer):
             frame_id: of the header.
             size: height and width.
             number: the picture's; by default the next one.
-            encode: turns the ``rgb8`` message into the one that is sent.
+            encode: turns the ``rgb8`` message into the one that is sent instead.
         """
         stamp = time.time_ns() if stamp_ns is None else stamp_ns
         if number is None:
             self._number = number = (self._number + 1) % (1 << BITS)
-        header = messages.to_header(stamp, frame_id)
-        message = encode(images.from_rgb(picture(number, *size), header))
+        if encode is None:
+            message = self._negative(frame_id, *size).print(stamp, number)
+        else:
+            message = encode(images.from_rgb(picture(number, *size), messages.to_header(stamp, frame_id)))
         self._note(stamp, Sent(number, frame_id, time.monotonic()))
         self._image.publish(message)
         return stamp

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import rclpy
 from rclpy.context import Context
 from rclpy.exceptions import ParameterException
 from rclpy.executors import Executor, SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
+from rclpy.subscription import MessageInfo
 
 from ros2_derain.engine import EngineError
 from ros2_derain.nodes.managed import ManagedNode
@@ -66,6 +69,28 @@ def make_executor(context: Context | None = None) -> Executor:
     except ImportError:
         return SingleThreadedExecutor(context=context)
     return EventsExecutor(context=context)
+
+
+class WithInfo:
+    """A subscription's callback of a message and rclpy's ``MessageInfo``, for every executor.
+
+    rclpy looks at a callback's signature for what it wants, and then passes two arguments; its
+    events executor passes one tuple of both (rclpy 9.1).
+
+    Args:
+        callback: of both.
+    """
+
+    __signature__ = inspect.Signature(
+        [inspect.Parameter(name, inspect.Parameter.POSITIONAL_ONLY) for name in ("message", "info")]
+    )
+
+    def __init__(self, callback: Callable[[Any, MessageInfo], None]) -> None:
+        self._callback = callback
+
+    def __call__(self, *received: Any) -> None:
+        """Whichever way it is called."""
+        self._callback(*(received if len(received) == 2 else received[0]))
 
 
 def spin(executor: Executor, until: Callable[[], bool]) -> None:

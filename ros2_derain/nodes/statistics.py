@@ -56,7 +56,7 @@ class Snapshot:
     """The books at one moment.
 
     Attributes:
-        received, published: frames since activation.
+        received, published: frames since activation; those that were overwritten are among the received.
         dropped: frames by cause, since activation.
         counts: other events by name, since activation.
         latency: milliseconds by stage, of the latest :data:`SAMPLES` frames.
@@ -106,6 +106,12 @@ class Statistics:
         with self._lock:
             self._totals.received += 1
             self._last_frame = time.monotonic()
+
+    def overwritten(self, frames: int) -> None:
+        """Frames were sent, but newer ones took their place before they were received."""
+        with self._lock:
+            self._totals.received += frames
+            self._totals.dropped["overwritten"] += frames
 
     def published(self, milliseconds: Mapping[str, float], age_ms: float) -> None:
         """A frame was published, after so long in each stage and so long after its stamp."""

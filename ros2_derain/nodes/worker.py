@@ -3,6 +3,10 @@
 Each lane holds at most one waiting item. A new item replaces the waiting one; the
 owner hears of it and counts it. Lanes are served in the order in which they were
 given: the first one that has an item goes first.
+
+Who brings items faster than they can be worked on is held up for a moment: what would be
+replaced at once had better not be received at all, for its reception takes the worker's
+cores and Python's lock.
 """
 
 from __future__ import annotations
@@ -12,6 +16,9 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
+
+HELD_SHARE, HELD_S = 0.125, 0.01
+"""How long who brings too many is held up: a share of the time that an item takes, and at most so long."""
 
 
 class Worker:
@@ -40,17 +47,21 @@ class Worker:
         self._changed = threading.Condition()
         self._stopping = False
         self._began: float | None = None
+        self._spent = 0.0
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     def offer(self, lane: str, item: Any) -> None:
-        """Put an item in its lane, in place of the one that waits there."""
+        """Put an item in its lane; in place of one that waits there, it takes up to :data:`HELD_S`."""
         with self._changed:
             replaces = lane in self._waiting
             self._waiting[lane] = item
-            self._changed.notify()
+            self._changed.notify_all()
         if replaces:
             self._replaced(lane)
+            with self._changed:
+                held_s = min(HELD_S, HELD_SHARE * self._spent)
+                self._changed.wait_for(lambda: self._stopping or lane not in self._waiting, held_s)
 
     @property
     def busy_s(self) -> float:
@@ -66,7 +77,7 @@ class Worker:
         """
         with self._changed:
             self._stopping = True
-            self._changed.notify()
+            self._changed.notify_all()
         self._thread.join()
         return list(self._waiting)
 
@@ -78,6 +89,7 @@ class Worker:
                     lane, item = work
                     self._began = time.monotonic()
                     self._lanes[lane](item)
+                    self._spent = self.busy_s
                     self._began = None
 
     def _wait(self) -> bool:
@@ -92,4 +104,5 @@ class Worker:
             if self._stopping:
                 return None
             lane = next(lane for lane in self._lanes if lane in self._waiting)
+            self._changed.notify_all()
             return lane, self._waiting.pop(lane)

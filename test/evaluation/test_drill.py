@@ -6,14 +6,17 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from rclpy.serialization import deserialize_message
+from sensor_msgs.msg import Image
 
 from ros2_derain import cli
 from ros2_derain.evaluation.drill import command, load
 from ros2_derain.evaluation.drill.faults import Fault, Seen
 from ros2_derain.evaluation.drill.load import Process
 from ros2_derain.evaluation.drill.stage import Shortfall, Subject
+from ros2_derain.nodes import images, messages
 from ros2_derain.nodes import probe as probes
-from ros2_derain.nodes.probe import Answer, Probe, Sent, number_of, picture
+from ros2_derain.nodes.probe import Answer, Negative, Probe, Sent, number_of, picture
 
 ON_ONE_PIPELINE = (
     "camera-repeats-frames",
@@ -46,6 +49,13 @@ def test_a_picture_can_be_told_by_its_number_when_it_has_been_changed(number):
     noisy = image * 0.8 + 20 + np.random.default_rng(0).normal(0, 15, image.shape)
     assert number_of(picture(number)) == number == number_of(noisy.clip(0, 255).astype(np.uint8))
     assert number_of(picture(number, 64, 96)) is None
+
+
+def test_prints_of_a_negative_are_the_messages_with_their_stamps_and_numbers():
+    negative = Negative("front", 64, 256)
+    for stamp, number in ((10**18 + 1, 5), (3 * 10**9 + 7, 60000)):
+        message = deserialize_message(negative.print(stamp, number), Image)
+        assert message == images.from_rgb(picture(number, 64, 256), messages.to_header(stamp, "front"))
 
 
 @pytest.fixture
@@ -158,10 +168,10 @@ def test_every_fault_has_a_name_of_its_own_and_is_listed(capsys):
     assert len(listed) == len(set(listed)) == len(command.CAMPAIGN) + 1
 
 
-def windows(rates=(20, 19, 18, 17, 16, 15, 16), age_s=0.1, last_mb=500.0):
+def windows(rates=(20, 19, 18, 17, 16, 15, 16), age_s=0.1, last_mb=500.0, uncounted=0):
     """A machine that slows down, and a pipeline that keeps up with it."""
     return [
-        load.Window(rate, age_s if i == 5 else 0.1, 0.05, last_mb if i == 6 else 500.0)
+        load.Window(rate, age_s if i == 5 else 0.1, 0.05, last_mb if i == 6 else 500.0, uncounted)
         for i, rate in enumerate(rates)
     ]
 
@@ -180,8 +190,9 @@ def test_an_overload_is_held_against_what_the_machine_did_before_and_after():
         (windows(rates=(20, 19, 18, 17, 16, 14, 16)), "the output rate fell below 90% of that at 1x"),
         (windows(age_s=0.2), "at 20x frames came out 200 ms old (p95), over 150"),
         (windows(last_mb=530.0), "memory grew"),
+        (windows(uncounted=3), "of the frames [3, 3, 3, 3, 3, 3, 3] were not counted"),
     ],
-    ids=["rate", "age", "memory"],
+    ids=["rate", "age", "memory", "books"],
 )
 def test_an_overload_that_is_not_withstood_falls_short(fallen, said):
     with pytest.raises(Shortfall) as error:

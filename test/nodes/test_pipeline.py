@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import rig
+from limits import HANG_S
 from sensor_msgs.msg import CameraInfo
 
-from ros2_derain.nodes import images, messages, topics
+from ros2_derain.nodes import images, messages, topics, worker
 
 
 def test_every_output_of_a_frame_has_the_frame_s_stamp_and_frame_id(active):
@@ -177,6 +178,26 @@ def test_two_pipelines_in_two_namespaces_do_not_mix(active):
     other = right.pass_through(rig.picture(80, 128), right.next_header(500))
     assert left.client.stamps(topics.LABEL_MAP) == [stamp]
     assert right.client.stamps(topics.LABEL_MAP) == [other]
+
+
+def test_frames_that_newer_ones_overwrote_are_counted(active, monkeypatch):
+    made = active()
+    made.pass_through(rig.picture())
+    monkeypatch.setattr(worker, "HELD_SHARE", 1e9)
+    monkeypatch.setattr(worker, "HELD_S", HANG_S)
+    may_go = rig.stuck(made)
+
+    def books():
+        return made.derain.statistics.snapshot()
+
+    for sent in (2, 3, 4):  # one at work, one that waits, one that replaces it
+        made.send(rig.picture())
+        assert made.client.until(lambda sent=sent: books().received == sent)
+    for _ in range(3):
+        made.send(rig.picture())
+    may_go.set()
+    assert made.client.until(lambda: books().received == 7 and made.balanced(made.derain))
+    assert (books().published, books().dropped) == (4, {"replaced": 1, "overwritten": 2})
 
 
 def test_a_burst_is_accounted_for_frame_by_frame(active):

@@ -4,6 +4,7 @@ import threading
 
 from limits import HANG_S
 
+from ros2_derain.nodes import worker
 from ros2_derain.nodes.worker import Worker
 
 
@@ -49,6 +50,30 @@ def test_the_first_lane_goes_first_and_replaces_only_its_own():
         pass
     station.worker.stop()
     assert station.done == [("image", 1), ("proposal", 3), ("image", 2)] and station.replaced == []
+
+
+def test_who_brings_too_many_is_held_up_until_one_is_taken(monkeypatch):
+    monkeypatch.setattr(worker, "HELD_SHARE", 1e9)
+    monkeypatch.setattr(worker, "HELD_S", HANG_S)
+    station = Station("image")
+    station.may_go.set()
+    station.worker.offer("image", 0)
+    while not station.done:
+        pass
+    station.may_go.clear()
+    station.entered.clear()
+    station.worker.offer("image", 1)
+    assert station.entered.wait(HANG_S)
+    station.worker.offer("image", 2)
+    caller = threading.Thread(target=station.worker.offer, args=("image", 3))
+    caller.start()
+    caller.join(0.1)
+    assert caller.is_alive() and station.replaced == ["image"]
+    station.may_go.set()
+    caller.join(HANG_S)
+    assert not caller.is_alive()
+    station.worker.stop()
+    assert station.done[:2] == [("image", 0), ("image", 1)]
 
 
 def test_stop_finishes_the_item_at_hand_and_names_what_waits():

@@ -46,16 +46,21 @@ def repeats(stage: Stage) -> Seen:
 
 def races(stage: Stage) -> Seen:
     """Eight frames for each that the machine can do, for two seconds."""
-    usual, before = stage.fps, stage.counted("dropped.replaced")
+    usual, before = stage.fps, _outrun(stage)
     stage.fps = 16 * usual
     sent = stage.drive_for(2.0)
     stage.fps = usual
     if not stage.settle():
         raise Shortfall("the books of derain_node do not balance")
-    replaced, out = stage.counted("dropped.replaced") - before, sum(map(stage.is_whole, sent))
+    outrun, out = _outrun(stage) - before, sum(map(stage.is_whole, sent))
     if not out:
         raise Shortfall("no frame came out meanwhile")
-    return Seen(f"{len(sent)} sent, {out} out, {replaced} replaced by a newer one", stage.recovery(BACK_S))
+    return Seen(f"{len(sent)} sent, {out} out, {outrun} outrun by a newer one", stage.recovery(BACK_S))
+
+
+def _outrun(stage: Stage) -> int:
+    """Frames that gave way to newer ones, before or after they were received."""
+    return stage.counted("dropped.replaced") + stage.counted("dropped.overwritten")
 
 
 def changes_resolution(stage: Stage) -> Seen:
@@ -122,7 +127,7 @@ def sends_compressed_junk(stage: Stage, messages: int = FUZZED) -> Seen:
 
 
 def _fuzz(stage: Stage, make, messages: int) -> Seen:
-    random, began = np.random.default_rng(20), stage.counted("frames_received")
+    random, began = np.random.default_rng(20), _taken(stage)
     for index in range(messages):
         stage.probe.send_as_is(make(random))
         if index % 5 == 0:
@@ -133,9 +138,14 @@ def _fuzz(stage: Stage, make, messages: int) -> Seen:
     errors = stage.counted("dropped.error")
     if errors:
         raise Shortfall(f"{errors} messages were lost to an error instead of being refused")
-    received = stage.counted("frames_received") - began
+    received = _taken(stage) - began
     out = len({answer.stamp_ns for answer in stage.probe.answers[topics.CLEAN_IMAGE.name]})
     return Seen(f"{messages} sent, {received} received, {refused:.0f} refused by name, {out} readable")
+
+
+def _taken(stage: Stage) -> int:
+    """Frames that derain_node took from the transport."""
+    return stage.counted("frames_received") - stage.counted("dropped.overwritten")
 
 
 def _take(stage: Stage, transport: str) -> None:

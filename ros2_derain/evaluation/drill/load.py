@@ -56,12 +56,14 @@ class Window:
         age_s: p95 of the clean images' time from being sent to being heard.
         compute_s: p95 of their compute time.
         memory_mb: of the pipeline's process, at the end.
+        uncounted: frames that were sent and are in none of derain_node's counters.
     """
 
     rate: float
     age_s: float
     compute_s: float
     memory_mb: float
+    uncounted: int
 
 
 def overload(stage: Stage, seconds: float = SHORT_S) -> Seen:
@@ -72,6 +74,7 @@ def overload(stage: Stage, seconds: float = SHORT_S) -> Seen:
     """
     usual, capacity = stage.fps, stage.capacity(15)
     windows = []
+    stage.settle()
     try:
         for factor in FACTORS:
             stage.fps = factor * capacity
@@ -89,7 +92,7 @@ def withstood(windows: Sequence[Window], capacity: float) -> str:
         capacity: frames per second that the machine can do.
 
     Raises:
-        Shortfall: the rate fell, frames queued, or memory grew.
+        Shortfall: the rate fell, frames queued or were not counted, or memory grew.
     """
     single, loaded = windows[::2], windows[1::2]
     usual = [(before.rate + after.rate) / 2 for before, after in pairwise(single)]
@@ -111,6 +114,9 @@ def withstood(windows: Sequence[Window], capacity: float) -> str:
                 f"at {factor}x frames came out {1e3 * window.age_s:.0f} ms old (p95), "
                 f"over {1e3 * limit:.0f}: {text}"
             )
+    uncounted = [window.uncounted for window in windows]
+    if any(uncounted):
+        raise Shortfall(f"of the frames {uncounted} were not counted: {text}")
     if min(kept) < RATE_KEPT:
         raise Shortfall(f"the output rate fell below {RATE_KEPT:.0%} of that at 1x: {text}")
     if memory[-1] > MEMORY_KEPT * memory[0]:
@@ -168,7 +174,7 @@ def judged(samples: list[tuple[Process, float]], minutes: float) -> Seen:
 def _window(stage: Stage, seconds: float) -> Window:
     """Send at the stage's pace for so long."""
     stage.probe.forget()
-    before = stage.counted("frames_published")
+    published, received = stage.counted("frames_published"), stage.counted("frames_received")
     began = time.monotonic()
     sent = stage.drive_for(seconds)
     spent = time.monotonic() - began
@@ -180,10 +186,11 @@ def _window(stage: Stage, seconds: float) -> Window:
     status = stage.probe.status["derain_node"]
     compute_ms = sum(status.number(f"latency_ms.{of}.p95") for of in ("gate", "derain", "parse", "decode"))
     return Window(
-        rate=(stage.counted("frames_published") - before) / spent,
+        rate=(stage.counted("frames_published") - published) / spent,
         age_s=float(np.percentile(ages, 95)),
         compute_s=compute_ms / 1e3,
         memory_mb=Process.read(stage.children["pipeline"].pid).rss_mb,
+        uncounted=len(sent) - (stage.counted("frames_received") - received),
     )
 
 
