@@ -92,15 +92,16 @@ def environment() -> list[SetEnvironmentVariable]:
     """What must be set before a process starts, each unless the user has set it.
 
     Fast DDS's default shared memory loses images between processes; idle OpenMP
-    threads must not take the cores from ROS threads; freed image buffers are kept,
-    because the page faults of new ones cost more than the copy.
+    threads look for work for a moment, but must not take the cores from ROS threads;
+    freed image buffers are kept, because the page faults of new ones cost more than the copy.
     """
     older = os.environ.get("ROS_DISTRO") in ("humble", "iron", "jazzy")
     profile = "FASTRTPS_DEFAULT_PROFILES_FILE" if older else "FASTDDS_DEFAULT_PROFILES_FILE"
     wanted = {
         profile: os.path.join(get_package_share_directory(PACKAGE), "config", "fastdds.xml"),
         "OMP_WAIT_POLICY": "PASSIVE",
-        "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+        "GOMP_SPINCOUNT": "1000",
+        "MALLOC_MMAP_MAX_": "0",
         "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
     }
     return [SetEnvironmentVariable(n, v) for n, v in wanted.items() if n not in os.environ]

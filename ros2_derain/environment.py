@@ -45,8 +45,9 @@ def prepare() -> None:
     """
     _add_prefix()
     os.environ.setdefault(profile_variable(), str(resources.path("config/fastdds.xml")))
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     _keep_freed_memory()
 
 

@@ -13,6 +13,7 @@ CLEARED = (
     "AMENT_PREFIX_PATH",
     "FASTDDS_DEFAULT_PROFILES_FILE",
     "FASTRTPS_DEFAULT_PROFILES_FILE",
+    "GOMP_SPINCOUNT",
     "OMP_WAIT_POLICY",
     "ROS_AUTOMATIC_DISCOVERY_RANGE",
     "ROS_DISTRO",
@@ -45,7 +46,7 @@ def test_prepare_sets_profile_and_idle_policy():
     assert Path(found["FASTDDS_DEFAULT_PROFILES_FILE"]).name == "fastdds.xml"
     assert Path(found["FASTDDS_DEFAULT_PROFILES_FILE"]).is_file()
     assert "FASTRTPS_DEFAULT_PROFILES_FILE" not in found
-    assert found["OMP_WAIT_POLICY"] == "PASSIVE"
+    assert found["OMP_WAIT_POLICY"] == "PASSIVE" and found["GOMP_SPINCOUNT"] == "1000"
     assert "ROS_DOMAIN_ID" not in found
 
 
@@ -60,6 +61,7 @@ def test_prepare_keeps_what_the_user_set():
     users = {"FASTDDS_DEFAULT_PROFILES_FILE": "/mine.xml", "OMP_WAIT_POLICY": "ACTIVE", "ROS_DOMAIN_ID": "7"}
     found = after("environment.prepare()", **users)
     assert {name: found[name] for name in users} == users
+    assert "GOMP_SPINCOUNT" not in found, "it would make an active policy a passive one"
 
 
 def test_prepare_adds_the_prefix_of_a_pip_installed_rclpy_once():
