@@ -106,7 +106,7 @@ class TopicExchange:
         """The prior of the frame with this stamp, K x h x w uint8; None if not in time."""
         if self._node.count_publishers(SEMANTIC_PRIOR.name) == 0:
             return None
-        return self._fitting(self._store.wait(stamp_ns, self._timeout_s), self._shapes.get(stamp_ns))
+        return self._fitting(self._wait(stamp_ns), self._shapes.get(stamp_ns))
 
     def ask(self, frame: Frame, clean: torch.Tensor) -> torch.Tensor | None:
         """Have an intermediate image parsed.
@@ -123,14 +123,15 @@ class TopicExchange:
         self._store.discard(frame.stamp_ns)
         header = messages.to_header(frame.stamp_ns, frame.frame_id)
         self._proposals.publish(images.from_rgb(to_image(clean), header))
-        answer = self._store.wait(frame.stamp_ns, self._timeout_s)
+        answer = self._wait(frame.stamp_ns)
         if answer is None:
             self._silent_on = frame
         return self._fitting(answer, _prior_size(frame))
 
-    @property
-    def _timeout_s(self) -> float:
-        return self._node.parameters.prior_timeout_ms / 1e3
+    def _wait(self, stamp_ns: int) -> torch.Tensor | None:
+        """The prior with this stamp; None if not in time. It comes by the executor, which must be free."""
+        self._node.let_in()
+        return self._store.wait(stamp_ns, self._node.parameters.prior_timeout_ms / 1e3)
 
     def _on_label_info(self, info: LabelInfo) -> None:
         self._classes = fingerprint(messages.to_class_names(info))

@@ -37,7 +37,7 @@ from ros2_derain.nodes.image_errors import ImageError
 from ros2_derain.nodes.parameters import P, ParameterError
 from ros2_derain.nodes.statistics import Statistics
 from ros2_derain.nodes.topics import DIAGNOSTICS, Topic
-from ros2_derain.nodes.worker import Worker
+from ros2_derain.nodes.worker import HELD_S, Worker
 
 REPEAT_AFTER_S = 5.0
 """A message about the same cause is logged again after this long."""
@@ -82,6 +82,9 @@ class ManagedNode(LifecycleNode, ABC, Generic[P]):
         self.add_on_set_parameters_callback(self._on_set_parameters)
 
     # What each node is
+
+    sharers = 1
+    """How many nodes of its kind share its executor."""
 
     events: tuple[str, ...] = ()
     """What the node counts besides frames, listed from the start."""
@@ -211,6 +214,7 @@ class ManagedNode(LifecycleNode, ABC, Generic[P]):
             {lane: self._guarded(lane, handler) for lane, handler in self.lanes().items()},
             replaced=lambda lane: self.lost(lane, "replaced"),
             turn=self.turn,
+            held_s=HELD_S / self.sharers,
         )
         self._timer = self.create_timer(self.parameters.diagnostics_period_s, self._on_diagnostics_timer)
         self._jumps = self.get_clock().create_jump_callback(
@@ -311,6 +315,11 @@ class ManagedNode(LifecycleNode, ABC, Generic[P]):
         """Hand the worker an item."""
         if self._worker is not None:
             self._worker.offer(lane, item)
+
+    def let_in(self) -> None:
+        """Hold up no message until the present item is done: its handler waits for one."""
+        if self._worker is not None:
+            self._worker.let_in()
 
     @property
     def busy_s(self) -> float:

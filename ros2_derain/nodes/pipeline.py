@@ -56,7 +56,7 @@ class SharedModel:
         self._model: LoadedModel | None = None
         self._loaded: tuple[str, str, str] | None = None
         self._users: set[ManagedNode] = set()
-        self._cameras = cameras
+        self.cameras = cameras
         self._turns: Turns | None = None
 
     def acquire(self, user: ManagedNode) -> LoadedModel:
@@ -74,7 +74,7 @@ class SharedModel:
             )
         if self._model is None:
             self._model, self._loaded = LoadedModel.load(user.settings), wanted
-            self._turns = self._model.turns(self._cameras) if self._cameras > 1 else None
+            self._turns = self._model.turns(self.cameras) if self.cameras > 1 else None
         self._users.add(user)
         return self._model.shared(self._turns) if self._turns else self._model
 
@@ -109,7 +109,7 @@ class ComposedDerainNode(DerainNode):
     """
 
     def __init__(self, shared: SharedModel, segmentation: ComposedSegmentationNode, **options: Any) -> None:
-        self._shared = shared
+        self._shared, self.sharers = shared, shared.cameras
         self._segmentation = segmentation
         self._priors: LocalExchange | None = None
         super().__init__(**options)

@@ -4,9 +4,9 @@ Each lane holds at most one waiting item. A new item replaces the waiting one; t
 owner hears of it and counts it. Lanes are served in the order in which they were
 given: the first one that has an item goes first.
 
-Who brings items faster than they can be worked on is held up for a moment: what would be
-replaced at once had better not be received at all, for its reception takes the worker's
-cores and Python's lock.
+Who brings items faster than they can be worked on is held up while the item at hand is not
+nearly done: what would be replaced before it is wanted had better not be received at all, for
+its reception takes the worker's cores and Python's lock.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-HELD_SHARE, HELD_S = 0.125, 0.01
-"""How long who brings too many is held up: a share of the time that an item takes, and at most so long."""
+HELD_S = 0.025
+"""Longest time that who brings too many is held up."""
+NEARLY_S = 0.01
+"""When the item at hand should be done so soon, nobody is held up: the next shall be the newest."""
 
 
 class Worker:
@@ -31,6 +33,7 @@ class Worker:
         replaced: called with the lane's name when a waiting item was replaced.
         turn: makes the context in which an item is worked on. It may wait: the item is
             chosen after that, so that it is the newest.
+        held_s: longest time that who brings too many is held up.
     """
 
     def __init__(
@@ -39,20 +42,24 @@ class Worker:
         lanes: Mapping[str, Callable[[Any], None]],
         replaced: Callable[[str], None],
         turn: Callable[[], AbstractContextManager] = nullcontext,
+        held_s: float = HELD_S,
     ) -> None:
         self._lanes = dict(lanes)
         self._replaced = replaced
         self._turn = turn
+        self._held_s = held_s
+        self._is_open = False
         self._waiting: dict[str, Any] = {}
         self._changed = threading.Condition()
         self._stopping = False
         self._began: float | None = None
-        self._spent = 0.0
+        self._lane = ""
+        self._spent = dict.fromkeys(self._lanes, 0.0)
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     def offer(self, lane: str, item: Any) -> None:
-        """Put an item in its lane; in place of one that waits there, it takes up to :data:`HELD_S`."""
+        """Put an item in its lane; in place of one that waits there, it takes up to ``held_s``."""
         with self._changed:
             replaces = lane in self._waiting
             self._waiting[lane] = item
@@ -60,8 +67,20 @@ class Worker:
         if replaces:
             self._replaced(lane)
             with self._changed:
-                held_s = min(HELD_S, HELD_SHARE * self._spent)
-                self._changed.wait_for(lambda: self._stopping or lane not in self._waiting, held_s)
+                held_s = min(self._held_s, self._left_s() - NEARLY_S)
+                self._changed.wait_for(
+                    lambda: self._stopping or self._is_open or lane not in self._waiting, held_s
+                )
+
+    def let_in(self) -> None:
+        """Hold up nobody until the item at hand is done: its handler waits for what others bring."""
+        with self._changed:
+            self._is_open = True
+            self._changed.notify_all()
+
+    def _left_s(self) -> float:
+        """How long the item at hand should still take, by the last one of its lane."""
+        return self._spent.get(self._lane, 0.0) - self.busy_s
 
     @property
     def busy_s(self) -> float:
@@ -86,11 +105,11 @@ class Worker:
             with self._turn():
                 work = self._next()
                 if work is not None:
-                    lane, item = work
+                    self._lane, item = work
                     self._began = time.monotonic()
-                    self._lanes[lane](item)
-                    self._spent = self.busy_s
-                    self._began = None
+                    self._lanes[self._lane](item)
+                    self._spent[self._lane] = self.busy_s
+                    self._lane, self._began, self._is_open = "", None, False
 
     def _wait(self) -> bool:
         """Wait for an item; False when the worker is to stop."""

@@ -2,6 +2,7 @@
 
 import threading
 
+import pytest
 from limits import HANG_S
 
 from ros2_derain.nodes import worker
@@ -11,10 +12,11 @@ from ros2_derain.nodes.worker import Worker
 class Station:
     """Handlers that wait until they are let go, and what they handled."""
 
-    def __init__(self, *lanes):
+    def __init__(self, *lanes, **options):
         self.done, self.replaced = [], []
         self.entered, self.may_go = threading.Event(), threading.Event()
-        self.worker = Worker("test", {lane: self.handler(lane) for lane in lanes}, self.replaced.append)
+        handlers = {lane: self.handler(lane) for lane in lanes}
+        self.worker = Worker("test", handlers, self.replaced.append, **options)
 
     def handler(self, lane):
         def handle(item):
@@ -23,6 +25,21 @@ class Station:
             self.done.append((lane, item))
 
         return handle
+
+    def bring_too_many(self):
+        """A thread that offers what replaces a waiting item while another is worked on."""
+        self.worker.offer("image", 1)
+        assert self.entered.wait(HANG_S)
+        self.worker.offer("image", 2)
+        caller = threading.Thread(target=self.worker.offer, args=("image", 3))
+        caller.start()
+        caller.join(0.1)
+        assert self.replaced == ["image"]
+        return caller
+
+    def end(self):
+        self.may_go.set()
+        self.worker.stop()
 
 
 def test_a_newer_item_replaces_the_waiting_one():
@@ -52,28 +69,42 @@ def test_the_first_lane_goes_first_and_replaces_only_its_own():
     assert station.done == [("image", 1), ("proposal", 3), ("image", 2)] and station.replaced == []
 
 
-def test_who_brings_too_many_is_held_up_until_one_is_taken(monkeypatch):
-    monkeypatch.setattr(worker, "HELD_SHARE", 1e9)
-    monkeypatch.setattr(worker, "HELD_S", HANG_S)
-    station = Station("image")
-    station.may_go.set()
-    station.worker.offer("image", 0)
-    while not station.done:
-        pass
-    station.may_go.clear()
-    station.entered.clear()
-    station.worker.offer("image", 1)
-    assert station.entered.wait(HANG_S)
-    station.worker.offer("image", 2)
-    caller = threading.Thread(target=station.worker.offer, args=("image", 3))
-    caller.start()
-    caller.join(0.1)
-    assert caller.is_alive() and station.replaced == ["image"]
+@pytest.fixture
+def far_from_done(monkeypatch):
+    """Items are expected to take long."""
+    monkeypatch.setattr(worker, "NEARLY_S", -HANG_S)
+
+
+def test_who_brings_too_many_is_held_up_until_one_is_taken(far_from_done):
+    station = Station("image", held_s=HANG_S)
+    caller = station.bring_too_many()
+    assert caller.is_alive()
     station.may_go.set()
     caller.join(HANG_S)
     assert not caller.is_alive()
-    station.worker.stop()
-    assert station.done[:2] == [("image", 0), ("image", 1)]
+    station.end()
+
+
+def test_nobody_is_held_up_when_the_item_at_hand_is_nearly_done():
+    station = Station("image", held_s=HANG_S)
+    assert not station.bring_too_many().is_alive(), "the first item was expected to take no time"
+    station.end()
+
+
+def test_nobody_is_held_up_whom_the_handler_waits_for(far_from_done):
+    station = Station("image", held_s=HANG_S)
+    caller = station.bring_too_many()
+    assert caller.is_alive()
+    station.worker.let_in()
+    caller.join(HANG_S)
+    assert not caller.is_alive()
+    station.end()
+
+
+def test_nobody_is_held_up_for_longer_than_is_allowed(far_from_done):
+    station = Station("image", held_s=0.001)
+    assert not station.bring_too_many().is_alive()
+    station.end()
 
 
 def test_stop_finishes_the_item_at_hand_and_names_what_waits():
