@@ -68,6 +68,31 @@ def processor() -> str:
     return next(named, platform.machine())
 
 
+class StealMeter:
+    """How much of the cores' time a hypervisor gives to other machines, from when this is made.
+
+    Figures that were taken meanwhile are those of a slower machine.
+    """
+
+    def __init__(self) -> None:
+        self._begin = _core_time()
+
+    def share(self) -> float:
+        """0..1, of all cores; 0 where the system doesn't say."""
+        stolen, total = (now - begin for now, begin in zip(_core_time(), self._begin, strict=True))
+        return stolen / total if total else 0.0
+
+
+def _core_time() -> tuple[int, int]:
+    """Stolen and all time of all cores since the system's start, in ticks (proc(5), ``/proc/stat``)."""
+    try:
+        with open("/proc/stat") as file:
+            ticks = [int(field) for field in file.readline().split()[1:9]]
+    except OSError:
+        return 0, 0
+    return ticks[7], sum(ticks)
+
+
 def _gpu() -> str:
     import torch
 

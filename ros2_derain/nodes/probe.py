@@ -19,10 +19,11 @@ from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
 from rclpy.qos import ReliabilityPolicy
 from rclpy.serialization import serialize_message
+from rclpy.subscription import MessageInfo
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
 
-from ros2_derain.nodes import images, messages, topics
+from ros2_derain.nodes import images, messages, runtime, topics
 from ros2_derain.nodes.image_errors import ImageError
 from ros2_derain.nodes.observer import Observer
 from ros2_derain.nodes.questions import Questions
@@ -68,7 +69,7 @@ class Answer:
     Attributes:
         stamp_ns, frame_id: of its header.
         number: read off a clean image; None on other topics, and where none can be read.
-        at: when, by ``time.monotonic``.
+        at: when it was received, by ``time.monotonic``; it may be handled later.
     """
 
     stamp_ns: int
@@ -86,9 +87,19 @@ def picture(number: int, height: int = 192, width: int = 320) -> np.ndarray:
     return image
 
 
+def _rows() -> np.ndarray:
+    """A row of pixels for every byte, 256 x (8 CELL) x 1, least bit first."""
+    bits = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little")
+    return np.where(bits, np.uint8(LOUD), np.uint8(QUIET)).repeat(CELL, axis=1)[..., None]
+
+
+_ROWS = _rows()
+
+
 def _write(number: int, image: np.ndarray) -> None:
-    for bit in range(BITS):
-        image[:CELL, bit * CELL : (bit + 1) * CELL] = LOUD if number >> bit & 1 else QUIET
+    for byte in range(BITS // 8):
+        place = image[:CELL, 8 * CELL * byte : 8 * CELL * (byte + 1)]
+        place[:] = _ROWS[number >> 8 * byte & 255, : place.shape[1]]
 
 
 class Negative:
@@ -109,8 +120,7 @@ class Negative:
 
     def print(self, stamp_ns: int, number: int) -> bytes:
         """The message with a stamp and a number."""
-        stamp = messages.to_header(stamp_ns, "").stamp
-        struct.pack_into("=iI", self._bytes, CDR_HEADER, stamp.sec, stamp.nanosec)
+        struct.pack_into("=iI", self._bytes, CDR_HEADER, *divmod(stamp_ns, 10**9))
         _write(number, self._image)
         return bytes(self._bytes)
 
@@ -147,7 +157,8 @@ class Probe(Observer):
         for topic in HEARD:
             qos = topic.qos()
             qos.depth = 200
-            self._node.create_subscription(topic.type, topic.name, self._hears(topic), qos)
+            hears = runtime.WithInfo(self._hears(topic))
+            self._node.create_subscription(topic.type, topic.name, hears, qos)
         self._node.create_subscription(
             String, topics.MODE.name, lambda message: self.modes.append(message.data), topics.MODE.qos()
         )
@@ -233,8 +244,9 @@ class Probe(Observer):
         began = time.monotonic() - REMEMBERED_S
         self.sent = {stamp: sent for stamp, sent in self.sent.items() if sent.at > began}
 
-    def _hears(self, topic: Topic) -> Callable[[Any], None]:
-        def receive(message: Any) -> None:
+    def _hears(self, topic: Topic) -> Callable[[Any, MessageInfo], None]:
+        def receive(message: Any, info: MessageInfo) -> None:
+            at = time.monotonic() - (time.time_ns() - info["received_timestamp"]) / 1e9
             number = None
             if topic is topics.CLEAN_IMAGE:
                 try:
@@ -243,7 +255,7 @@ class Probe(Observer):
                     number = -1
             header = message.header
             stamp = messages.stamp_ns(header)
-            self.answers[topic.name].append(Answer(stamp, header.frame_id, number, time.monotonic()))
+            self.answers[topic.name].append(Answer(stamp, header.frame_id, number, at))
 
         return receive
 
