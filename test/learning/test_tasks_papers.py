@@ -130,6 +130,16 @@ def test_ubcn_without_feature_level_deraining_has_no_second_parser(tmp_path):
     assert task.clean_parser is None and task.discriminator is None
 
 
+def test_ubcn_s_absolute_error_counts_both_images(tmp_path):
+    path = tiny_recipe(tmp_path / "r.yaml", "ubcn_light", loss={"absolute": 1, "adversarial": 0})
+    assert train(path, write_data(tmp_path / "data"), tmp_path / "run") == 0
+    row = next(csv.DictReader((tmp_path / "run/metrics.csv").open()))
+    coarse, refined, absolute = (float(row[f"train/{part}"]) for part in ("coarse", "refined", "absolute"))
+    assert 0 < absolute < coarse**0.5 + refined**0.5 + 4e-3, (
+        "no mean of errors is above the root of its squares'"
+    )
+
+
 def test_ubcn_holds_the_batch_statistics_of_a_parser_that_was_trained_before(tmp_path):
     data, runs = write_data(tmp_path / "data"), (tmp_path / "first", tmp_path / "second")
     for run, init in zip(runs, ({}, {"parser": str(runs[0])}), strict=True):

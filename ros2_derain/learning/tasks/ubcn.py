@@ -18,8 +18,9 @@ class UbcnTask(Task):
     ``coarse`` and ``refined``: squared errors of C~ and C^; ``derained_semantic`` and
     ``clean_semantic``: cross-entropy of G_de on C~ and of G_ce on the clean image; ``adversarial``:
     what G_de's features lack to be taken for clean ones; ``discrimination``: the discriminator's own
-    loss, whose gradient reaches nothing else. ``objects`` is not the paper's: it keeps the boxes of a
-    parser that has them.
+    loss, whose gradient reaches nothing else. Not the paper's are ``objects``, which keeps the boxes of a
+    parser that has them, and ``absolute``, the Charbonnier error of C~ and of C^: beside heavy rain's
+    squared errors those of light rain hardly count.
 
     A weight of 0 for ``adversarial`` is UBCN without feature-level deraining: neither G_ce nor the
     discriminator exist then. Where ``init`` names the parser, G_ce starts from it too, and batch
@@ -35,6 +36,7 @@ class UbcnTask(Task):
         "adversarial": 1e-3,
         "discrimination": 1.0,
         "objects": 0.0,
+        "absolute": 0.0,
     }
     OPTIONS = {"iterations": 3}
 
@@ -65,6 +67,9 @@ class UbcnTask(Task):
             share = 1 / len(turns)
             add(parts, "coarse", functional.mse_loss(turn.coarse.float(), clean), share)
             add(parts, "refined", functional.mse_loss(turn.refined.float(), clean), share)
+            if self.recipe.loss["absolute"]:
+                for image in (turn.coarse, turn.refined):
+                    add(parts, "absolute", losses.charbonnier(image, clean), share)
             add(parts, "derained_semantic", losses.segmentation(turn.segmentation.logits, labels), share)
             if seen is not None:
                 derained = turn.segmentation.features
