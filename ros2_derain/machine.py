@@ -17,11 +17,16 @@ def describe() -> dict[str, str | int | float]:
     """The machine: processor, cores that this process may use, memory, GPU, system."""
     return {
         "processor": processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 0,
+        "cores": cores(),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "gpu": _gpu(),
         "system": f"{platform.system()} {platform.release()}",
     }
+
+
+def cores() -> int:
+    """How many this process may use; 0 where the system doesn't say."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 0
 
 
 def versions() -> dict[str, str]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,7 +77,7 @@ class Window:
     camera: float
 
     @property
-    def machine(self) -> float:
+    def left(self) -> float:
         """Share of the cores' time that was left to the pipeline."""
         return 1 - self.stolen - self.camera
 
@@ -143,19 +142,13 @@ def withstood(pairs: Sequence[Pair]) -> str:
         Shortfall: the rate fell, frames queued or were not counted, or memory grew.
     """
     calm = {factor: _calmest(pair for pair in pairs if pair.factor == factor) for factor in FACTORS}
-    chosen = [pair for half in calm.values() for pair in half]
+    chosen = [pair for three in calm.values() for pair in three]
     full = [pair.full.rate for pair in chosen]
-    share, kept = (
-        {
-            factor: sum(rate(pair.loaded) for pair in half) / sum(rate(pair.full) for pair in half)
-            for factor, half in calm.items()
-        }
-        for rate in (lambda window: window.rate, lambda window: window.rate / window.machine)
-    )
+    kept = {factor: _kept(three, lambda window: window.rate / window.left) for factor, three in calm.items()}
     rates = ", ".join(
-        f"{factor}x: {np.mean([pair.loaded.rate for pair in half]):.1f}/s "
-        f"({share[factor]:.0%}, {kept[factor]:.0%} for the cores it had)"
-        for factor, half in calm.items()
+        f"{factor}x: {np.mean([pair.loaded.rate for pair in three]):.1f}/s "
+        f"({_kept(three, lambda window: window.rate):.0%}, {kept[factor]:.0%} for the cores it had)"
+        for factor, three in calm.items()
     )
     memory = pairs[0].full.memory_mb, pairs[-1].loaded.memory_mb
     windows = [
@@ -190,6 +183,11 @@ def withstood(pairs: Sequence[Pair]) -> str:
 
 def _calmest(pairs: Iterable[Pair]) -> list[Pair]:
     return sorted(pairs, key=lambda pair: pair.stolen)[:WANTED]
+
+
+def _kept(pairs: Sequence[Pair], rate: Callable[[Window], float]) -> float:
+    """What is left of a rate under load."""
+    return sum(rate(pair.loaded) for pair in pairs) / sum(rate(pair.full) for pair in pairs)
 
 
 def overload_for_minutes(stage: Stage) -> Seen:
@@ -246,7 +244,7 @@ def _window(stage: Stage, seconds: float) -> Window:
     began, began_cpu, steal = time.monotonic(), time.process_time(), machine.StealMeter()
     sent = stage.drive_for(seconds)
     spent, stolen = time.monotonic() - began, steal.share()
-    camera = (time.process_time() - began_cpu) / (spent * len(os.sched_getaffinity(0)))
+    camera = (time.process_time() - began_cpu) / (spent * machine.cores())
     if not stage.settle():
         raise Shortfall("the books of derain_node do not balance")
     ages = _ages(stage, sent)
