@@ -7,6 +7,8 @@ test runs disturb neither each other nor a vehicle.
 import os
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from ros2_derain import environment
@@ -40,3 +42,55 @@ def dry_model(tmp_path_factory) -> str:
     import tiny_model
 
     return str(tiny_model.write(tmp_path_factory.mktemp("models") / "dry", 0.0))
+
+
+@pytest.fixture(scope="session")
+def small_clip(tmp_path_factory) -> Path:
+    """Twelve pictures of 160x96, each a little brighter than the one before."""
+    folder = tmp_path_factory.mktemp("clips") / "small"
+    folder.mkdir()
+    (folder / "clip.yaml").write_text("title: Test & pattern\nfps: 25\nsource: made here\n")
+    base = np.random.default_rng(0).integers(0, 180, (12, 20, 3), np.uint8)
+    base = cv2.resize(base, (160, 96), interpolation=cv2.INTER_CUBIC)
+    for index in range(12):
+        cv2.imwrite(str(folder / f"{index:06d}.png"), base + np.uint8(5 * index))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def ros():
+    """rclpy in this process."""
+    import rclpy
+
+    rclpy.init()
+    yield
+    rclpy.try_shutdown()
+
+
+@pytest.fixture
+def make_rig(ros, rainy_model):
+    """Makes rigs, each in a namespace of its own; see :class:`rig.Rig`."""
+    import rig
+
+    rigs = []
+
+    def make(create=rig.composed, model=rainy_model, executor=rig.runtime.make_executor, **parameters):
+        rigs.append(rig.Rig(create, {"model": str(model), **parameters}, executor))
+        return rigs[-1]
+
+    yield make
+    for made in rigs:
+        made.close()
+
+
+@pytest.fixture
+def active(make_rig):
+    """Makes rigs whose nodes are active and know the camera."""
+    import rig
+
+    def make(create=rig.composed, **parameters):
+        made = make_rig(create, **parameters)
+        made.activate()
+        return made
+
+    return make

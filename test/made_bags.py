@@ -8,8 +8,8 @@ from rosbags.highlevel import AnyReader
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
+from ros2_derain.bags.writing import define
 from ros2_derain.nodes import topics
-from ros2_derain.nodes.recorder import define
 
 STORE = get_typestore(Stores.ROS2_KILTED)
 TYPES = STORE.types

@@ -10,8 +10,8 @@ import torch
 from tiny_training import LOOP, train, write_data, write_recipe
 
 from ros2_derain import cli, models
+from ros2_derain.data import CAMVID_CLASSES, OBJECTS
 from ros2_derain.engine import Engine, EngineSettings, Frame, Mode
-from ros2_derain.learning.datasets import CAMVID_CLASSES, OBJECTS
 
 RESTORE = {
     **LOOP,

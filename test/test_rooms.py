@@ -28,14 +28,17 @@ def test_the_package_keeps_every_contract():
 @pytest.mark.parametrize(
     ("room", "line", "contract"),
     [
-        ("engine", "import rclpy", "Only the nodes import rclpy and message packages"),
-        ("evaluation", "from sensor_msgs.msg import Image", "Only the nodes import rclpy"),
+        ("engine", "import rclpy", "Only nodes, ros_testing and bags import rclpy"),
+        ("evaluate", "from sensor_msgs.msg import Image", "Only nodes, ros_testing and bags import rclpy"),
         ("nodes", "def f():\n    import ros2_derain.learning", "At run time nothing imports"),
+        ("nodes", "import ros2_derain.ros_testing.camera", "At run time nothing imports"),
         ("engine", "import ros2_derain.nodes", "Imports point one way"),
-        ("networks", "import ros2_derain.rain", "do not import each other"),
-        ("metrics", "import ros2_derain.engine", "import no other room"),
-        ("learning", "import ros2_derain.engine", "Learning imports no room but"),
-        ("evaluation", "import ros2_derain.learning", "Evaluation does not import learning"),
+        ("replay", "import ros2_derain.demo", "Imports point one way"),
+        ("networks", "import ros2_derain.rain", "import no other room"),
+        ("reporting", "import ros2_derain.data", "import no other room"),
+        ("metrics", "import ros2_derain.engine", "do not reach up"),
+        ("learning", "import ros2_derain.engine", "Learning imports data, networks"),
+        ("evaluate", "import ros2_derain.learning", "Only the command line imports learning"),
         ("nodes", "import launch", "launch is imported in launch/ only"),
     ],
 )

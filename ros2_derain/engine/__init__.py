@@ -2,7 +2,14 @@
 
 from ros2_derain.models import ModelError
 
-from .data import (
+from .cpu_scheduler import Seats
+from .device import Runtime, choose, to_image
+from .engine import UNPARSED, Engine, LocalExchange
+from .gpu_batcher import Rounds
+from .interpreter import Interpretation, Interpreter
+from .loaded_model import LoadedModel, ModelIdentity, Turns
+from .restorer import PriorExchange, Restored, Restorer, passed_through
+from .scene import (
     UNLABELLED,
     Detection,
     EngineError,
@@ -13,13 +20,6 @@ from .data import (
     Scene,
     fingerprint,
 )
-from .device import Runtime, choose, to_image
-from .engine import UNPARSED, Engine, LocalExchange
-from .interpreter import Interpretation, Interpreter
-from .loaded import LoadedModel, ModelIdentity, Turns
-from .restorer import PriorExchange, Restored, Restorer, passed_through
-from .rounds import Rounds
-from .seats import Seats
 from .settings import MAX_ITERATIONS, PRECISIONS, PRIORS, EngineSettings
 
 __all__ = [

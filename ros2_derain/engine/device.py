@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ros2_derain.networks.layers import fuse_normalisation
 
-from .data import EngineError
+from .scene import EngineError
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 

@@ -6,10 +6,10 @@ import time
 
 from torch import Tensor
 
-from .data import Frame, Mode, Scene
 from .interpreter import Interpretation, Interpreter
-from .loaded import LoadedModel
+from .loaded_model import LoadedModel
 from .restorer import PriorExchange, Restored, Restorer
+from .scene import Frame, Mode, Scene
 from .settings import EngineSettings
 
 UNPARSED = (Mode.DERAIN_ONLY, Mode.PASS_THROUGH)

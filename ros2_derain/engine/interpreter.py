@@ -14,8 +14,8 @@ from torch.nn import functional
 from ros2_derain.networks import Parse, prior_from_logits
 from ros2_derain.networks.detection import LevelOutput, decode
 
-from .data import UNLABELLED, Detection, Perception
-from .loaded import LoadedModel
+from .loaded_model import LoadedModel
+from .scene import UNLABELLED, Detection, Perception
 from .settings import EngineSettings
 
 MAX_CANDIDATES = 300

@@ -9,7 +9,7 @@ step up fails at once, the next try waits twice as long (up to 16 times).
 
 from __future__ import annotations
 
-from .data import Mode
+from .scene import Mode
 
 STEPS = (Mode.LOOP, Mode.ONE_ITERATION, Mode.DERAIN_ONLY, Mode.PASS_THROUGH)
 MAX_BACKOFF = 16

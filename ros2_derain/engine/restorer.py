@@ -13,11 +13,11 @@ from torch import Tensor
 
 from ros2_derain.networks.gauge import MAX_RATE
 
-from .data import EngineError, Frame, Mode, RainEstimate
 from .device import to_image
 from .gate import RainGate
 from .ladder import Ladder
-from .loaded import LoadedModel
+from .loaded_model import LoadedModel
+from .scene import EngineError, Frame, Mode, RainEstimate
 from .settings import EngineSettings
 
 MIN_SIDE = 64

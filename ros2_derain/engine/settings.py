@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .data import EngineError
+from .scene import EngineError
 
 PRIORS = ("closed_loop", "temporal", "none")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")

@@ -14,16 +14,16 @@ import torch
 import yaml
 
 from ros2_derain import metrics
+from ros2_derain.data import CAMVID_CLASSES, CamVid
+from ros2_derain.data.pairs import Pair, RainPairs
 from ros2_derain.rain import RainRenderer
 
 from . import files, recipe, train
 from .checkpoints import LAST, read
-from .datasets import CAMVID_CLASSES, CamVid
-from .datasets.pairs import Pair, RainPairs
 from .errors import LearningError
 from .fields import build, refuse_unknown
+from .random_rain import storm
 from .recipe import Recipe
-from .storms import storm
 from .tasks import TASKS, Task
 
 FIGURES = ("psnr_y_db", "ssim_y", "miou")

@@ -16,8 +16,8 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from . import files
 from .callbacks import Averaging
 from .errors import LearningError
-from .journal import Journal
 from .recipe import Recipe
+from .run_card import Journal
 
 LAST, BEST = "last.ckpt", "best.ckpt"
 

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from ros2_derain.data import Sample, Source
 from ros2_derain.rain import Window
 
-from .datasets import Sample, Source
-from .storms import recompose, storm
+from .random_rain import recompose, storm
 from .views import camera_path, light, paste, warp, warp_boxes
 
 MAX_BOXES = 32

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .datasets import (
+from ros2_derain.data import (
     CAMVID_CLASSES,
     Boxes,
     CamVid,
@@ -22,6 +22,7 @@ from .datasets import (
     check_options,
     open_dataset,
 )
+
 from .errors import LearningError
 
 

@@ -12,14 +12,14 @@ import torch
 from torch import nn
 
 from ros2_derain import models
+from ros2_derain.data import CAMVID_CLASSES, OBJECTS
 
 from . import recipe
 from .checkpoints import LAST, read
-from .datasets import CAMVID_CLASSES, OBJECTS
 from .errors import LearningError
 from .initial import best_checkpoint, load_part, part_of
-from .journal import draft
 from .recipe import Network
+from .run_card import draft
 from .tasks import TASKS
 
 LICENCE = "research use only: some of the data is not licensed for commercial use"

@@ -10,8 +10,8 @@ from ros2_derain import models
 
 from .checkpoints import BEST, LAST, read
 from .errors import LearningError
-from .journal import draft
 from .recipe import Recipe
+from .run_card import draft
 
 
 def start_from(modules: nn.Module, recipe: Recipe) -> dict[str, dict]:

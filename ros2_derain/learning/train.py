@@ -27,8 +27,8 @@ from .clips import Clips
 from .errors import LearningError
 from .history import History
 from .initial import start_from
-from .journal import Journal
 from .recipe import Recipe
+from .run_card import Journal
 from .sampler import Batches, default_workers, loader
 from .tasks import TASKS
 

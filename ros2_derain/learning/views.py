@@ -7,7 +7,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from .datasets import CAMVID_CLASSES, OBJECTS, Sample
+from ros2_derain.data import CAMVID_CLASSES, OBJECTS, Sample
 
 RARE = ("pole", "sign", "fence", "car", "pedestrian", "bicyclist")
 """Classes that are pasted from one picture into another."""

@@ -23,7 +23,7 @@ from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 from rclpy.utilities import remove_ros_args
 
-from ros2_derain.nodes.questions import REACHED, Questions
+from ros2_derain.nodes.lifecycle_client import REACHED, Questions
 
 RCLError = rclpy_implementation.RCLError
 

@@ -23,9 +23,9 @@ from ros2_derain.engine.ladder import STEPS
 from ros2_derain.nodes import images, messages, runtime
 from ros2_derain.nodes.calibrations import Calibrations
 from ros2_derain.nodes.diagnostics import Condition, Health
-from ros2_derain.nodes.exchange import TopicExchange
-from ros2_derain.nodes.managed import Handler, ManagedNode
+from ros2_derain.nodes.managed_node import Handler, ManagedNode
 from ros2_derain.nodes.parameters import DerainParameters
+from ros2_derain.nodes.prior_exchange import TopicExchange
 from ros2_derain.nodes.topics import (
     CAMERA_INFO,
     CLEAN_CAMERA_INFO,

@@ -38,9 +38,9 @@ from ros2_derain.engine import (
     Restorer,
     Turns,
 )
-from ros2_derain.nodes import cameras, runtime
+from ros2_derain.nodes import camera_names, runtime
 from ros2_derain.nodes.derain_node import DerainNode
-from ros2_derain.nodes.managed import ManagedNode
+from ros2_derain.nodes.managed_node import ManagedNode
 from ros2_derain.nodes.segmentation_node import SegmentationNode
 from ros2_derain.nodes.topics import CLEAN_IMAGE, PROPOSAL
 
@@ -56,7 +56,7 @@ class SharedModel:
         self._model: LoadedModel | None = None
         self._loaded: tuple[str, str, str] | None = None
         self._users: set[ManagedNode] = set()
-        self.cameras = cameras
+        self.cameras = camera_names
         self._turns: Turns | None = None
 
     def acquire(self, user: ManagedNode) -> LoadedModel:
@@ -250,7 +250,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the nodes until SIGINT or SIGTERM; a lifecycle manager configures them."""
     given = sys.argv if argv is None else ["pipeline", *argv]
     parser = argparse.ArgumentParser(prog="pipeline", description=main.__doc__)
-    cameras.add_arguments(parser)
+    camera_names.add_arguments(parser)
     args = parser.parse_args(remove_ros_args(given)[1:])
     return runtime.run(_creator(args.cameras, args.namespace), given[1:])
 

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from ros2_derain import resources
-from ros2_derain.nodes import cameras
+from ros2_derain.nodes import camera_names
 
 EXAMPLES = """examples:
   ros2-derain run --image /camera/image_raw --camera-info /camera/camera_info
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--compressed", action="store_true", help="subscribe to the JPEG or PNG images of TOPIC/compressed"
     )
-    cameras.add_arguments(parser)
+    camera_names.add_arguments(parser)
     parser.add_argument("--model", help="a name that 'ros2-derain models' lists, or a model's folder")
     parser.add_argument("--device", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--log-level", default="info", choices=("debug", "info", "warn", "error", "fatal"))

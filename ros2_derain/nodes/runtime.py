@@ -17,7 +17,7 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.subscription import MessageInfo
 
 from ros2_derain.engine import EngineError
-from ros2_derain.nodes.managed import ManagedNode
+from ros2_derain.nodes.managed_node import ManagedNode
 from ros2_derain.nodes.parameters import ParameterError
 
 POLL_S = 0.1

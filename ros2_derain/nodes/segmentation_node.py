@@ -19,7 +19,7 @@ from std_msgs.msg import Header
 from ros2_derain.engine import UNPARSED, Interpretation, Interpreter, ModelIdentity, Perception, Restored
 from ros2_derain.nodes import images, messages, overlay, runtime
 from ros2_derain.nodes.diagnostics import Condition
-from ros2_derain.nodes.managed import Handler, ManagedNode
+from ros2_derain.nodes.managed_node import Handler, ManagedNode
 from ros2_derain.nodes.parameters import SegmentationParameters
 from ros2_derain.nodes.topics import (
     CLEAN_IMAGE,

@@ -1,8 +1,8 @@
 """The ladder and the gate, step by step."""
 
-from ros2_derain.engine.data import Mode
 from ros2_derain.engine.gate import RainGate
 from ros2_derain.engine.ladder import Ladder
+from ros2_derain.engine.scene import Mode
 
 SECOND = 10**9
 

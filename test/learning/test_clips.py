@@ -7,8 +7,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from ros2_derain.data import CamVid, Photographs
 from ros2_derain.learning.clips import Clips, ClipSettings
-from ros2_derain.learning.datasets import CamVid, Photographs
 from ros2_derain.learning.views import paste
 
 

@@ -8,7 +8,7 @@ import rig
 from rclpy.parameter import Parameter
 
 from ros2_derain.engine import LoadedModel, Rounds, Seats
-from ros2_derain.nodes import cameras, pipeline, run, runtime, topics
+from ros2_derain.nodes import camera_names, pipeline, run, runtime, topics
 
 NAMES = ("front", "left", "right")
 
@@ -68,7 +68,7 @@ class Drive:
 @pytest.fixture(params=[Rounds, Seats])
 def drive(ros, rainy_model, monkeypatch, request):
     """Sharing as on a GPU, and as on a CPU."""
-    monkeypatch.setattr(LoadedModel, "turns", lambda model, cameras: request.param(cameras))
+    monkeypatch.setattr(LoadedModel, "turns", lambda model, cameras: request.param(camera_names))
     made = Drive(rainy_model)
     yield made
     made.close()
@@ -119,13 +119,13 @@ def test_a_picture_of_another_size_goes_through_beside_the_others(drive):
 
 @pytest.mark.parametrize("text", ["front,left", "[front, left]", " front,left "])
 def test_names_are_read_with_and_without_brackets(text):
-    assert cameras.names(text) == ("front", "left")
+    assert camera_names.names(text) == ("front", "left")
 
 
 @pytest.mark.parametrize("text", ["front,front", "front,,left", "../etc", "1st", "a/b"])
 def test_names_that_cannot_be_are_refused(text):
     with pytest.raises(argparse.ArgumentTypeError):
-        cameras.names(text)
+        camera_names.names(text)
 
 
 def test_one_absolute_topic_for_several_cameras_is_refused():

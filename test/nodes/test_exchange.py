@@ -11,7 +11,7 @@ from limits import HANG_S
 
 from ros2_derain.nodes import images, messages, topics
 from ros2_derain.nodes.derain_node import DerainNode
-from ros2_derain.nodes.exchange import KEPT, PriorStore
+from ros2_derain.nodes.prior_exchange import KEPT, PriorStore
 
 
 def derain_only(**options):

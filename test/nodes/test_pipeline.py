@@ -6,7 +6,7 @@ import rig
 from limits import HANG_S
 from sensor_msgs.msg import CameraInfo
 
-from ros2_derain.nodes import images, managed, messages, topics, worker
+from ros2_derain.nodes import images, managed_node, messages, topics, worker
 
 
 def test_every_output_of_a_frame_has_the_frame_s_stamp_and_frame_id(active):
@@ -181,7 +181,7 @@ def test_two_pipelines_in_two_namespaces_do_not_mix(active):
 
 
 def test_frames_that_newer_ones_overwrote_are_counted(active, monkeypatch):
-    monkeypatch.setattr(managed, "HELD_S", HANG_S)
+    monkeypatch.setattr(managed_node, "HELD_S", HANG_S)
     monkeypatch.setattr(worker, "NEARLY_S", -HANG_S)
     made = active()
     made.pass_through(rig.picture())

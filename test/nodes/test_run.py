@@ -8,8 +8,8 @@ import pytest
 from limits import HANG_S
 
 from ros2_derain.nodes import topics
-from ros2_derain.nodes.observer import ACTIVE, Observer
 from ros2_derain.nodes.topics import Topic
+from ros2_derain.ros_testing.observer import ACTIVE, Observer
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from ros2_derain import models, networks
+from ros2_derain.data import CAMVID_CLASSES
 from ros2_derain.learning import losses
-from ros2_derain.learning.datasets import CAMVID_CLASSES
 from ros2_derain.learning.errors import LearningError
 from ros2_derain.learning.recipe import Recipe
 from ros2_derain.networks.sapnet import BackgroundSegmenter

@@ -1,0 +1,198 @@
+"""Bags out of pictures and videos, and videos out of bags."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+from rosbags.rosbag2 import StoragePlugin, Writer
+
+from ros2_derain.bags.images import BAD_IMAGE, COMPRESSED, IMAGE, decode, image_topics, stamp_of, why
+from ros2_derain.bags.reader import TYPES, BagReader
+from ros2_derain.data import image_files
+from ros2_derain.data.video import NewVideo, Video
+from ros2_derain.errors import EvaluationError
+from ros2_derain.nodes.topics import CLEAN_IMAGE
+
+INFO = "sensor_msgs/msg/CameraInfo"
+FOCAL = 0.9
+"""Focal length in image widths (a lens of 58 degrees) where none is given."""
+FPS = 10.0
+
+_T = TYPES.types
+
+
+@dataclass(frozen=True)
+class NewCamera:
+    """The camera that pictures are said to come from.
+
+    Attributes:
+        topic: of its images, such as ``/camera/image_raw``; ``/compressed`` is added where they are.
+        frame_id: of its headers.
+        fps: frames per second.
+        start_ns: stamp of the first.
+        focal: in pixels; None: :data:`FOCAL` of the width.
+    """
+
+    topic: str
+    frame_id: str
+    fps: float
+    start_ns: int
+    focal: float | None = None
+
+    def stamp_ns(self, index: int) -> int:
+        """Of a picture by its number."""
+        return self.start_ns + round(index * 1e9 / self.fps)
+
+
+def from_files(
+    files: Iterable[Path], camera: NewCamera, compressed: bool, bag: Path, step: Callable[[], None]
+) -> int:
+    """Write picture files as images with a ``camera_info`` each; returns how many.
+
+    Args:
+        files: in order.
+        camera: that they are said to come from.
+        compressed: JPEG and PNG files go into the bag byte by byte.
+        bag: folder that must not exist.
+        step: called after each.
+    """
+
+    def messages() -> Iterator[tuple[str, object, tuple[int, int]]]:
+        for index, path in enumerate(files):
+            picture, header = image_files.read(path), _header(camera, index)
+            if compressed:
+                yield f"{camera.topic}/compressed", _file(path, header), picture.shape[:2]
+            else:
+                yield camera.topic, _image(picture, header), picture.shape[:2]
+            step()
+
+    return _write(messages(), camera, bag)
+
+
+def from_video(video: Video, camera: NewCamera, bag: Path, step: Callable[[], None]) -> int:
+    """Write a video's frames as images with a ``camera_info`` each; returns how many."""
+
+    def messages() -> Iterator[tuple[str, object, tuple[int, int]]]:
+        for index, picture in enumerate(video.frames()):
+            yield camera.topic, _image(picture, _header(camera, index)), picture.shape[:2]
+            step()
+
+    return _write(messages(), camera, bag)
+
+
+def to_video(path: Path, topic: str, fps: float | None, target: Path, step: Callable[[], None]) -> str:
+    """Write the images of a topic as a video; images that cannot be read are left out.
+
+    Args:
+        path: the bag.
+        topic: '' where the bag has one camera, or is a bag of the pipeline's outputs.
+        fps: frames per second; None: as the stamps have it.
+        target: .mp4 or .avi.
+        step: called after each image.
+
+    Returns:
+        what was written, in a line.
+
+    Raises:
+        EvaluationError: no image can be read, or the topic is not clear.
+    """
+    unread, reason = 0, ""
+    with BagReader(path, mend=True) as bag:
+        topic = topic or _only_topic(bag)
+        pace = fps or _pace(bag, topic)
+        with NewVideo(target, pace) as video:
+            for message in bag.messages([topic]):
+                try:
+                    video.write(decode(bag.decode(message), message.type))
+                except BAD_IMAGE as error:
+                    unread, reason = unread + 1, reason or why(error)
+                step()
+            if not video.count:
+                raise EvaluationError(
+                    f"{path} has no image on {topic} that can be read: {reason or 'it is empty'}"
+                )
+    left_out = f", {unread} left out: {reason}" if unread else ""
+    return f"{video.count} frames of {topic} at {pace:.3g} frames per second{left_out}"
+
+
+def _only_topic(bag: BagReader) -> str:
+    names = [topic.name for topic in image_topics(bag)]
+    clean = [name for name in names if name.endswith(f"/{CLEAN_IMAGE.name}")]
+    for few in (clean, names):
+        if len(few) == 1:
+            return few[0]
+    raise EvaluationError(
+        f"{bag.path} has several image topics: choose with --topic one of {', '.join(names)}"
+    )
+
+
+def _pace(bag: BagReader, topic: str) -> float:
+    """Frames per second by the median distance of the stamps."""
+    stamps = []
+    for message in bag.messages([topic]):
+        try:
+            stamps.append(stamp_of(bag.decode(message), message))
+        except BAD_IMAGE:
+            continue
+    apart = [b - a for a, b in zip(stamps, stamps[1:], strict=False) if b > a]
+    return min(1e9 / median(apart), 240.0) if apart else FPS
+
+
+def _write(messages: Iterable[tuple[str, object, tuple[int, int]]], camera: NewCamera, path: Path) -> int:
+    count, connections = 0, {}
+    info_topic = f"{camera.topic.rpartition('/')[0]}/camera_info"
+    with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as bag:
+        for topic, message, size in messages:
+            stamp_ns = camera.stamp_ns(count)
+            for name, said in ((info_topic, _info(camera, message.header, *size)), (topic, message)):
+                kind = said.__msgtype__
+                if name not in connections:
+                    connections[name] = bag.add_connection(name, kind, typestore=TYPES)
+                bag.write(connections[name], stamp_ns, TYPES.serialize_cdr(said, kind))
+            count += 1
+    return count
+
+
+def _header(camera: NewCamera, index: int):
+    seconds, nanoseconds = divmod(camera.stamp_ns(index), 1_000_000_000)
+    stamp = _T["builtin_interfaces/msg/Time"](sec=seconds, nanosec=nanoseconds)
+    return _T["std_msgs/msg/Header"](stamp=stamp, frame_id=camera.frame_id)
+
+
+def _image(picture: np.ndarray, header):
+    height, width = picture.shape[:2]
+    data = np.ascontiguousarray(picture).reshape(-1)
+    return _T[IMAGE](
+        header=header, height=height, width=width, encoding="rgb8", is_bigendian=0, step=3 * width, data=data
+    )
+
+
+def _file(path: Path, header):
+    kind = {".jpg": "jpeg", ".jpeg": "jpeg", ".png": "png"}.get(path.suffix.lower())
+    if kind is None:
+        raise EvaluationError(f"{path} is neither JPEG nor PNG: leave out --compressed")
+    data = np.frombuffer(path.read_bytes(), np.uint8)
+    return _T[COMPRESSED](header=header, format=f"rgb8; {kind} compressed bgr8", data=data)
+
+
+def _info(camera: NewCamera, header, height: int, width: int):
+    """Calibration of an ideal camera: square pixels, centred, without distortion."""
+    focal = camera.focal or FOCAL * width
+    k = np.array([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]])
+    return _T[INFO](
+        header=header,
+        height=height,
+        width=width,
+        distortion_model="plumb_bob",
+        d=np.zeros(5),
+        k=k.ravel(),
+        r=np.eye(3).ravel(),
+        p=np.column_stack((k, np.zeros(3))).ravel(),
+        binning_x=0,
+        binning_y=0,
+        roi=_T["sensor_msgs/msg/RegionOfInterest"](0, 0, 0, 0, False),
+    )

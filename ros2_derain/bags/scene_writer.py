@@ -1,0 +1,154 @@
+"""Writes scenes into an mcap bag as the pipeline publishes them: same topics, types and headers.
+
+For frames that were processed without a running pipeline. No node takes part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rclpy.serialization import deserialize_message, serialize_message
+from rosbags.interfaces import Connection
+from rosbags.rosbag2.errors import WriterError
+from rosbags.typesys import Stores, get_typestore
+from sensor_msgs.msg import CameraInfo
+from std_msgs.msg import Float32, Header, String
+
+from ros2_derain.bags.writing import WritingError, define, described, open_bag
+from ros2_derain.engine import Mode, ModelIdentity, Scene
+from ros2_derain.nodes import images, messages, overlay, topics
+from ros2_derain.nodes.calibrations import Calibrations
+from ros2_derain.nodes.parameters import DerainParameters, SegmentationParameters
+from ros2_derain.nodes.topics import Topic
+
+COMPACT = (
+    topics.CLEAN_COMPRESSED, topics.CLEAN_CAMERA_INFO, topics.RAIN_RATE, topics.MODE,
+    topics.LABEL_INFO, topics.DETECTIONS, topics.VISION_INFO,
+)  # fmt: skip
+"""What takes little space: the clean image as JPEG, no maps."""
+
+Supply = tuple[Topic, Callable[[], Any]]
+"""A topic, and what makes its message."""
+
+
+class SceneBag:
+    """A bag of the outputs of some cameras. Use it as a context manager.
+
+    What was written before an error is kept: the bag is complete whenever it is left.
+
+    Args:
+        path: folder of the bag, which must not exist.
+        kept: which topics are written.
+
+    Raises:
+        WritingError: the folder exists or cannot be made, or a message is not installed.
+    """
+
+    def __init__(self, path: Path, kept: Collection[Topic] = topics.OUTPUTS) -> None:
+        self.path, self.kept = path, tuple(kept)
+        self._writer = open_bag(path)
+        self._store = get_typestore(Stores.EMPTY)
+
+    def camera(self, namespace: str, identity: ModelIdentity) -> CameraScenes:
+        """Declare the topics of a camera under a namespace such as ``/front``, or ``''``."""
+        connections = {}
+        for topic in self.kept:
+            connections[topic.name] = self._writer.add_connection(
+                f"{namespace}/{topic.name}",
+                define(topic.type, self._store),
+                typestore=self._store,
+                offered_qos_profiles=[described(topic.qos())],
+            )
+        return CameraScenes(self, namespace, identity, connections)
+
+    def write(self, connection: Connection, time_ns: int, data: bytes) -> None:
+        """Write a serialized message.
+
+        Raises:
+            WritingError: it cannot be written, for example to a full disk.
+        """
+        try:
+            self._writer.write(connection, time_ns, data)
+        except (OSError, WriterError) as error:
+            raise WritingError(f"{self.path} could not be written: {error}") from error
+
+    def close(self) -> None:
+        """Complete the bag.
+
+        Raises:
+            WritingError: it cannot be written, for example to a full disk.
+        """
+        try:
+            self._writer.close()
+        except (OSError, WriterError) as error:
+            self._writer.abort()
+            raise WritingError(f"{self.path} could not be completed: {error}") from error
+
+    def __enter__(self) -> SceneBag:
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self.close()
+
+
+class CameraScenes:
+    """The outputs of one camera in a :class:`SceneBag`."""
+
+    def __init__(
+        self, bag: SceneBag, namespace: str, identity: ModelIdentity, connections: dict[str, Connection]
+    ) -> None:
+        self._bag, self._namespace, self._identity = bag, namespace, identity
+        self._connections = connections
+        self._calibrations = Calibrations()
+        self._mode: Mode | None = None
+
+    def calibrate(self, info: bytes) -> None:
+        """Take note of a serialized ``camera_info`` that was received."""
+        self._calibrations.add(deserialize_message(info, CameraInfo))
+
+    def write(self, scene: Scene, received_ns: int, confidence_threshold: float) -> None:
+        """Write everything that the pipeline publishes of a frame, at the frame's time of reception.
+
+        Raises:
+            WritingError: see :meth:`SceneBag.write`.
+        """
+        for topic, make in self._messages(scene, received_ns, confidence_threshold):
+            if topic.name in self._connections:
+                self._bag.write(self._connections[topic.name], received_ns, serialize_message(make()))
+
+    def _messages(self, scene: Scene, received_ns: int, threshold: float) -> Iterator[Supply]:
+        """What the nodes publish, in their order."""
+        header = messages.to_header(scene.stamp_ns, scene.frame_id)
+        if self._mode is None:
+            yield from self._introduction(messages.to_header(received_ns, ""), threshold)
+        if scene.mode is not self._mode:
+            self._mode = scene.mode
+            yield topics.MODE, lambda: String(data=scene.mode.value)
+        yield topics.CLEAN_IMAGE, lambda: images.from_rgb(scene.image, header)
+        yield topics.TRUST, lambda: images.from_mono(scene.trust, header)
+        yield topics.RAIN_RATE, lambda: Float32(data=scene.rain.rate)
+        info = self._calibrations.of(header)
+        if info is not None:
+            yield topics.CLEAN_CAMERA_INFO, lambda: messages.to_camera_info(info, header)
+        quality = DerainParameters().jpeg_quality
+        yield topics.CLEAN_COMPRESSED, lambda: images.compress_rgb(scene.image, header, quality)
+        seen = scene.perception
+        if seen is None:
+            return
+        yield topics.SEMANTIC_PRIOR, lambda: images.from_channels(scene.prior, header)
+        yield topics.LABEL_MAP, lambda: images.from_mono(seen.labels, header)
+        yield topics.DETECTIONS, lambda: messages.to_detections(seen.detections, header)
+        yield topics.CONFIDENCE, lambda: images.from_mono(seen.confidence, header)
+        names, opacity = self._identity.class_names, SegmentationParameters().overlay_opacity
+        drawn = partial(overlay.draw, scene.image, seen, names, opacity)
+        yield topics.OVERLAY, lambda: images.from_rgb(drawn(), header)
+
+    def _introduction(self, header: Header, threshold: float) -> Iterator[Supply]:
+        """What is said once: which model speaks, and what its label ids mean."""
+        database = f"{self._namespace}/{topics.LABEL_INFO.name}"
+        yield topics.VISION_INFO, lambda: messages.to_vision_info(self._identity, database, header)
+        names = self._identity.class_names
+        yield topics.LABEL_INFO, lambda: messages.to_label_info(names, threshold, header)

@@ -1,0 +1,71 @@
+"""The composed pipeline, with a log of what the engine took for each frame.
+
+    python -m ros2_derain.bench.timed_pipeline LOG --ros-args ...
+
+What a frame took on the way through ROS 2, less what the engine took for that very
+frame, is what ROS 2 costs.
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+from pathlib import Path
+from typing import Any
+
+from ros2_derain.engine import Interpretation, Restored
+from ros2_derain.nodes import runtime
+from ros2_derain.nodes.pipeline import ComposedDerainNode, ComposedSegmentationNode, SharedModel
+
+COLUMNS = ("stamp_ns", "gate", "derain", "parse")
+
+
+class TimedSegmentationNode(ComposedSegmentationNode):
+    """segmentation_node that notes the engine's milliseconds of every frame it parses.
+
+    Args:
+        log: a writer of CSV rows.
+        shared: the engine of the process.
+        options: further arguments of :class:`ComposedSegmentationNode`.
+    """
+
+    def __init__(self, log: Any, shared: SharedModel, **options: Any) -> None:
+        self._log = log
+        super().__init__(shared, **options)
+
+    def take(self, restored: Restored) -> Interpretation | None:
+        """As the base class; then note the frame."""
+        spent = dict(restored.milliseconds)
+        found = super().take(restored)
+        if found is not None:
+            spent |= found.milliseconds
+            self._log.writerow((restored.frame.stamp_ns, *(spent.get(stage, 0.0) for stage in COLUMNS[1:])))
+        return found
+
+
+def read(log: Path) -> dict[int, dict[str, float]]:
+    """A log: the engine's milliseconds by stage, by stamp in ns."""
+    with log.open(newline="") as lines:
+        return {
+            int(row["stamp_ns"]): {stage: float(row[stage]) for stage in COLUMNS[1:]}
+            for row in csv.DictReader(lines)
+        }
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run until SIGINT or SIGTERM; returns the exit status."""
+    log, *arguments = sys.argv[1:] if argv is None else argv
+    with open(log, "w", newline="", buffering=1) as lines:
+        rows = csv.writer(lines)
+        rows.writerow(COLUMNS)
+
+        def create() -> runtime.Nodes:
+            shared = SharedModel()
+            segmentation = TimedSegmentationNode(rows, shared)
+            return segmentation, ComposedDerainNode(shared, segmentation)
+
+        return runtime.run(create, arguments, ready=runtime.activate)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

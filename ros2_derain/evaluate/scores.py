@@ -1,0 +1,205 @@
+"""What is counted of a clip: of the pictures that a parser is fed, and of what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ros2_derain.engine import UNLABELLED, Detection, Perception
+from ros2_derain.evaluate.labelled_clip import Sample
+from ros2_derain.metrics import Boxes, Matches, average_precision, match_boxes
+from ros2_derain.metrics.image import psnr, psnr_y, ssim_y
+from ros2_derain.metrics.segmentation import (
+    accuracy_per_class,
+    confusion,
+    iou_per_class,
+    mean_accuracy,
+    mean_iou,
+    pixel_accuracy,
+)
+from ros2_derain.metrics.temporal import Motion, label_flicker, motion_between, warp_error
+from ros2_derain.reporting.tables import finite
+
+MATCH_IOU, SCORE = 0.6, 0.3
+"""Overlap of a right box, and the pipeline's default threshold on its score."""
+KEPT_BYTES = 256 << 20
+"""Of motion between frames that is kept in memory."""
+
+
+class LabelScore:
+    """What is counted of label maps.
+
+    Args:
+        classes: names by id.
+    """
+
+    def __init__(self, classes: Sequence[str]) -> None:
+        self._classes = classes
+        self._matrix = np.zeros((len(classes), len(classes) + 1), np.int64)
+
+    def add(self, labels: np.ndarray, truth: np.ndarray) -> float | None:
+        """Count a picture, H x W uint8 ids (255 = unlabelled); its own mIoU, None if nothing is known."""
+        matrix = confusion(labels, truth, len(self._classes))
+        self._matrix += matrix
+        return finite(mean_iou(matrix))
+
+    def figures(self) -> dict:
+        """mIoU, PA and mPA in 0..1, IoU and accuracy per class."""
+        return {
+            "miou": finite(mean_iou(self._matrix)),
+            "pixel_accuracy": finite(pixel_accuracy(self._matrix)),
+            "mean_accuracy": finite(mean_accuracy(self._matrix)),
+            "iou": _named(self._classes, iou_per_class(self._matrix)),
+            "accuracy": _named(self._classes, accuracy_per_class(self._matrix)),
+        }
+
+
+class BoxScore:
+    """What is counted of boxes.
+
+    Args:
+        objects: names by id.
+    """
+
+    def __init__(self, objects: Sequence[str]) -> None:
+        self._objects = objects
+        self._found: list[Boxes] = []
+        self._truth: list[Boxes] = []
+
+    def __len__(self) -> int:
+        """How many pictures were counted."""
+        return len(self._found)
+
+    def add(self, found: Sequence[Detection], truth: Boxes) -> Matches:
+        """Count a picture; what of it matches, as precision and recall count it."""
+        boxes = to_boxes(found, self._objects, scored=True)
+        self._found.append(boxes)
+        self._truth.append(truth)
+        return match_boxes([boxes], [truth], len(self._objects), iou=MATCH_IOU, score=SCORE)
+
+    def figures(self) -> dict:
+        """AP50, AP50:95, precision, recall and overlap in 0..1; ``boxes``: AP of each class."""
+        count = len(self._objects)
+        precision = average_precision(self._found, self._truth, count)
+        matches = match_boxes(self._found, self._truth, count, iou=MATCH_IOU, score=SCORE)
+        ap50 = _named(self._objects, precision.ap50_per_class)
+        ap = _named(self._objects, precision.ap_per_class)
+        return {
+            "ap50": finite(precision.ap50),
+            "ap": finite(precision.ap),
+            "precision": finite(matches.precision),
+            "recall": finite(matches.recall),
+            "overlap": finite(matches.best_iou),
+            "boxes": {name: {"ap50": ap50[name], "ap": ap[name]} for name in self._objects},
+        }
+
+
+def to_boxes(found: Sequence[Detection], objects: Sequence[str], scored: bool) -> Boxes:
+    """Detections as the metrics take them; without scores they are taken as true.
+
+    Raises:
+        ValueError: a class is not one of the objects, or a box has no area.
+    """
+    return Boxes(
+        np.array([(box.x0, box.y0, box.x1, box.y1) for box in found]),
+        np.array([objects.index(box.class_name) for box in found]),
+        np.array([box.score for box in found]) if scored else None,
+    )
+
+
+def unseen(height: int, width: int) -> Perception:
+    """What a parser that failed says of a picture."""
+    labels = np.full((height, width), UNLABELLED, np.uint8)
+    return Perception(labels, np.zeros_like(labels), ())
+
+
+class ParserScore:
+    """What is counted of one parser over a clip.
+
+    Args:
+        classes: of label maps, by id.
+        objects: of boxes, by id.
+        truth: boxes of each picture; None: boxes are not scored.
+    """
+
+    def __init__(self, classes: Sequence[str], objects: Sequence[str], truth: Sequence[Boxes] | None) -> None:
+        self._labels, self._truth = LabelScore(classes), truth
+        self._boxes = BoxScore(objects)
+        self._flicker: list[float] = []
+        self._before: tuple[np.ndarray, np.ndarray] | None = None
+
+    def add(self, seen: Perception, sample: Sample, motion: Motion | None) -> None:
+        """Count the next frame; ``motion`` is that from the frame before."""
+        self._labels.add(seen.labels, sample.labels)
+        if motion is not None:
+            labels, truth = self._before
+            self._flicker.append(label_flicker(labels, seen.labels, motion, (truth, sample.labels)))
+        self._before = seen.labels, sample.labels
+        if self._truth is not None:
+            self._boxes.add(seen.detections, self._truth[len(self._boxes)])
+
+    def figures(self) -> dict:
+        """mIoU, PA, mPA and flicker in 0..1, IoU and accuracy per class; with boxes AP and more."""
+        found = {**self._labels.figures(), "flicker": _mean_known(self._flicker)}
+        return found if self._truth is None else found | self._boxes.figures()
+
+
+class ImageScore:
+    """PSNR and SSIM of pictures against the clean ones, and how steady they are."""
+
+    def __init__(self) -> None:
+        self._psnr: list[float] = []
+        self._psnr_y: list[float] = []
+        self._ssim_y: list[float] = []
+        self._warp: list[float] = []
+        self._before: np.ndarray | None = None
+
+    def add(self, image: np.ndarray, clean: np.ndarray, motion: Motion | None) -> None:
+        """Count the next frame; ``motion`` is that from the frame before."""
+        self._psnr.append(psnr(image, clean))
+        self._psnr_y.append(psnr_y(image, clean))
+        self._ssim_y.append(ssim_y(image, clean))
+        if motion is not None:
+            self._warp.append(warp_error(self._before, image, motion))
+        self._before = image
+
+    def figures(self) -> dict:
+        """Means over the frames: PSNR in dB (None: some are equal), SSIM, warped error 0..1."""
+        return {
+            "psnr_db": finite(float(np.mean(self._psnr))),
+            "psnr_y_db": finite(float(np.mean(self._psnr_y))),
+            "ssim_y": float(np.mean(self._ssim_y)),
+            "warp_error": _mean_known(self._warp),
+        }
+
+
+class Motions:
+    """Motion between the clean pictures of a clip, kept from one pass to the next."""
+
+    def __init__(self) -> None:
+        self._known: dict[Path, Motion] = {}
+        self._bytes = 0
+
+    def between(self, previous: Sample | None, sample: Sample) -> Motion | None:
+        """The motion from one frame to the next; None for the first frame or a change of size."""
+        if previous is None or previous.image.shape != sample.image.shape:
+            return None
+        found = self._known.get(sample.path)
+        if found is None:
+            found = motion_between(previous.image, sample.image)
+            self._bytes += found.flow.nbytes + found.seen.nbytes
+            if self._bytes <= KEPT_BYTES:
+                self._known[sample.path] = found
+        return found
+
+
+def _mean_known(values: Sequence[float]) -> float | None:
+    """The mean of the finite values; None if there is none."""
+    known = [value for value in values if np.isfinite(value)]
+    return float(np.mean(known)) if known else None
+
+
+def _named(names: Sequence[str], values: np.ndarray) -> dict[str, float | None]:
+    return {name: finite(float(value)) for name, value in zip(names, values, strict=True)}

@@ -1,1 +1,0 @@
-"""What the system is worth: the demo, benchmarks, and the reports they write."""

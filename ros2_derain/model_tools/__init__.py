@@ -1,0 +1,1 @@
+"""``ros2-derain models``: what is installed, sizes, checkpoints from elsewhere."""

@@ -1,0 +1,66 @@
+"""``ros2-derain models``: what is installed, and what its cards say; checkpoints of others; sizes."""
+
+from __future__ import annotations
+
+import argparse
+
+from ros2_derain import models
+from ros2_derain.model_tools import checkpoints, sizes
+from ros2_derain.reporting.tables import table
+
+EXAMPLES = """examples:
+  ros2-derain models
+  ros2-derain models import net_latest.pth --network sapnet
+  ros2-derain models sizes
+  ros2-derain demo --model NAME
+
+A model is a folder with model.safetensors and card.yaml; its name is the folder's."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.description = "List the models that are installed, with what their cards say."
+    parser.epilog = EXAMPLES
+    actions = parser.add_subparsers(metavar="ACTION")
+    for name, module, text in (
+        ("import", checkpoints, "make a model folder of a checkpoint from elsewhere"),
+        ("sizes", sizes, "parameters and GMAC of the networks' published sizes"),
+    ):
+        action = actions.add_parser(name, help=text)
+        module.add_arguments(action)
+        action.set_defaults(run=module.main)
+    parser.set_defaults(run=show)
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run the action that was named; returns the exit status."""
+    return args.run(args)
+
+
+def show(args: argparse.Namespace) -> int:
+    """Print one block per model; returns the exit status."""
+    folders = models.folders()
+    if not folders:
+        print("no models are installed: train one with 'ros2-derain train', or name a model's folder")
+    for folder in folders:
+        print(describe(models.read_card(folder), folder))
+    return 0
+
+
+def describe(card: models.ModelCard, folder) -> str:
+    """A model's card in a few lines."""
+    size = (folder / models.WEIGHTS).stat().st_size / 1e6
+    networks = ", ".join(f"{part} {described['network']}" for part, described in card.networks.items())
+    lines = [
+        card.name,
+        f"  networks  {networks}",
+        f"  classes   {', '.join(card.classes)}",
+        f"  objects   {', '.join(card.objects)}",
+        f"  weights   {size:.1f} MB, sha256 {card.sha256[:16]}",
+        f"  licence   {card.training.get('licence', 'not stated')}",
+        f"  folder    {folder}",
+    ]
+    for clip, result in card.results.items():
+        lines.append(f"  measured  {clip}, {result['frames']} frames, by {result['by']}:")
+        lines += [f"    {line}" for line in table(result["rows"]).splitlines()]
+    return "\n".join(lines)

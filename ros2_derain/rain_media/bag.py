@@ -1,0 +1,155 @@
+"""Rain on the camera images of a rosbag2 bag; all else is copied as it is."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from rosbags.interfaces import Connection, MessageDefinitionFormat
+from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.rosbag2.errors import WriterError
+
+from ros2_derain.bags.images import (
+    BAD_IMAGE,
+    camera_of,
+    decode,
+    first_picture,
+    image_topics,
+    stamp_of,
+    why,
+    with_picture,
+)
+from ros2_derain.bags.reader import TYPES, BagReader, Message, storage_of, type_of
+from ros2_derain.errors import EvaluationError
+from ros2_derain.rain_media.shower import Shower
+
+_UNDEFINED = "RIHS01_" + 64 * "0"
+
+
+@dataclass(frozen=True)
+class Bag:
+    """A bag with cameras.
+
+    Attributes:
+        path: the bag's folder, or its only file.
+        topics: the image topics that it rains on, sorted.
+        messages: number of messages of all topics.
+    """
+
+    path: Path
+    topics: tuple[str, ...]
+    messages: int
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """Camera 0, 1, ...; a topic and its ``/compressed`` are one camera, with one rain."""
+        return tuple(sorted({camera_of(topic) for topic in self.topics}))
+
+    @classmethod
+    def open(cls, path: Path, topics: tuple[str, ...] = ()) -> Bag:
+        """A bag with rain for some image topics, by default for all.
+
+        Raises:
+            EvaluationError: it is no ROS 2 bag, or has no such image topic.
+        """
+        with BagReader(path) as bag:
+            chosen = tuple(topic.name for topic in image_topics(bag, topics))
+            return cls(path, chosen, sum(topic.messages for topic in bag.topics))
+
+    def __len__(self) -> int:
+        return max(self.messages, 1)
+
+    def first(self) -> np.ndarray:
+        """The first image of the first topic that can be read: H x W x 3 uint8 RGB."""
+        with BagReader(self.path) as bag:
+            return first_picture(bag, self.topics[0])
+
+    def rain(self, shower: Shower, target: Path, step: Callable[[], None]) -> dict:
+        """Write the bag with rain into the folder ``target``, in the same storage format.
+
+        Stamps, times of reception, order and offered QoS stay. An image keeps its
+        encoding where that is rgb8, bgr8 or mono8, its compression where it is JPEG
+        or PNG, and becomes rgb8 otherwise. The rain's time is the header's stamp,
+        where that is 0 the time of reception. An image that cannot be read is copied.
+
+        Raises:
+            EvaluationError: the bag breaks off, or no image could be read.
+        """
+        tally = _Tally()
+        plugin = StoragePlugin.MCAP if storage_of(self.path) == "mcap" else StoragePlugin.SQLITE3
+        with BagReader(self.path) as source, Writer(target, version=9, storage_plugin=plugin) as bag:
+            copies = _connections(source, bag)
+            for message in source.messages():
+                raw = message.raw
+                if message.topic in self.topics:
+                    raw = self._rainy(source, message, shower, tally)
+                _write(bag, copies[message.topic, message.type], message.received_ns, raw)
+                step()
+        if not tally.rainy:
+            reason = next(iter(tally.reasons.values()), "there is none")
+            raise EvaluationError(f"{self.path} has no image that can be read: {reason}")
+        seeds = {camera: shower.camera_seed(index) for index, camera in enumerate(self.cameras)}
+        return {"cameras": seeds, "rainy": dict(tally.rainy), "copied_unread": tally.unread()}
+
+    def _rainy(self, source: BagReader, received: Message, shower: Shower, tally: _Tally) -> bytes:
+        try:
+            message = source.decode(received)
+            picture = decode(message, received.type)
+        except BAD_IMAGE as error:
+            tally.refuse(received.topic, error)
+            return received.raw
+        camera = self.cameras.index(camera_of(received.topic))
+        rainy = shower.over(picture, stamp_of(message, received) / 1e9, camera)
+        tally.rainy[received.topic] += 1
+        changed = with_picture(message, received.type, rainy)
+        return bytes(TYPES.serialize_cdr(changed, received.type))
+
+
+@dataclass
+class _Tally:
+    """How many images of each topic got rain, how many could not be read, and why the first could not."""
+
+    rainy: Counter = field(default_factory=Counter)
+    refused: Counter = field(default_factory=Counter)
+    reasons: dict[str, str] = field(default_factory=dict)
+
+    def refuse(self, topic: str, error: Exception) -> None:
+        self.refused[topic] += 1
+        self.reasons.setdefault(topic, why(error))
+
+    def unread(self) -> dict:
+        return {t: {"images": n, "first_reason": self.reasons[t]} for t, n in self.refused.items()}
+
+
+def _connections(source: BagReader, bag: Writer) -> dict[tuple[str, str], Connection]:
+    """The topics of a bag, declared in another with the same definitions and QoS."""
+    copies: dict[tuple[str, str], Connection] = {}
+    for c in source.connections:
+        kind = type_of(c)
+        if (c.topic, kind) in copies:
+            continue
+        if kind not in TYPES.fielddefs:
+            definition = {"msgdef": c.msgdef.data, "rihs01": c.digest or _UNDEFINED}
+        elif c.msgdef.format == MessageDefinitionFormat.MSG:
+            definition = {"msgdef": c.msgdef.data, "rihs01": c.digest or TYPES.hash_rihs01(kind)}
+        else:
+            definition = {"typestore": TYPES}
+        copies[c.topic, kind] = bag.add_connection(
+            c.topic,
+            kind,
+            serialization_format=c.ext.serialization_format,
+            offered_qos_profiles=c.ext.offered_qos_profiles,
+            **definition,
+        )
+    return copies
+
+
+def _write(bag: Writer, connection: Connection, received_ns: int, raw: bytes) -> None:
+    try:
+        bag.write(connection, received_ns, raw)
+    except (WriterError, sqlite3.Error) as error:
+        raise EvaluationError(f"the new bag cannot be written: {error}") from error

@@ -1,0 +1,207 @@
+"""A report as one HTML file: a verdict, tiles, and sections in any order.
+
+The page needs nothing beside itself: pictures, charts and style are inside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from ros2_derain.reporting import drawing
+from ros2_derain.reporting.charts import COLOURS, Axis, Series, line_chart
+from ros2_derain.reporting.files import write_text
+
+WIDE, NARROW = (1040, 300), (380, 260)
+"""Charts are drawn for a desk and for a phone; the page shows the one that fits."""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One number at the top: its name, the number, and what it is held against."""
+
+    name: str
+    value: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Pictures of one moment side by side.
+
+    Attributes:
+        caption: such as the time.
+        pictures: H x W x 3 uint8 RGB, one per column of :class:`Strips`.
+    """
+
+    caption: str
+    pictures: Sequence[np.ndarray]
+
+
+@dataclass(frozen=True)
+class Strips:
+    """A section of picture strips.
+
+    Attributes:
+        title, text: above it.
+        columns: what each column shows.
+        strips: the rows.
+        legend: names with their RGB colours.
+    """
+
+    kind: ClassVar[str] = "strips"
+    title: str
+    text: str
+    columns: Sequence[str]
+    strips: Sequence[Strip]
+    legend: Sequence[tuple[str, tuple[int, int, int]]] = ()
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two pictures of one moment, one over the other, and a third one beside them.
+
+    Attributes:
+        caption: such as the time.
+        before, after: what the slider uncovers to its left and to its right.
+        beside: what was made of it.
+        text: what is to be known about it.
+    """
+
+    caption: str
+    before: np.ndarray
+    after: np.ndarray
+    beside: np.ndarray
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Comparisons:
+    """A section of picture pairs with a slider.
+
+    Attributes:
+        title, text: above it.
+        names: of what is before, after and beside.
+        pairs: the rows.
+        legend: names with their RGB colours.
+    """
+
+    kind: ClassVar[str] = "comparisons"
+    title: str
+    text: str
+    names: tuple[str, str, str]
+    pairs: Sequence[Pair]
+    legend: Sequence[tuple[str, tuple[int, int, int]]] = ()
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A section with a line chart."""
+
+    kind: ClassVar[str] = "curve"
+    title: str
+    text: str
+    x_axis: Axis
+    y_axis: Axis
+    series: Sequence[Series]
+
+    def charts(self) -> list[tuple[str, Markup]]:
+        """CSS class and SVG of the chart in each size."""
+        return [
+            (name, Markup(line_chart(self.series, self.x_axis, self.y_axis, *size)))
+            for name, size in (("wide", WIDE), ("narrow", NARROW))
+        ]
+
+    def legend(self) -> list[tuple[str, str]]:
+        """CSS class and name of each line."""
+        colours = iter(range(len(self.series)))
+        return [
+            ("reference" if line.reference else f"series-{next(colours) % COLOURS}", line.name)
+            for line in self.series
+        ]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A section with a table; numbers are set flush right.
+
+    Attributes:
+        title, text: above it.
+        columns: the header.
+        rows: cells as text; the first of each row is its name.
+        links: for each row what its name leads to, relative to the page, '' for nothing; empty: no links.
+    """
+
+    kind: ClassVar[str] = "table"
+    title: str
+    text: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    links: Sequence[str] = ()
+
+    def numeric(self, column: int) -> bool:
+        """Whether a column holds numbers and nothing else but dashes, so that it is set flush right."""
+        cells = [row[column] for row in self.rows if row[column] != "–"]
+        return column > 0 and bool(cells) and all(map(_is_number, cells))
+
+    def named(self) -> list[tuple[str, Sequence[str]]]:
+        """Each row with what its name leads to."""
+        return list(zip(self.links or [""] * len(self.rows), self.rows, strict=True))
+
+
+Section = Strips | Comparisons | Curve | Table
+
+
+@dataclass(frozen=True)
+class Report:
+    """A page.
+
+    Attributes:
+        title: what was done.
+        subtitle: on what, when.
+        passed: whether the run is what it should be; None: nothing was demanded of it.
+        verdict: one sentence.
+        problems: what is wrong, a sentence each.
+        tiles: the numbers that matter.
+        sections: the rest, in this order.
+    """
+
+    title: str
+    subtitle: str
+    passed: bool | None
+    verdict: str
+    problems: Sequence[str]
+    tiles: Sequence[Tile]
+    sections: Sequence[Section]
+
+
+def render(report: Report) -> str:
+    """The report as HTML; all text in it is escaped."""
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["data_uri"] = drawing.data_uri
+    templates = resources.files("ros2_derain.reporting") / "templates"
+    template = environment.from_string((templates / "report.html").read_text(encoding="utf-8"))
+    style = Markup((templates / "report.css").read_text(encoding="utf-8"))
+    return template.render(report=report, style=style, zip=zip)
+
+
+def write(report: Report, path: Path) -> None:
+    """Write the report; raises as :func:`write_text`."""
+    write_text(path, render(report))
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text.replace("\u2009", ""))
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""What tests, demo, bench and drill share: camera, player, probe, recorder, observer."""

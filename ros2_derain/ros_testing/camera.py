@@ -1,0 +1,215 @@
+"""Plays a folder of images as a camera: ``image`` and ``camera_info``, at a steady pace.
+
+    python -m ros2_derain.ros_testing.camera FOLDER --fps 4 [--ros-args -r image:=/camera/image ...]
+
+Every image is decoded before the first is sent, so that reading files doesn't
+disturb the pace, and is stamped with the node's clock at the moment it is sent.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import csv
+import sys
+import time
+from array import array
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import rclpy
+from rclpy.duration import Duration
+from rclpy.executors import ExternalShutdownException
+from rclpy.node import Node
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_msgs.msg import Header
+
+from ros2_derain.nodes import images, topics
+from ros2_derain.nodes.image_errors import ImageError
+
+SUFFIXES = (".jpg", ".jpeg", ".png")
+FOCAL = 0.9
+"""Focal length in image widths (a lens of 58 degrees), for clips without a calibration."""
+
+FIRST_S = 5.0
+"""Longest wait for the first picture's acknowledgement."""
+
+MEETING_S = 0.3
+"""A subscriber that is known here gets so long to know this camera, too: discovery goes both ways."""
+
+OUTPUTS = (
+    topics.Topic(topics.IMAGE.name, Image),
+    topics.Topic(topics.CAMERA_INFO.name, CameraInfo),
+)
+"""Sent reliably, so that both best-effort and reliable subscribers receive them."""
+
+
+class CameraError(Exception):
+    """The clip cannot be played; the message says why and what to do."""
+
+
+class Camera(Node):
+    """Publishes pictures as a camera does.
+
+    Args:
+        frame_id: name of the optical frame, in every header.
+    """
+
+    def __init__(self, frame_id: str = "camera_optical", **options) -> None:
+        super().__init__("camera", **options)
+        self.frame_id = frame_id
+        self._images, self._infos = (
+            self.create_publisher(topic.type, topic.name, topic.qos()) for topic in OUTPUTS
+        )
+
+    def wait_for_subscribers(self, count: int, timeout_s: float) -> None:
+        """Wait until ``image`` has at least ``count`` subscribers, and a moment for them to know it.
+
+        Raises:
+            CameraError: it has fewer after ``timeout_s`` seconds.
+        """
+        deadline = time.monotonic() + timeout_s
+        while (found := self._images.get_subscription_count()) < count:
+            if time.monotonic() > deadline:
+                raise CameraError(
+                    f"{self._images.topic_name} has {found} of {count} subscribers after {timeout_s:g} s: "
+                    "start what should receive it, on the same ROS domain"
+                )
+            time.sleep(0.01)
+        time.sleep(MEETING_S)
+
+    def send(self, picture: np.ndarray) -> int:
+        """Publish one H x W x 3 uint8 RGB picture, stamped now; returns the stamp in ns."""
+        header = Header(frame_id=self.frame_id)
+        image, info = images.from_rgb(picture, header), pinhole(header, *picture.shape[:2])
+        now = self.get_clock().now()
+        header.stamp = now.to_msg()
+        self._images.publish(image)
+        self._infos.publish(info)
+        return now.nanoseconds
+
+    def play(
+        self, pictures: Sequence[np.ndarray], fps: float, frames: int, sent: Callable[[int, int], None]
+    ) -> None:
+        """Send ``frames`` pictures, from the first again after the last.
+
+        The pace begins when reliable subscribers have acknowledged the first picture: one that doesn't
+        know this camera yet would lose the oldest ones.
+
+        Args:
+            pictures: H x W x 3 uint8 RGB each.
+            fps: frames per second. A late frame is sent at once; later ones keep
+                their times.
+            frames: how many to send.
+            sent: called with the picture's index and the stamp of each.
+        """
+        start = time.monotonic()
+        for count in range(frames):
+            time.sleep(max(0.0, start + count / fps - time.monotonic()))
+            index = count % len(pictures)
+            sent(index, self.send(pictures[index]))
+            if not count:
+                self.flush(FIRST_S)
+                start = time.monotonic()
+
+    def flush(self, timeout_s: float) -> None:
+        """Wait until reliable subscribers have acknowledged everything that was sent."""
+        deadline = time.monotonic() + timeout_s
+        for publisher in (self._images, self._infos):
+            publisher.wait_for_all_acked(Duration(seconds=max(0.0, deadline - time.monotonic())))
+
+
+def pinhole(header: Header, height: int, width: int) -> CameraInfo:
+    """Calibration of an ideal camera: square pixels, centred, without distortion."""
+    focal = FOCAL * width
+    cx, cy = (width - 1) / 2, (height - 1) / 2
+    return CameraInfo(
+        header=header,
+        height=height,
+        width=width,
+        distortion_model="plumb_bob",
+        d=[0.0] * 5,
+        k=[focal, 0.0, cx, 0.0, focal, cy, 0.0, 0.0, 1.0],
+        r=[1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0],
+        p=[focal, 0.0, cx, 0.0, 0.0, focal, cy, 0.0, 0.0, 0.0, 1.0, 0.0],
+    )
+
+
+def read_folder(folder: Path, limit: int | None = None) -> list[np.ndarray]:
+    """The first ``limit`` pictures of a folder, by file name: H x W x 3 uint8 RGB.
+
+    Raises:
+        CameraError: the folder holds no JPEG or PNG, or one that cannot be decoded.
+    """
+    if not folder.is_dir():
+        raise CameraError(f"{folder} is not a folder: name one that holds JPEG or PNG images")
+    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    if not files:
+        raise CameraError(f"{folder} holds no {' or '.join(SUFFIXES)}: name a folder of consecutive images")
+    return [_read(path) for path in files[:limit]]
+
+
+def _read(path: Path) -> np.ndarray:
+    try:
+        return images.compressed_to_rgb(CompressedImage(data=array("B", path.read_bytes())))
+    except ImageError as error:
+        raise CameraError(f"{path} cannot be played: {error}") from error
+
+
+def _parse(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="camera", description=__doc__.split("\n\n")[0])
+    parser.add_argument("folder", type=Path, help="JPEG or PNG images, played in the order of their names")
+    parser.add_argument("--fps", type=float, default=25.0, help="frames per second (default: %(default)s)")
+    parser.add_argument("--frames", type=int, help="how many to send (default: each image once)")
+    parser.add_argument("--frame-id", default="camera_optical", help="optical frame (default: %(default)s)")
+    parser.add_argument(
+        "--log", type=Path, help="write index and stamp_ns of every sent frame to this CSV file"
+    )
+    parser.add_argument("--subscribers", type=int, default=1, help="wait for so many (default: %(default)s)")
+    parser.add_argument("--timeout", type=float, default=30.0, help="seconds to wait (default: %(default)s)")
+    args = parser.parse_args(argv)
+    if args.fps <= 0:
+        parser.error(f"--fps {args.fps:g} must be > 0")
+    if args.frames is not None and args.frames < 1:
+        parser.error(f"--frames {args.frames} must be >= 1")
+    return args
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Play the clip that the command line names; returns the exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    rclpy.init(args=arguments)
+    args = _parse(rclpy.utilities.remove_ros_args(["camera", *arguments])[1:])
+    try:
+        with contextlib.ExitStack() as stack:
+            _play(args, stack)
+    except CameraError as error:
+        print(f"camera: {error}", file=sys.stderr)
+        return 2
+    except (KeyboardInterrupt, ExternalShutdownException):
+        return 130
+    finally:
+        rclpy.try_shutdown()
+    return 0
+
+
+def _play(args: argparse.Namespace, stack: contextlib.ExitStack) -> None:
+    pictures = read_folder(args.folder, args.frames)
+    camera = Camera(args.frame_id)
+    stack.callback(camera.destroy_node)
+    if args.log:
+        rows = csv.writer(stack.enter_context(args.log.open("w", newline="", buffering=1)))
+        rows.writerow(("index", "stamp_ns"))
+    camera.wait_for_subscribers(args.subscribers, args.timeout)
+    camera.play(
+        pictures,
+        args.fps,
+        args.frames or len(pictures),
+        lambda index, stamp: rows.writerow((index, stamp)) if args.log else None,
+    )
+    camera.flush(args.timeout)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,163 @@
+"""Watches a running pipeline from another process: its topics, states and diagnostics."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.srv import GetState
+from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.task import Future
+
+from ros2_derain.nodes import runtime
+from ros2_derain.nodes.topics import DIAGNOSTICS, Topic
+from ros2_derain.ros_testing.recorder import DEPTH, Recorder
+
+ACTIVE = "active"
+
+_ASK_AGAIN_S = 1.0
+
+
+@dataclass(frozen=True)
+class Status:
+    """What a node last said in ``/diagnostics``.
+
+    Attributes:
+        stamp_ns: when it said so, by its own clock.
+        level: 0 OK, 1 WARN, 2 ERROR, 3 STALE.
+        message: the summary line.
+        values: key to value, as text.
+    """
+
+    stamp_ns: int
+    level: int
+    message: str
+    values: dict[str, str] = field(default_factory=dict)
+
+    def number(self, key: str) -> float:
+        """A value as a number; 0 where it is missing or not a number."""
+        try:
+            return float(self.values.get(key, 0))
+        except ValueError:
+            return 0.0
+
+    def numbers(self, prefix: str) -> dict[str, float]:
+        """Every value whose key begins with ``prefix``, by the rest of the key."""
+        return {key[len(prefix) :]: self.number(key) for key in self.values if key.startswith(prefix)}
+
+
+class Observer:
+    """A node that only listens. Use it as a context manager.
+
+    Nothing happens between calls of :meth:`spin_until`; all callbacks run inside it.
+
+    Args:
+        namespace: of the pipeline it watches; nodes of others don't count.
+    """
+
+    def __init__(self, namespace: str = "") -> None:
+        self._context = rclpy.Context()
+        rclpy.init(context=self._context)
+        self._node = rclpy.create_node("observer", context=self._context, namespace=namespace)
+        self._executor = runtime.make_executor(self._context)
+        self._executor.add_node(self._node)
+        self._stack = contextlib.ExitStack()
+        self._states: dict[str, _State] = {}
+        self.status: dict[str, Status] = {}
+        self._node.create_subscription(DiagnosticArray, DIAGNOSTICS.name, self._diagnosed, 50)
+
+    def record(
+        self, path: Path, topics: Iterable[Topic], received: Callable[[str, int, bytes], None]
+    ) -> Recorder:
+        """Record topics into a bag until :meth:`close`; see :class:`Recorder`."""
+        return self._stack.enter_context(Recorder(self._node, path, topics, received))
+
+    def listen(self, topic: Topic, received: Callable[[int, bytes], None]) -> None:
+        """Call ``received`` with the time of reception in ns and each serialized message."""
+        wanted = QoSProfile(
+            history=HistoryPolicy.KEEP_LAST, depth=DEPTH, reliability=ReliabilityPolicy.RELIABLE
+        )
+        self._node.create_subscription(
+            topic.type, topic.name, lambda data: received(time.time_ns(), data), wanted, raw=True
+        )
+
+    def publishers(self, topic: Topic) -> int:
+        """How many publish a topic."""
+        return self._node.count_publishers(self._node.resolve_topic_name(topic.name))
+
+    def subscribers(self, topic: Topic) -> int:
+        """How many subscribe to a topic."""
+        return self._node.count_subscribers(self._node.resolve_topic_name(topic.name))
+
+    def state(self, node_name: str) -> str:
+        """Lifecycle state of a node as it last answered, such as ``active``; '' before it did.
+
+        Asks the node; the answer comes in a later :meth:`spin_until`.
+        """
+        if node_name not in self._states:
+            client = self._node.create_client(GetState, f"{node_name}/get_state")
+            self._states[node_name] = _State(client)
+        return self._states[node_name].poll()
+
+    def spin_until(self, condition: Callable[[], bool], timeout_s: float) -> bool:
+        """Handle what comes until the condition holds; False when the time is up first."""
+        deadline = time.monotonic() + timeout_s
+        while not condition():
+            left_s = deadline - time.monotonic()
+            if left_s < 0:
+                return False
+            self._executor.spin_once(timeout_sec=min(0.02, left_s))
+        return True
+
+    def close(self) -> None:
+        """Complete the bags and leave the ROS graph."""
+        try:
+            self._stack.close()
+        finally:
+            self._executor.shutdown()
+            self._node.destroy_node()
+            self._context.try_shutdown()
+
+    def __enter__(self) -> Observer:
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self.close()
+
+    def _diagnosed(self, message: DiagnosticArray) -> None:
+        stamp = message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
+        for status in message.status:
+            full_name, _, topic = status.name.partition(": ")
+            namespace, _, node_name = f"/{full_name}".rpartition("/")
+            if topic == "pipeline" and namespace == self._node.get_namespace().rstrip("/"):
+                values = {pair.key: pair.value for pair in status.values}
+                level = int.from_bytes(status.level, "little")
+                self.status[node_name] = Status(stamp, level, status.message, values)
+
+
+class _State:
+    """Asks one node for its lifecycle state, one question at a time."""
+
+    def __init__(self, client) -> None:
+        self._client = client
+        self._question: Future | None = None
+        self._asked = 0.0
+        self._label = ""
+
+    def poll(self) -> str:
+        if self._question is not None and self._question.done():
+            answer, self._question = self._question.result(), None
+            self._label = answer.current_state.label
+        lost = self._question is not None and time.monotonic() - self._asked > _ASK_AGAIN_S
+        if lost:
+            self._client.remove_pending_request(self._question)
+            self._question = None
+        if self._question is None and self._client.service_is_ready():
+            self._question = self._client.call_async(GetState.Request())
+            self._asked = time.monotonic()
+        return self._label

@@ -1,0 +1,126 @@
+"""Records topics into an mcap bag, as serialized messages, with their definitions.
+
+Readable by ``ros2 bag``, Foxglove and the rosbags library. Messages are neither
+deserialized nor converted; a thread of its own compresses and writes them, so that
+recording hardly disturbs what is measured.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from rclpy.node import Node
+from rclpy.qos import HistoryPolicy, QoSProfile
+from rosbags.rosbag2.errors import WriterError
+from rosbags.typesys import Stores, get_typestore
+from rosbags.typesys.store import Typestore
+
+from ros2_derain.bags.writing import WritingError, define, described, open_bag
+from ros2_derain.nodes.topics import Topic
+
+DEPTH = 200
+"""Messages of one topic that may wait for this process."""
+
+_MAX_QUEUED = 2000
+
+
+class Recorder:
+    """Subscribes to topics and writes what comes into a bag.
+
+    Use it as a context manager; the bag is complete when it is left.
+
+    Args:
+        node: subscribes; spin it. Names are resolved by it (namespace, remappings).
+        path: folder of the bag, which must not exist.
+        topics: what to record, each with the reliability and durability it is
+            published with.
+        received: called with the topic's relative name, the time of reception and the
+            serialized message, from the thread that spins the node.
+
+    Raises:
+        WritingError: the folder exists or can't be made, or a message type's
+            definition is not installed.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        path: Path,
+        topics: Iterable[Topic],
+        received: Callable[[str, int, bytes], None] = lambda name, time_ns, data: None,
+    ) -> None:
+        self.counts: Counter[str] = Counter()
+        self._node = node
+        self._received = received
+        self._queue: queue.Queue = queue.Queue(_MAX_QUEUED)
+        self._failure: Exception | None = None
+        self._writer = open_bag(path)
+        store = get_typestore(Stores.EMPTY)
+        self._subscriptions = [self._subscribe(topic, store) for topic in topics]
+        self._thread = threading.Thread(target=self._write, name="recorder", daemon=True)
+        self._thread.start()
+
+    def unmatched(self) -> list[str]:
+        """Resolved names of the topics that nobody publishes yet."""
+        return [s.topic_name for s in self._subscriptions if not self._node.count_publishers(s.topic_name)]
+
+    def close(self) -> None:
+        """Write what still waits, and complete the bag.
+
+        Raises:
+            WritingError: a message could not be written, for example to a full disk.
+        """
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+        self._queue.put(None)
+        self._thread.join()
+        if self._failure is None:
+            self._writer.close()
+        else:
+            self._writer.abort()
+            raise WritingError(
+                f"{self._writer.path} could not be written: {self._failure}"
+            ) from self._failure
+
+    def __enter__(self) -> Recorder:
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self.close()
+
+    def _subscribe(self, topic: Topic, store: Typestore):
+        offered = topic.qos()
+        type_name = define(topic.type, store)
+        connection = self._writer.add_connection(
+            self._node.resolve_topic_name(topic.name),
+            type_name,
+            typestore=store,
+            offered_qos_profiles=[described(offered)],
+        )
+
+        def receive(data: bytes) -> None:
+            now = time.time_ns()
+            self.counts[topic.name] += 1
+            self._queue.put((connection, now, data))
+            self._received(topic.name, now, data)
+
+        wanted = QoSProfile(
+            history=HistoryPolicy.KEEP_LAST,
+            depth=DEPTH,
+            reliability=offered.reliability,
+            durability=offered.durability,
+        )
+        return self._node.create_subscription(topic.type, topic.name, receive, wanted, raw=True)
+
+    def _write(self) -> None:
+        while (item := self._queue.get()) is not None:
+            if self._failure is None:
+                try:
+                    self._writer.write(*item)
+                except (OSError, WriterError) as error:
+                    self._failure = error

@@ -1,0 +1,115 @@
+"""The parts of ``evaluate`` that hold for any model: ranks, tables, class names, boxes, recovery."""
+
+import numpy as np
+import pytest
+
+from ros2_derain.data import image_folders
+from ros2_derain.errors import EvaluationError
+from ros2_derain.evaluate import labelled_clip
+from ros2_derain.evaluate.conditions import Way
+from ros2_derain.evaluate.plan import Plan
+from ros2_derain.reporting import tables
+
+CAMVID = (
+    *("sky", "building", "pole", "road", "pavement", "tree"),
+    *("sign", "fence", "car", "pedestrian", "bicyclist"),
+)
+
+
+def test_spearman():
+    assert tables.spearman([1, 2, 3, 4], [10, 20, 30, 5000]) == pytest.approx(1)
+    assert tables.spearman([1, 2, 3, 4], [4, 3, 2, 1]) == pytest.approx(-1)
+    # Ranks 1 2.5 2.5 4 and 1 3 2 4: covariance 4.5, variances 4.5 and 5.
+    assert tables.spearman([1, 2, 2, 3], [1, 3, 2, 4]) == pytest.approx(4.5 / np.sqrt(4.5 * 5))
+    assert tables.spearman([1, 1, 1], [1, 2, 3]) is None
+
+
+def test_a_table_is_aligned_and_says_what_is_missing():
+    rows = [
+        {"rate_mm_h": 0.0, "input": "dry", "psnr_db": None, "miou": 0.5},
+        {"rate_mm_h": 150.0, "input": "closed_loop x3", "psnr_db": 21.234},
+    ]
+    assert tables.table(rows).splitlines() == [
+        "mm/h  parser fed      PSNR dB  mIoU %",
+        "   0  dry             inf       50.00",
+        " 150  closed_loop x3  21.23         –",
+    ]
+
+
+def test_ids_are_the_models_own_without_a_file():
+    ids = labelled_clip.class_ids(CAMVID, None, None)
+    assert list(ids[:13]) == [*range(11), 255, -1] and ids[255] == 255
+    assert labelled_clip.class_ids(CAMVID, None, 30)[11] == -1
+
+
+def test_names_of_a_file_find_the_models_classes(tmp_path):
+    file = tmp_path / "classes.txt"
+    file.write_text("Road\nSIGN_symbol\nvoid\ncar\n")
+    assert list(labelled_clip.class_ids(CAMVID, file, 2)[:5]) == [3, 6, 255, 8, -1]
+    file.write_text("p\n")
+    with pytest.raises(EvaluationError, match="'p', which the model does not know"):
+        labelled_clip.class_ids(CAMVID, file, None)
+    (tmp_path / "classes.json").write_text('{"classes": [{"id": 4}]}')
+    with pytest.raises(EvaluationError, match="is no list of classes"):
+        labelled_clip.class_ids(CAMVID, tmp_path / "classes.json", None)
+
+
+def test_camvids_own_files_are_understood(data_dir):
+    ids = labelled_clip.class_ids(CAMVID, data_dir / "camvid/classes.json", None)
+    assert list(ids[:13]) == [*range(11), 255, -1]
+    images = image_folders.listed(data_dir / "camvid/val/images")[:5]
+    boxes = labelled_clip.read_boxes(
+        data_dir / "boxes/camvid_from_masks", images, ("car", "pedestrian", "bicyclist")
+    )
+    assert len(boxes) == 5 and sum(map(len, boxes)) > 0
+    with pytest.raises(EvaluationError, match="does not list"):
+        labelled_clip.read_boxes(
+            data_dir / "boxes/camvid_from_masks",
+            image_folders.listed(data_dir / "bsds/images")[:1],
+            ("car", "pedestrian", "bicyclist"),
+        )
+
+
+def test_strips_come_apart_as_they_were_put_together():
+    parts = [np.full((4, 5, 3), value, np.uint8) for value in (1, 2, 3)]
+    strip = image_folders.side_by_side(parts)
+    assert strip.shape == (4, 23, 3)
+    for part, again in zip(parts, image_folders.apart(strip, 3), strict=True):
+        assert np.array_equal(part, again)
+
+
+def seen(ap50: float, gauge: bool) -> dict:
+    """What a pass with boxes leaves behind."""
+    boxes = {"car": {"ap50": ap50, "ap": ap50 / 2}}
+    read = {"read_mm_h": [90.0, 110.0], "gate_open": [True, True], "untouched": [False, False]}
+    return {
+        "image": {"psnr_db": 20.0},
+        "parsers": {"own": {"miou": 0.4, "ap50": ap50, "boxes": boxes}},
+        "gauge": read if gauge else None,
+    }
+
+
+def test_recovery_is_what_the_loop_gives_back_of_what_rain_took():
+    loop = Way("temporal")
+    plan = Plan((100.0,), (1, 2), (loop,))
+    assert list(plan) == [
+        (0.0, 1, Way(None)),
+        *((100.0, seed, way) for seed in (1, 2) for way in (Way(None), loop)),
+    ]
+    found = {
+        (0.0, 1, Way(None)): seen(0.8, False),
+        (100.0, 1, Way(None)): seen(0.1, False),
+        (100.0, 2, Way(None)): seen(0.3, False),
+        (100.0, 1, loop): seen(0.6, True),
+        (100.0, 2, loop): seen(0.7, True),
+    }
+    dry, rain, temporal = plan.rows(found)
+    assert (dry["input"], rain["input"], temporal["input"]) == ("dry", "rain", "temporal")
+    assert temporal["recovery"] == pytest.approx((0.65 - 0.2) / (0.8 - 0.2))
+    assert temporal["boxes"]["car"]["recovery"] == pytest.approx(0.75)
+    assert "recovery" not in rain["boxes"]["car"] and temporal["read_mm_h"] == 100
+    (rate,) = plan.gauge(found)["rates"]
+    assert rate == {
+        **{"rate_mm_h": 100.0, "read_mm_h": 100.0, "gate_open": 1.0, "untouched": 0.0},
+        **{"diagnosed_warn": 1.0, "diagnosed_error": 0.5},
+    }

@@ -1,0 +1,241 @@
+"""``ros2-derain replay`` on small bags: outputs, records, injected rain, several cameras."""
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_bags import (
+    FIRST_NS,
+    SCENE,
+    STEP_NS,
+    camera_info,
+    compressed_image,
+    drive,
+    encoded,
+    of,
+    pixels,
+    raw_image,
+    read_bag,
+    stamp_ns,
+    text,
+    write_bag,
+)
+from replaying import engine, records, replay, summary
+from rosbags.rosbag2 import StoragePlugin
+
+from ros2_derain.engine import Detection, Engine, EngineSettings, Frame, LoadedModel, Perception
+from ros2_derain.metrics import confusion, mean_iou, psnr, ssim
+from ros2_derain.rain import Rain, RainRenderer
+from ros2_derain.replay.injected_rain import InjectedRain, recovery
+
+
+@pytest.fixture(scope="module")
+def two_cameras(tmp_path_factory) -> Path:
+    """A raw camera with calibration and its compressed twin, a JPEG camera, depth, text."""
+    jpeg, depth = encoded("jpg"), np.full((96, 128), 3000, np.uint16)
+    listed = []
+    for index, (_, image) in enumerate(drive(3)):
+        stamp = FIRST_NS + index * STEP_NS
+        listed += [
+            ("/front/image_raw", image),
+            ("/front/camera_info", camera_info(stamp)),
+            ("/front/image_raw/compressed", compressed_image(stamp, jpeg)),
+            ("/rear/compressed", compressed_image(stamp + 7, jpeg)),
+            ("/depth", raw_image(stamp, depth, "16UC1")),
+            ("/note", text("hello")),
+        ]
+    return write_bag(tmp_path_factory.mktemp("bags") / "two", listed)
+
+
+@pytest.fixture(scope="module")
+def replayed(two_cameras, rainy_model, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("out") / "two"
+    assert replay(two_cameras, out, rainy_model) == 0
+    return out
+
+
+# The new bag
+
+
+def test_the_new_bag_holds_what_the_nodes_publish_under_the_cameras_namespaces(replayed):
+    made = read_bag(replayed / "output")
+    each = {
+        "derain/image": "sensor_msgs/msg/Image",
+        "derain/image/compressed": "sensor_msgs/msg/CompressedImage",
+        "derain/trust": "sensor_msgs/msg/Image",
+        "derain/rain_rate": "std_msgs/msg/Float32",
+        "segmentation/label_map": "sensor_msgs/msg/Image",
+        "segmentation/confidence": "sensor_msgs/msg/Image",
+        "segmentation/overlay": "sensor_msgs/msg/Image",
+        "semantic_prior": "sensor_msgs/msg/Image",
+        "detections": "vision_msgs/msg/Detection2DArray",
+    }
+    once = {"derain/mode", "segmentation/label_info", "vision_info"}
+    expected = Counter(
+        {**{f"{ns}/{topic}": 3 for topic in each for ns in ("/front", "")}, "/front/derain/camera_info": 3}
+    )
+    expected.update(f"{ns}/{topic}" for topic in once for ns in ("/front", ""))
+    assert Counter(topic for topic, *_ in made) == expected
+    for topic, kind in each.items():
+        assert of(made, f"/front/{topic}")[0].__msgtype__ == kind
+    assert (replayed / "output" / "output.mcap").is_file()
+
+
+def test_headers_and_times_of_reception_are_those_of_the_input(two_cameras, replayed):
+    before, after = read_bag(two_cameras), read_bag(replayed / "output")
+    given = [(t, repr(m.header)) for topic, t, _, m in before if topic == "/front/image_raw"]
+    for name in ("derain/image", "segmentation/label_map", "detections", "derain/camera_info"):
+        assert [(t, repr(m.header)) for topic, t, _, m in after if topic == f"/front/{name}"] == given
+    assert stamp_ns(of(after, "/derain/image")[0]) == FIRST_NS + 7
+
+
+def test_the_outputs_are_the_engines(two_cameras, replayed, rainy_model):
+    alone, made = engine(rainy_model), read_bag(replayed / "output")
+    for index, (_, image) in enumerate(drive(3)):
+        picture = pixels(image)
+        scene = alone.process(Frame(FIRST_NS + index * STEP_NS, "cam", picture))
+        clean, labels = (of(made, f"/front/{t}")[index] for t in ("derain/image", "segmentation/label_map"))
+        assert (pixels(clean) == scene.image).all() and (scene.image != picture).any()
+        assert (pixels(labels) == scene.perception.labels).all()
+        prior = of(made, "/front/semantic_prior")[index]
+        assert prior.encoding == "8UC3" and (prior.height, prior.width) == (12, 16)
+        assert (prior.data.reshape(12, 16, 3) == scene.prior.transpose(1, 2, 0)).all()
+        assert of(made, "/front/derain/rain_rate")[index].data == pytest.approx(scene.rain.rate)
+    assert of(made, "/front/derain/mode")[0].data == "loop"
+
+
+@pytest.mark.parametrize(("kept", "topics"), [("compact", 7), ("none", 0)])
+def test_less_is_recorded_when_less_is_wanted(two_cameras, rainy_model, tmp_path, kept, topics):
+    options = ("--record", kept, "--topic", "/front/image_raw", "--frames", 1)
+    assert replay(two_cameras, tmp_path / "out", rainy_model, *options) == 0
+    assert len(records(tmp_path / "out")) == 1
+    assert (tmp_path / "out" / "output").exists() == bool(topics)
+    if topics:
+        assert len({topic for topic, *_ in read_bag(tmp_path / "out" / "output")}) == topics
+
+
+# The records
+
+
+def test_a_line_for_each_frame_and_the_same_from_run_to_run(two_cameras, replayed, rainy_model, tmp_path):
+    assert replay(two_cameras, tmp_path / "again", rainy_model) == 0
+    first = (replayed / "frames.jsonl").read_bytes()
+    assert first == (tmp_path / "again" / "frames.jsonl").read_bytes()
+    lines = records(replayed)
+    assert [line["camera"] for line in lines] == ["/front/image_raw", "/rear/compressed"] * 3
+    assert [line["frame"] for line in lines] == [0, 0, 1, 1, 2, 2]
+    assert lines[4]["stamp_ns"] == FIRST_NS + 2 * STEP_NS and lines[4]["rain_mm_h"] == pytest.approx(
+        100, rel=0.05
+    )
+    timings = records(replayed, "timings.jsonl")
+    assert len(timings) == 6 and all(line["milliseconds"]["total"] > 0 for line in timings)
+
+
+def test_each_camera_has_a_memory_of_its_own(two_cameras, replayed, rainy_model, tmp_path):
+    assert replay(two_cameras, tmp_path / "alone", rainy_model, "--topic", "/front/image_raw") == 0
+    together = [line for line in records(replayed) if line["camera"] == "/front/image_raw"]
+    assert records(tmp_path / "alone") == together
+
+
+def test_the_summary_counts_and_names_what_was_left_aside(replayed):
+    told = summary(replayed)
+    assert told["frames"]["in"] == told["frames"]["read"] == 6 and told["frames"]["unread"] == 0
+    assert told["rain"]["raining"] == 1 and told["modes"] == {"loop": 6}
+    assert told["bands"][0]["band"] == "violent" and told["bands"][0]["frames"] == 6
+    notes = "\n".join(told["notes"])
+    assert "/depth is left aside" in notes and "/front/image_raw/compressed is left aside" in notes
+    assert told["passed"] is None and told["problems"] == []
+    assert told["bag"]["cameras"]["/front/image_raw"]["namespace"] == "/front"
+
+
+def test_the_report_is_one_page_without_a_verdict(replayed):
+    page = (replayed / "report.html").read_text()
+    assert "Worst frames first" in page and "/rear/compressed" in page and "✗" not in page
+    assert page.count("<svg") >= 8 and "http" not in page
+    assert "By mode" in page and "Steps below the configured mode" not in page
+
+
+def test_sqlite3_and_mcap_give_the_same(rainy_model, tmp_path):
+    for name, plugin in (("a", StoragePlugin.MCAP), ("b", StoragePlugin.SQLITE3)):
+        bag = write_bag(tmp_path / name / "bag", drive(2), plugin)
+        assert replay(bag, tmp_path / name / "out", rainy_model) == 0
+    assert records(tmp_path / "a" / "out") == records(tmp_path / "b" / "out")
+
+
+def test_a_bag_of_2019_without_metadata_is_replayed(data_dir, dry_model, tmp_path):
+    bag = data_dir / "bags" / "klintan_sample"
+    assert replay(bag, tmp_path / "out", dry_model, "--topic", "/image", "--topic", "/image/compressed") == 0
+    assert summary(tmp_path / "out")["frames"]["read"] == 2
+    made = read_bag(tmp_path / "out" / "output")
+    assert len(of(made, "/image/derain/image")) == len(of(made, "/image/compressed/derain/image")) == 1
+
+
+# Injected rain
+
+
+def test_injected_rain_is_held_against_the_dry_run(dry_model, tmp_path):
+    bag = write_bag(tmp_path / "bag", drive(3))
+    assert replay(bag, tmp_path / "out", dry_model, "--inject-rain", "150,50", "--seed", 4) == 0
+    found = summary(tmp_path / "out")["injected"]
+    assert list(found) == ["50", "150"]
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "in 150 mm/h · labels that agree (mIoU): 50 mm/h " in page
+    parser = engine(dry_model).interpreter
+    renderer = RainRenderer(Rain(150), 96, 128, seed=4)
+    matrix, quality = 0, []
+    for index, (_, image) in enumerate(drive(3)):
+        dry = pixels(image)
+        rainy = renderer.render(dry, (FIRST_NS + index * STEP_NS) / 1e9)
+        labels = (parser.interpret(p).perception.labels for p in (rainy, dry))
+        matrix = matrix + confusion(*labels, 3)
+        quality.append((psnr(rainy, dry), ssim(rainy, dry)))
+    rain = found["150"]["rain"]
+    assert (rain["psnr_db"], rain["ssim"]) == pytest.approx(tuple(np.mean(quality, 0)))
+    assert rain["miou"] == pytest.approx(mean_iou(matrix))
+    assert found["50"]["rain"]["psnr_db"] > rain["psnr_db"]
+    assert found["150"]["derained"] == rain  # the gauge reads 0: the gate stays closed
+
+
+def test_injected_rain_on_a_bag_that_is_not_dry_says_so(rainy_model, tmp_path):
+    bag = write_bag(tmp_path / "bag", drive(2))
+    assert replay(bag, tmp_path / "out", rainy_model, "--inject-rain", "100") == 0
+    told = summary(tmp_path / "out")
+    assert "the bag is not dry" in told["notes"][-1]
+    found = told["injected"]["100"]
+    assert found["derained"]["psnr_db"] != found["rain"]["psnr_db"]
+    assert records(tmp_path / "out")[0]["injected"]["100"]["mode"] == "loop"
+
+
+def test_an_object_that_the_rain_hides_costs_average_precision(dry_model, tmp_path):
+    """The figures themselves, with a parser that sees a car where it is bright and dry."""
+    model = LoadedModel.load(EngineSettings(model=dry_model, device="cpu"))
+    rain = InjectedRain(150.0, 0, model)
+    labels = np.zeros((96, 128), np.uint8)
+    car = Detection("car", 0.9, 10, 10, 50, 40)
+    dry = Perception(labels, labels, (car,))
+
+    class Half:
+        """Finds the car again after deraining only."""
+
+        def __init__(self):
+            self.interpreter = self
+
+        def interpret(self, image):
+            class Found:
+                perception = Perception(labels + 1, labels, ())
+
+            return Found()
+
+        def process(self, frame):
+            engine = Engine.of(model, EngineSettings(model=dry_model, device="cpu"))
+            return replace(engine.process(frame), perception=dry)
+
+    rain.add(Frame(0, "cam", SCENE), Half(), 0, dry)
+    found = rain.figures()
+    assert found["rain"]["ap50"] == 0 and found["derained"]["ap50"] == 1
+    assert found["rain"]["miou"] == 0 and found["derained"]["miou"] == 1
+    assert found["recovery"] == {"miou": 1, "ap50": 1}
+    assert found["derained"]["ap50_per_class"] == {"car": 1, "pedestrian": None}
+    assert recovery(0.2, 0.6) == pytest.approx(0.5) and recovery(1.0, 1.0) is None

@@ -1,0 +1,232 @@
+"""Nodes under test in their own thread, and a client that talks to them over DDS."""
+
+import itertools
+import threading
+import time
+from collections import defaultdict
+
+import numpy as np
+import rclpy
+from limits import HANG_S
+from rcl_interfaces.srv import SetParameters
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.parameter import Parameter
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+from ros2_derain.nodes import images, messages, pipeline, runtime, topics
+from ros2_derain.nodes.derain_node import DerainNode
+from ros2_derain.nodes.lifecycle_client import Questions
+from ros2_derain.nodes.segmentation_node import SegmentationNode
+
+MS = 10**6
+TINY = {
+    "warmup_width": 96,
+    "warmup_height": 64,
+    "diagnostics_period_s": 0.1,
+    "device": "cpu",
+    "precision": "float32",
+    "stall_ms": 0.0,
+}
+"""Quick to load, and never in a hurry: a busy machine must not change what comes out."""
+
+WHOLE = tuple(t for t in topics.OUTPUTS if t not in (topics.CLEAN_COMPRESSED, topics.OVERLAY))
+"""What is published whether or not somebody subscribes."""
+
+PER_FRAME = (
+    topics.CLEAN_IMAGE,
+    topics.TRUST,
+    topics.LABEL_MAP,
+    topics.CONFIDENCE,
+    topics.SEMANTIC_PRIOR,
+    topics.DETECTIONS,
+)
+"""What is published for every frame and has a header."""
+
+_numbers = itertools.count()
+
+
+def composed(**options):
+    """Both nodes as the composed pipeline runs them."""
+    return pipeline.create(**options)
+
+
+def separate(**options):
+    """Both nodes as two processes run them."""
+    return SegmentationNode(**options), DerainNode(**options)
+
+
+def stuck(made):
+    """Make the derainer of a rig hang; returns the event that lets it go."""
+    may_go = threading.Event()
+    coarse = made.derain.restorer._derainer.coarse
+
+    def hang(*arguments):
+        assert may_go.wait(HANG_S)
+        return coarse(*arguments)
+
+    made.derain.restorer._derainer.coarse = hang
+    return may_go
+
+
+def picture(height=64, width=96, seed=0):
+    """H x W x 3 uint8 noise."""
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+
+
+class Client:
+    """A node that plays the camera and collects what the pipeline says."""
+
+    def __init__(self, namespace, listen_to=WHOLE):
+        self.node = rclpy.create_node("client", namespace=namespace)
+        self.executor = SingleThreadedExecutor()
+        self.executor.add_node(self.node)
+        self.questions = Questions(self.node, self.until)
+        self.got = defaultdict(list)
+        self.image = self.node.create_publisher(Image, "image", topics.recent())
+        self.jpeg = self.node.create_publisher(CompressedImage, "image/compressed", topics.recent())
+        self.info = self.node.create_publisher(CameraInfo, "camera_info", topics.recent())
+        self.node.create_subscription(topics.DIAGNOSTICS.type, topics.DIAGNOSTICS.name, self._diagnosed, 50)
+        self.status = {}
+        for topic in listen_to:
+            self.listen(topic)
+
+    def listen(self, topic):
+        qos = topic.qos()
+        qos.depth = 100
+        self.node.create_subscription(
+            topic.type, topic.name, lambda message: self.got[topic.name].append(message), qos
+        )
+
+    def _diagnosed(self, message):
+        for status in message.status:
+            self.status[status.name.split(":")[0]] = status
+
+    def until(self, condition, timeout_s=HANG_S):
+        """Spin until the condition holds; whether it did."""
+        end = time.monotonic() + timeout_s
+        while not condition():
+            if time.monotonic() > end:
+                return False
+            self.executor.spin_once(timeout_sec=0.01)
+        return True
+
+    def call(self, kind, name, request):
+        """Call a service; the answer."""
+        return self.questions.ask(kind, name, request, HANG_S)
+
+    def change(self, node, transition):
+        """Ask a node for a transition, as a lifecycle manager does; whether it succeeded."""
+        return self.questions.change(node, transition, HANG_S)
+
+    def count(self, topic):
+        return len(self.got[topic.name])
+
+    def last(self, topic):
+        return self.got[topic.name][-1]
+
+    def stamps(self, topic):
+        return [messages.stamp_ns(message.header) for message in self.got[topic.name]]
+
+    def diagnosed(self, node):
+        """The node's last diagnostics, or None."""
+        return self.status.get(f"{self.node.get_namespace().strip('/')}/{node}")
+
+    def message(self, node):
+        """What the node's last diagnostics say."""
+        status = self.diagnosed(node)
+        return status.message if status else ""
+
+    def values(self, node):
+        """The node's last diagnostics: key to text."""
+        status = self.diagnosed(node)
+        return {pair.key: pair.value for pair in status.values} if status else {}
+
+    def counted(self, node, key):
+        """Whether the node's diagnostics have counted such an event."""
+        return int(self.values(node).get(key, 0)) > 0
+
+    def close(self):
+        self.executor.shutdown()
+        self.node.destroy_node()
+
+
+class Rig:
+    """Nodes under test and their client, in a namespace of their own."""
+
+    def __init__(self, create, parameters, executor=runtime.make_executor):
+        self.namespace = f"/rig_{next(_numbers)}"
+        overrides = [Parameter(name, value=value) for name, value in {**TINY, **parameters}.items()]
+        self.nodes = create(namespace=self.namespace, parameter_overrides=overrides)
+        self.segmentation = next((n for n in self.nodes if n.get_name() == "segmentation_node"), None)
+        self.derain = next((n for n in self.nodes if n.get_name() == "derain_node"), None)
+        self.executor = executor()
+        for node in self.nodes:
+            self.executor.add_node(node)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=runtime.spin, args=(self.executor, self._stop.is_set))
+        self._thread.start()
+        self.client = Client(self.namespace)
+        self._stamp = 10**18
+
+    def activate(self):
+        """Configure and activate every node, and wait until client and nodes have met."""
+        for transition in ("configure", "activate"):
+            for node in self.nodes:
+                assert self.change(node, transition)
+        assert self.client.until(self.is_connected)
+
+    def change(self, node, transition):
+        """Ask a node for a transition; whether it succeeded."""
+        return self.client.change(node.get_name(), transition)
+
+    def call(self, kind, name, request):
+        """Call a service of the nodes; the answer."""
+        return self.client.call(kind, name, request)
+
+    def is_connected(self):
+        """Whether the client has found the active nodes and they it."""
+        node = self.client.node
+        listening = [self.client.image, self.client.jpeg]
+        wanted = self.derain is not None and self.derain.active
+        return all(node.count_publishers(topic.name) > 0 for topic in WHOLE) and (
+            not wanted or any(publisher.get_subscription_count() for publisher in listening)
+        )
+
+    def next_header(self, step_ms=66):
+        self._stamp += step_ms * MS
+        return messages.to_header(self._stamp, "camera_optical")
+
+    def send(self, image=None, header=None):
+        """Send a frame; its stamp."""
+        header = header or self.next_header()
+        self.client.image.publish(images.from_rgb(picture() if image is None else image, header))
+        return messages.stamp_ns(header)
+
+    def pass_through(self, image=None, header=None, out=PER_FRAME):
+        """Send a frame and wait until it has come out on these topics; its stamp."""
+        stamp = self.send(image, header)
+        whole = lambda: all(stamp in self.client.stamps(topic) for topic in out)  # noqa: E731
+        assert self.client.until(whole), self.client.status
+        return stamp
+
+    def balanced(self, node):
+        """Whether every frame that the node received is accounted for."""
+        books = node.statistics.snapshot()
+        return books.received == books.published + sum(books.dropped.values())
+
+    def set_parameter(self, node, name, value):
+        """Set a parameter through the node's service; the result."""
+        request = SetParameters.Request(parameters=[Parameter(name, value=value).to_parameter_msg()])
+        return self.call(SetParameters, f"{node.get_name()}/set_parameters", request).results[0]
+
+    def stop(self):
+        """Serve the nodes no longer."""
+        self._stop.set()
+        self._thread.join()
+        self.executor.shutdown()
+
+    def close(self):
+        self.stop()
+        for node in reversed(self.nodes):
+            node.destroy_node()
+        self.client.close()

@@ -1,0 +1,127 @@
+"""Messages that nobody should send: read whole or refused by name, quickly, and nothing else."""
+
+import struct
+import time
+from array import array
+
+import cv2
+import numpy as np
+import pytest
+import rig
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sensor_msgs.msg import CompressedImage
+
+from ros2_derain.nodes import images, topics
+from ros2_derain.ros_testing import malformed_messages
+
+LIMIT = 1 << 20
+
+
+def read_or_refused(convert, message):
+    """Convert; the picture, or None where it was refused with a known cause."""
+    try:
+        picture = convert(message, max_pixels=LIMIT)
+    except images.ImageError as error:
+        assert error.cause in images.CAUSES and str(error).startswith("image refused")
+        return None
+    assert picture.dtype == np.uint8 and picture.ndim == 3 and picture.shape[2] == 3
+    assert min(picture.shape[:2]) >= images.MIN_SIDE and picture.shape[0] * picture.shape[1] <= LIMIT
+    return picture
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(0, 2**32))
+def test_any_image_is_read_or_refused(seed):
+    message = malformed_messages.image(np.random.default_rng(seed))
+    picture = read_or_refused(images.to_rgb, message)
+    if picture is not None:
+        assert picture.shape[:2] == (message.height, message.width)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(0, 2**32))
+def test_any_compressed_image_is_read_or_refused(seed):
+    read_or_refused(images.compressed_to_rgb, malformed_messages.compressed(np.random.default_rng(seed)))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.binary(max_size=300), st.sampled_from([b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"]))
+def test_any_bytes_behind_a_true_beginning_are_refused(tail, start):
+    assert read_or_refused(images.compressed_to_rgb, CompressedImage(data=array("B", start + tail))) is None
+
+
+def test_both_generators_make_good_messages_too():
+    random = np.random.default_rng(0)
+    for make, convert in (
+        (malformed_messages.image, images.to_rgb),
+        (malformed_messages.compressed, images.compressed_to_rgb),
+    ):
+        read = [read_or_refused(convert, make(random)) is not None for _ in range(200)]
+        assert 10 < sum(read) < 190
+
+
+def jpeg():
+    return cv2.imencode(".jpg", rig.picture())[1].tobytes()
+
+
+PNG, END = b"\x89PNG\r\n\x1a\n", struct.pack(">I4sI", 0, b"IEND", 0)
+SIDES = (2**31 - 1, 2**31 - 1)
+BOMBS = {
+    "segments": (b"\xff\xd8" + b"\xff\xe0\x00\x02" * 1_000_000, "truncated"),
+    "fill": (b"\xff\xd8" + b"\xff" * 5_000_000, "truncated"),
+    "markers": (b"\xff\xd8\xff\xd0" + b"\xff\xd0" * 1_000_000, "truncated"),
+    "chunks": (PNG + b"\x00\x00\x00\x00tEXt\x00\x00\x00\x00" * 1_000_000, "truncated"),
+    "scans": (jpeg()[:-2] + b"\xff\xda\x00\x02" * 101 + b"\xff\xd9", "decode"),
+    "no length": (b"\xff\xd8\xff\xe0\x00\x00" + jpeg()[2:], "decode"),
+    "sides": (PNG + struct.pack(">I4sIIBBBBBI", 13, b"IHDR", *SIDES, 8, 2, 0, 0, 0, 0) + END, "too_large"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_bomb_is_refused_before_it_costs_anything(name):
+    data, cause = BOMBS[name]
+    message, began = CompressedImage(data=array("B", data)), time.process_time()
+    with pytest.raises(images.ImageError) as refused:
+        images.compressed_to_rgb(message, max_pixels=LIMIT)
+    assert refused.value.cause == cause
+    assert time.process_time() - began < 1.0
+
+
+def came_out(made, message):
+    return message.header in [answer.header for answer in made.client.got[topics.CLEAN_IMAGE.name]]
+
+
+def test_a_pipeline_that_is_fed_junk_answers_the_good_frames_between(active):
+    made, random = active(max_pixels=LIMIT), np.random.default_rng(1)
+    for _ in range(5):
+        for _ in range(20):
+            junk = malformed_messages.image(random)
+            junk.header = made.next_header()
+            made.client.image.publish(junk)
+        made.pass_through()
+    assert made.client.until(lambda: made.balanced(made.derain))
+    assert made.derain.statistics.snapshot().dropped.get("error", 0) == 0
+
+
+def test_a_pipeline_that_is_fed_compressed_junk_answers_the_good_frames_between(active):
+    made, random = active(input_transport="compressed", max_pixels=LIMIT), np.random.default_rng(2)
+    for _ in range(5):
+        for _ in range(20):
+            junk = malformed_messages.compressed(random)
+            junk.header = made.next_header()
+            made.client.jpeg.publish(junk)
+        good = images.compress_rgb(rig.picture(), made.next_header())
+        made.client.jpeg.publish(good)
+        assert made.client.until(lambda good=good: came_out(made, good))
+    assert made.client.until(lambda: made.balanced(made.derain))
+    assert made.derain.statistics.snapshot().dropped.get("error", 0) == 0
+
+
+def test_a_path_to_a_model_is_taken_at_the_start_only(make_rig, tmp_path):
+    made = make_rig()
+    for path in (str(tmp_path), "../elsewhere", "~/model", "./here"):
+        refused = made.set_parameter(made.derain, "model", path)
+        assert not refused.successful and "when the node starts only" in refused.reason
+    assert made.set_parameter(made.derain, "model", "loopnet").successful
+    assert made.set_parameter(made.derain, "model", made.derain._trusted_model).successful
