@@ -8,6 +8,8 @@ import typing
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from typing import Any
 
+from ros2_derain.data.errors import DataError
+
 from .errors import LearningError
 
 
@@ -65,7 +67,7 @@ def build(kind: type, data: Any, where: str) -> Any:
             raise LearningError(f"{where}: {name} is {_shown(value)}, it {refused}")
     try:
         return kind(**values)
-    except (ValueError, LearningError) as error:
+    except (ValueError, DataError, LearningError) as error:
         raise LearningError(f"{where}: {error}") from error
 
 

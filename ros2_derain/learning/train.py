@@ -19,6 +19,8 @@ import lightning
 import torch
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 
+from ros2_derain.data.errors import DataError
+
 from ..arguments import positive
 from . import data, recipe
 from .callbacks import Averaging, Guard, Progress, Seeds, Slice
@@ -210,9 +212,11 @@ def _errors_in_one_line() -> Iterator[None]:
     """What data workers and devices raise, as a LearningError of one line."""
     try:
         yield
-    except LearningError as error:  # a worker's comes with its traceback
+    except (DataError, LearningError) as error:  # a worker's comes with its traceback
         last = str(error).strip().splitlines()[-1]
-        raise LearningError(last.removeprefix(f"{LearningError.__module__}.LearningError: ")) from error
+        raise LearningError(
+            last.removeprefix(f"{type(error).__module__}.{type(error).__name__}: ")
+        ) from error
     except torch.OutOfMemoryError as error:
         raise LearningError("the device's memory is full: use smaller clips or a smaller batch") from error
     except RuntimeError as error:

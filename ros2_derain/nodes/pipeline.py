@@ -56,7 +56,7 @@ class SharedModel:
         self._model: LoadedModel | None = None
         self._loaded: tuple[str, str, str] | None = None
         self._users: set[ManagedNode] = set()
-        self.cameras = camera_names
+        self.cameras = cameras
         self._turns: Turns | None = None
 
     def acquire(self, user: ManagedNode) -> LoadedModel:

@@ -68,7 +68,7 @@ class Drive:
 @pytest.fixture(params=[Rounds, Seats])
 def drive(ros, rainy_model, monkeypatch, request):
     """Sharing as on a GPU, and as on a CPU."""
-    monkeypatch.setattr(LoadedModel, "turns", lambda model, cameras: request.param(camera_names))
+    monkeypatch.setattr(LoadedModel, "turns", lambda model, cameras: request.param(cameras))
     made = Drive(rainy_model)
     yield made
     made.close()
