@@ -13,7 +13,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from ros2_derain.nodes import images, messages, pipeline, runtime, topics
+from ros2_derain.nodes import images, messages, outputs, pipeline, runtime, topics
 from ros2_derain.nodes.derain_node import DerainNode
 from ros2_derain.nodes.lifecycle_client import Questions
 from ros2_derain.nodes.segmentation_node import SegmentationNode
@@ -29,16 +29,16 @@ TINY = {
 }
 """Quick to load, and never in a hurry: a busy machine must not change what comes out."""
 
-WHOLE = tuple(t for t in topics.OUTPUTS if t not in (topics.CLEAN_COMPRESSED, topics.OVERLAY))
+WHOLE = tuple(t for t in outputs.OUTPUTS if t not in (outputs.CLEAN_COMPRESSED, outputs.OVERLAY))
 """What is published whether or not somebody subscribes."""
 
 PER_FRAME = (
-    topics.CLEAN_IMAGE,
-    topics.TRUST,
-    topics.LABEL_MAP,
-    topics.CONFIDENCE,
-    topics.SEMANTIC_PRIOR,
-    topics.DETECTIONS,
+    outputs.CLEAN_IMAGE,
+    outputs.TRUST,
+    outputs.LABEL_MAP,
+    outputs.CONFIDENCE,
+    outputs.SEMANTIC_PRIOR,
+    outputs.DETECTIONS,
 )
 """What is published for every frame and has a header."""
 

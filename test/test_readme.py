@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from ros2_derain.cli import COMMANDS
-from ros2_derain.nodes import parameters, topics
+from ros2_derain.nodes import outputs, parameters
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 
@@ -16,7 +16,7 @@ def test_the_parameter_table_is_the_generated_one():
 
 def test_every_topic_is_listed():
     listed = set(re.findall(r"`([a-z_/]+)`", README.split("## Topics")[1].split("### Modes")[0]))
-    assert {topic.name for topic in topics.OUTPUTS} <= listed
+    assert {topic.name for topic in outputs.OUTPUTS} <= listed
 
 
 def test_every_command_is_listed():

@@ -15,7 +15,7 @@ from ros2_derain.bags.reader import TYPES, BagReader
 from ros2_derain.data import image_files
 from ros2_derain.data.video import NewVideo, Video
 from ros2_derain.errors import EvaluationError
-from ros2_derain.nodes.topics import CLEAN_IMAGE
+from ros2_derain.nodes.outputs import CLEAN_IMAGE
 
 INFO = "sensor_msgs/msg/CameraInfo"
 FOCAL = 0.9

@@ -19,14 +19,14 @@ from std_msgs.msg import Float32, Header, String
 
 from ros2_derain.bags.writing import WritingError, define, described, open_bag
 from ros2_derain.engine import Mode, ModelIdentity, Scene
-from ros2_derain.nodes import images, messages, overlay, topics
+from ros2_derain.nodes import images, messages, outputs, overlay
 from ros2_derain.nodes.calibrations import Calibrations
 from ros2_derain.nodes.parameters import DerainParameters, SegmentationParameters
 from ros2_derain.nodes.topics import Topic
 
 COMPACT = (
-    topics.CLEAN_COMPRESSED, topics.CLEAN_CAMERA_INFO, topics.RAIN_RATE, topics.MODE,
-    topics.LABEL_INFO, topics.DETECTIONS, topics.VISION_INFO,
+    outputs.CLEAN_COMPRESSED, outputs.CLEAN_CAMERA_INFO, outputs.RAIN_RATE, outputs.MODE,
+    outputs.LABEL_INFO, outputs.DETECTIONS, outputs.VISION_INFO,
 )  # fmt: skip
 """What takes little space: the clean image as JPEG, no maps."""
 
@@ -47,7 +47,7 @@ class SceneBag:
         WritingError: the folder exists or cannot be made, or a message is not installed.
     """
 
-    def __init__(self, path: Path, kept: Collection[Topic] = topics.OUTPUTS) -> None:
+    def __init__(self, path: Path, kept: Collection[Topic] = outputs.OUTPUTS) -> None:
         self.path, self.kept = path, tuple(kept)
         self._writer = open_bag(path)
         self._store = get_typestore(Stores.EMPTY)
@@ -126,29 +126,29 @@ class CameraScenes:
             yield from self._introduction(messages.to_header(received_ns, ""), threshold)
         if scene.mode is not self._mode:
             self._mode = scene.mode
-            yield topics.MODE, lambda: String(data=scene.mode.value)
-        yield topics.CLEAN_IMAGE, lambda: images.from_rgb(scene.image, header)
-        yield topics.TRUST, lambda: images.from_mono(scene.trust, header)
-        yield topics.RAIN_RATE, lambda: Float32(data=scene.rain.rate)
+            yield outputs.MODE, lambda: String(data=scene.mode.value)
+        yield outputs.CLEAN_IMAGE, lambda: images.from_rgb(scene.image, header)
+        yield outputs.TRUST, lambda: images.from_mono(scene.trust, header)
+        yield outputs.RAIN_RATE, lambda: Float32(data=scene.rain.rate)
         info = self._calibrations.of(header)
         if info is not None:
-            yield topics.CLEAN_CAMERA_INFO, lambda: messages.to_camera_info(info, header)
+            yield outputs.CLEAN_CAMERA_INFO, lambda: messages.to_camera_info(info, header)
         quality = DerainParameters().jpeg_quality
-        yield topics.CLEAN_COMPRESSED, lambda: images.compress_rgb(scene.image, header, quality)
+        yield outputs.CLEAN_COMPRESSED, lambda: images.compress_rgb(scene.image, header, quality)
         seen = scene.perception
         if seen is None:
             return
-        yield topics.SEMANTIC_PRIOR, lambda: images.from_channels(scene.prior, header)
-        yield topics.LABEL_MAP, lambda: images.from_mono(seen.labels, header)
-        yield topics.DETECTIONS, lambda: messages.to_detections(seen.detections, header)
-        yield topics.CONFIDENCE, lambda: images.from_mono(seen.confidence, header)
+        yield outputs.SEMANTIC_PRIOR, lambda: images.from_channels(scene.prior, header)
+        yield outputs.LABEL_MAP, lambda: images.from_mono(seen.labels, header)
+        yield outputs.DETECTIONS, lambda: messages.to_detections(seen.detections, header)
+        yield outputs.CONFIDENCE, lambda: images.from_mono(seen.confidence, header)
         names, opacity = self._identity.class_names, SegmentationParameters().overlay_opacity
         drawn = partial(overlay.draw, scene.image, seen, names, opacity)
-        yield topics.OVERLAY, lambda: images.from_rgb(drawn(), header)
+        yield outputs.OVERLAY, lambda: images.from_rgb(drawn(), header)
 
     def _introduction(self, header: Header, threshold: float) -> Iterator[Supply]:
         """What is said once: which model speaks, and what its label ids mean."""
-        database = f"{self._namespace}/{topics.LABEL_INFO.name}"
-        yield topics.VISION_INFO, lambda: messages.to_vision_info(self._identity, database, header)
+        database = f"{self._namespace}/{outputs.LABEL_INFO.name}"
+        yield outputs.VISION_INFO, lambda: messages.to_vision_info(self._identity, database, header)
         names = self._identity.class_names
-        yield topics.LABEL_INFO, lambda: messages.to_label_info(names, threshold, header)
+        yield outputs.LABEL_INFO, lambda: messages.to_label_info(names, threshold, header)

@@ -24,7 +24,7 @@ from ros2_derain.data import clip
 from ros2_derain.data.clip import Clip
 from ros2_derain.engine import PRIORS, Engine, EngineSettings, LoadedModel
 from ros2_derain.errors import EvaluationError
-from ros2_derain.nodes import topics
+from ros2_derain.nodes import outputs
 from ros2_derain.nodes.topics import Topic
 from ros2_derain.rain_media.media import rain_clip
 from ros2_derain.reporting.files import write_json
@@ -214,7 +214,7 @@ def _end_to_end(
     subject: Subject, rainy: Path, args: argparse.Namespace, engine_fps: float, out: Path
 ) -> dict:
     """Camera process, pipeline process, and this one as the subscriber."""
-    delays: dict[Topic, dict[int, float]] = {topics.CLEAN_IMAGE: {}, topics.DETECTIONS: {}}
+    delays: dict[Topic, dict[int, float]] = {outputs.CLEAN_IMAGE: {}, outputs.DETECTIONS: {}}
     camera_fps = LOAD * engine_fps
     frames = _frames(args, 1.0 - ENGINE_SHARE, camera_fps)
     playback = pipeline_processes.Playback(rainy, camera_fps, frames + WARM)
@@ -228,7 +228,7 @@ def _end_to_end(
         def received(topic: Topic, time_ns: int, data: bytes) -> None:
             stamp = stamp_of(data)
             delays[topic][stamp] = (time_ns - stamp) / 1e6
-            if topic is topics.DETECTIONS:
+            if topic is outputs.DETECTIONS:
                 progress.step()
 
         print("starting the pipeline", file=sys.stderr)

@@ -8,7 +8,7 @@ import numpy as np
 
 from ros2_derain.drill.faults import Fault, Seen
 from ros2_derain.drill.test_pipeline import BACK_S, Shortfall, Stage, composed
-from ros2_derain.nodes import topics
+from ros2_derain.nodes import outputs
 from ros2_derain.ros_testing import malformed_messages
 
 HOUR_NS = 3600 * 10**9
@@ -140,7 +140,7 @@ def _fuzz(stage: Stage, make, messages: int) -> Seen:
     if errors:
         raise Shortfall(f"{errors} messages were lost to an error instead of being refused")
     received = _taken(stage) - began
-    out = len({answer.stamp_ns for answer in stage.probe.answers[topics.CLEAN_IMAGE.name]})
+    out = len({answer.stamp_ns for answer in stage.probe.answers[outputs.CLEAN_IMAGE.name]})
     return Seen(f"{messages} sent, {received} received, {refused:.0f} refused by name, {out} readable")
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from ros2_derain import machine
 from ros2_derain.drill.faults import Fault, Seen
 from ros2_derain.drill.test_pipeline import BACK_S, Shortfall, Stage, composed
-from ros2_derain.nodes import topics
+from ros2_derain.nodes import outputs
 
 FACTORS = (1, 5, 20)
 """How many times what the machine can do."""
@@ -266,7 +266,7 @@ def _window(stage: Stage, seconds: float) -> Window:
 def _ages(stage: Stage, sent: list[int]) -> list[float]:
     """Seconds from sending to the clean image, of those frames that came out."""
     wanted = set(sent)
-    answers = stage.probe.answers[topics.CLEAN_IMAGE.name]
+    answers = stage.probe.answers[outputs.CLEAN_IMAGE.name]
     return [a.at - stage.probe.sent[a.stamp_ns].at for a in answers if a.stamp_ns in wanted]
 
 

@@ -12,7 +12,7 @@ from ros2_derain import models
 from ros2_derain.drill import test_pipeline as stages
 from ros2_derain.drill.faults import Fault, Seen
 from ros2_derain.drill.test_pipeline import BACK_S, Shortfall, Stage, Subject, composed
-from ros2_derain.nodes import topics
+from ros2_derain.nodes import outputs
 
 CLIMB_S = 30.0
 """The ladder climbs three steps, each after a second without a fault; it waits longer after a try."""
@@ -34,9 +34,9 @@ def parser_not_finite(stage: Stage) -> Seen:
     said = stage.require("mode is derain_only")
     sent = stage.drive_for(1.0)
     stage.settle()
-    if not any(stage.probe.heard(topics.CLEAN_IMAGE, stamp) for stamp in sent):
+    if not any(stage.probe.heard(outputs.CLEAN_IMAGE, stamp) for stamp in sent):
         raise Shortfall("no clean image came out any more")
-    if any(stage.probe.heard(topics.LABEL_MAP, stamp) for stamp in sent):
+    if any(stage.probe.heard(outputs.LABEL_MAP, stamp) for stamp in sent):
         raise Shortfall("labels were published that nobody made")
     stage.obey("")
     return Seen(said, stage.recovery(CLIMB_S))
@@ -66,7 +66,7 @@ def stalled(stage: Stage) -> Seen:
     stage.drive(lambda: stage.probe.modes[-1] == "pass_through", 20.0)
     sent = stage.drive_for(1.0)
     stage.obey("")
-    raw = sum(stage.probe.heard(topics.CLEAN_IMAGE, stamp) for stamp in sent)
+    raw = sum(stage.probe.heard(outputs.CLEAN_IMAGE, stamp) for stamp in sent)
     if not raw:
         raise Shortfall(f"no image came while the network was stuck; mode {stage.probe.modes[-1]}")
     return Seen(
@@ -116,7 +116,7 @@ def _passes_raw(stage: Stage, order: str, said: str) -> Seen:
     message = stage.require(said)
     sent = stage.drive_for(1.0)
     stage.settle()
-    if not any(stage.probe.heard(topics.CLEAN_IMAGE, stamp) for stamp in sent):
+    if not any(stage.probe.heard(outputs.CLEAN_IMAGE, stamp) for stamp in sent):
         raise Shortfall("no image came out any more")
     if stage.probe.modes[-1] != "pass_through":
         raise Shortfall(f"mode is {stage.probe.modes[-1]}, not pass_through")

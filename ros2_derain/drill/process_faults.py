@@ -21,7 +21,7 @@ from ros2_derain.drill.test_pipeline import (
     start_node,
     two_processes,
 )
-from ros2_derain.nodes import topics
+from ros2_derain.nodes import outputs
 
 RESPAWN_S = 60.0
 """A process that is started again loads Python, torch and the model, and warms up."""
@@ -44,7 +44,7 @@ def segmentation_dies(stage: Stage) -> Seen:
     _kill(stage, "segmentation_node")
     sent = stage.drive_for(2.0)
     stage.settle()
-    out = sum(stage.probe.heard(topics.CLEAN_IMAGE, stamp) for stamp in sent)
+    out = sum(stage.probe.heard(outputs.CLEAN_IMAGE, stamp) for stamp in sent)
     if not out:
         raise Shortfall("no clean image came out without segmentation_node")
     start_node(stage, "segmentation_node")
@@ -90,10 +90,10 @@ def runs_twice(stage: Stage) -> Seen:
 
 def subscriber_hangs(stage: Stage) -> Seen:
     """A reliable subscriber of every image is stopped in the middle of it (SIGSTOP)."""
-    heard = [topic.name for topic in (topics.CLEAN_IMAGE, topics.TRUST, topics.LABEL_MAP)]
+    heard = [topic.name for topic in (outputs.CLEAN_IMAGE, outputs.TRUST, outputs.LABEL_MAP)]
     hanging = stage.start("subscriber", "ros2_derain.ros_testing.listener", heard)
-    before = stage.probe.subscribers(topics.CLEAN_IMAGE)
-    if not stage.drive(lambda: stage.probe.subscribers(topics.CLEAN_IMAGE) > before, START_S):
+    before = stage.probe.subscribers(outputs.CLEAN_IMAGE)
+    if not stage.drive(lambda: stage.probe.subscribers(outputs.CLEAN_IMAGE) > before, START_S):
         raise Shortfall("the subscriber was never found")
     quick = _median_age(stage)
     os.kill(hanging.pid, signal.SIGSTOP)
@@ -149,7 +149,7 @@ def _median_age(stage: Stage, seconds: float = 2.0) -> float:
     stage.settle()
     ages = sorted(
         answer.at - stage.probe.sent[answer.stamp_ns].at
-        for answer in stage.probe.answers[topics.CLEAN_IMAGE.name]
+        for answer in stage.probe.answers[outputs.CLEAN_IMAGE.name]
         if answer.stamp_ns in sent
     )
     if not ages:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ros2_derain.errors import EvaluationError
-from ros2_derain.nodes import topics
+from ros2_derain.nodes import outputs
 from ros2_derain.ros_testing.child_process import Child
 from ros2_derain.ros_testing.observer import ACTIVE
 from ros2_derain.ros_testing.pipeline_processes import NODES
@@ -18,7 +18,7 @@ from ros2_derain.ros_testing.probe import Probe
 START_S = 300.0
 """Longest wait for processes to be at work."""
 SUBJECT = "ros2_derain.drill.faulty_pipeline"
-WHOLE = (topics.CLEAN_IMAGE, topics.LABEL_MAP, topics.DETECTIONS)
+WHOLE = (outputs.CLEAN_IMAGE, outputs.LABEL_MAP, outputs.DETECTIONS)
 NORMAL = ("loop", "dry")
 MAX_FPS = 15.0
 LISTEN_S = 0.02

@@ -24,19 +24,10 @@ from ros2_derain.nodes import images, messages, runtime
 from ros2_derain.nodes.calibrations import Calibrations
 from ros2_derain.nodes.diagnostics import Condition, Health
 from ros2_derain.nodes.managed_node import Handler, ManagedNode
+from ros2_derain.nodes.outputs import CLEAN_CAMERA_INFO, CLEAN_COMPRESSED, CLEAN_IMAGE, MODE, RAIN_RATE, TRUST
 from ros2_derain.nodes.parameters import DerainParameters
 from ros2_derain.nodes.prior_exchange import TopicExchange
-from ros2_derain.nodes.topics import (
-    CAMERA_INFO,
-    CLEAN_CAMERA_INFO,
-    CLEAN_COMPRESSED,
-    CLEAN_IMAGE,
-    IMAGE,
-    IMAGE_COMPRESSED,
-    MODE,
-    RAIN_RATE,
-    TRUST,
-)
+from ros2_derain.nodes.topics import CAMERA_INFO, IMAGE, IMAGE_COMPRESSED
 
 
 class DerainNode(ManagedNode[DerainParameters]):

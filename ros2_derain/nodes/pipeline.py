@@ -41,8 +41,9 @@ from ros2_derain.engine import (
 from ros2_derain.nodes import camera_names, runtime
 from ros2_derain.nodes.derain_node import DerainNode
 from ros2_derain.nodes.managed_node import ManagedNode
+from ros2_derain.nodes.outputs import CLEAN_IMAGE
 from ros2_derain.nodes.segmentation_node import SegmentationNode
-from ros2_derain.nodes.topics import CLEAN_IMAGE, PROPOSAL
+from ros2_derain.nodes.topics import PROPOSAL
 
 
 class SharedModel:

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from xml.etree import ElementTree as ET
 
-from ros2_derain.nodes import topics
+from ros2_derain.nodes import outputs, topics
 from ros2_derain.nodes.derain_node import DerainNode
 from ros2_derain.nodes.segmentation_node import SegmentationNode
 
@@ -67,7 +67,7 @@ def profiles(
             image,
             f"{image}/compressed",
             camera_info,
-            *_names((topics.LABEL_INFO, topics.SEMANTIC_PRIOR)),
+            *_names((outputs.LABEL_INFO, outputs.SEMANTIC_PRIOR)),
             "/clock",
         ),
         managed,
@@ -75,7 +75,7 @@ def profiles(
     segmentation = Profile(
         "segmentation_node",
         (*_names(SegmentationNode.outputs), *always),
-        (*_names((topics.CLEAN_IMAGE, topics.PROPOSAL)), "/clock"),
+        (*_names((outputs.CLEAN_IMAGE, topics.PROPOSAL)), "/clock"),
         managed,
     )
     autostart = Profile(

@@ -19,7 +19,8 @@ from vision_msgs.msg import LabelInfo
 from ros2_derain.engine import Frame, fingerprint, to_image
 from ros2_derain.nodes import images, messages
 from ros2_derain.nodes.image_errors import ImageError
-from ros2_derain.nodes.topics import LABEL_INFO, PROPOSAL, SEMANTIC_PRIOR
+from ros2_derain.nodes.outputs import LABEL_INFO, SEMANTIC_PRIOR
+from ros2_derain.nodes.topics import PROPOSAL
 
 if TYPE_CHECKING:
     from ros2_derain.nodes.derain_node import DerainNode

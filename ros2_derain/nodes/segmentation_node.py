@@ -20,18 +20,18 @@ from ros2_derain.engine import UNPARSED, Interpretation, Interpreter, ModelIdent
 from ros2_derain.nodes import images, messages, overlay, runtime
 from ros2_derain.nodes.diagnostics import Condition
 from ros2_derain.nodes.managed_node import Handler, ManagedNode
-from ros2_derain.nodes.parameters import SegmentationParameters
-from ros2_derain.nodes.topics import (
+from ros2_derain.nodes.outputs import (
     CLEAN_IMAGE,
     CONFIDENCE,
     DETECTIONS,
     LABEL_INFO,
     LABEL_MAP,
     OVERLAY,
-    PROPOSAL,
     SEMANTIC_PRIOR,
     VISION_INFO,
 )
+from ros2_derain.nodes.parameters import SegmentationParameters
+from ros2_derain.nodes.topics import PROPOSAL
 
 
 class SegmentationNode(ManagedNode[SegmentationParameters]):

@@ -1,4 +1,4 @@
-"""Every topic of the pipeline: its name, its type and its quality of service.
+"""Topics: names, types, quality of service; the inputs. What is published: :mod:`.outputs`.
 
 Names are relative, so that a namespace or a remapping gives each camera its own.
 Quality of service can be overridden by parameters, for example
@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
-from std_msgs.msg import Float32, String
-from vision_msgs.msg import Detection2DArray, LabelInfo, VisionInfo
 
 
 def newest() -> QoSProfile:
@@ -74,39 +72,7 @@ IMAGE = Topic("image", Image, newest)
 IMAGE_COMPRESSED = Topic("image/compressed", CompressedImage, newest)
 CAMERA_INFO = Topic("camera_info", CameraInfo, best_effort)
 
-CLEAN_IMAGE = Topic("derain/image", Image)
-CLEAN_COMPRESSED = Topic("derain/image/compressed", CompressedImage)
-CLEAN_CAMERA_INFO = Topic("derain/camera_info", CameraInfo)
-TRUST = Topic("derain/trust", Image)
-RAIN_RATE = Topic("derain/rain_rate", Float32)
-MODE = Topic("derain/mode", String, latched)
-
-LABEL_MAP = Topic("segmentation/label_map", Image)
-CONFIDENCE = Topic("segmentation/confidence", Image)
-LABEL_INFO = Topic("segmentation/label_info", LabelInfo, latched)
-OVERLAY = Topic("segmentation/overlay", Image)
-SEMANTIC_PRIOR = Topic("semantic_prior", Image)
-DETECTIONS = Topic("detections", Detection2DArray)
-VISION_INFO = Topic("vision_info", VisionInfo, latched)
-
 PROPOSAL = Topic("derain/proposal", Image, newest_reliable)
 """Private to the two nodes: an intermediate image that derain_node wants parsed."""
 
 DIAGNOSTICS = Topic("/diagnostics", DiagnosticArray)
-
-OUTPUTS = (
-    CLEAN_IMAGE,
-    CLEAN_COMPRESSED,
-    CLEAN_CAMERA_INFO,
-    TRUST,
-    RAIN_RATE,
-    MODE,
-    LABEL_MAP,
-    CONFIDENCE,
-    LABEL_INFO,
-    OVERLAY,
-    SEMANTIC_PRIOR,
-    DETECTIONS,
-    VISION_INFO,
-)
-"""What the pipeline says about the camera's frames, without diagnostics."""

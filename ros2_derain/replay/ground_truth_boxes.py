@@ -17,7 +17,7 @@ from ros2_derain.errors import EvaluationError
 from ros2_derain.evaluate.labelled_clip import boxes_by_name
 from ros2_derain.evaluate.scores import BoxScore, to_boxes
 from ros2_derain.metrics import Boxes
-from ros2_derain.nodes import topics
+from ros2_derain.nodes import outputs
 from ros2_derain.replay.matching import by_stamp_or_order, of_frame
 
 BOXES = "vision_msgs/msg/Detection2DArray"
@@ -98,7 +98,7 @@ def find(bag: BagReader, source: str, frames: int, model: LoadedModel, ways: Seq
 def _of_topic(bag: BagReader, topic: str, objects: Sequence[str]) -> dict[int, Boxes]:
     """By stamp. A damaged message is as none."""
     store = get_typestore(Stores.ROS2_KILTED)
-    name = define(topics.DETECTIONS.type, store)
+    name = define(outputs.DETECTIONS.type, store)
     found = {}
     for message in bag.messages([topic]):
         try:

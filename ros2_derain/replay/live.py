@@ -17,7 +17,7 @@ from ros2_derain.bags.images import BAD_IMAGE, COMPRESSED, camera_of, first_pict
 from ros2_derain.bags.reader import BagBreaksOff, BagReader
 from ros2_derain.bags.recording import Recording
 from ros2_derain.errors import EvaluationError
-from ros2_derain.nodes import topics
+from ros2_derain.nodes import outputs, topics
 from ros2_derain.replay.criteria import Criterion
 from ros2_derain.replay.job import Job
 from ros2_derain.replay.offline import conclude
@@ -95,7 +95,7 @@ def _play(job: Job, bag: BagReader, source: Source, folder: Path, rate: float) -
         Player(f"{base}/compressed" if compressed else base, compressed, info) as player,
         Progress(f"playing {job.bag.name}", min(source.messages, job.frames or source.messages)) as progress,
     ):
-        recorder = observer.record(folder / BAG, (*topics.OUTPUTS, topics.DIAGNOSTICS), lambda *_: None)
+        recorder = observer.record(folder / BAG, (*outputs.OUTPUTS, topics.DIAGNOSTICS), lambda *_: None)
         pipeline_processes.await_active(observer, pipeline)
         if not observer.spin_until(lambda: player.subscribers() > 0, pipeline_processes.DISCOVERY_S):
             raise EvaluationError(
@@ -199,7 +199,7 @@ def _books(played: Played, recording: Recording) -> Mapping[str, Accounting]:
     """What became of every frame, by each node's count, the recording's and ours."""
     books = {}
     frames_in = played.images
-    for node, topic in zip(pipeline_processes.NODES, (topics.CLEAN_IMAGE, topics.DETECTIONS), strict=True):
+    for node, topic in zip(pipeline_processes.NODES, (outputs.CLEAN_IMAGE, outputs.DETECTIONS), strict=True):
         recorded = [message.stamp_ns for message in recording.messages(topic.name)]
         books[node] = balance(frames_in, recorded, played.status[node])
         frames_in = int(played.status[node].number("frames_published"))

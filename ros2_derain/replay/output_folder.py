@@ -12,7 +12,7 @@ from ros2_derain.bags.scene_writer import COMPACT, CameraScenes, SceneBag
 from ros2_derain.bags.writing import WritingError
 from ros2_derain.engine import LoadedModel
 from ros2_derain.errors import EvaluationError
-from ros2_derain.nodes import topics
+from ros2_derain.nodes import outputs
 from ros2_derain.replay.camera import Seen
 from ros2_derain.replay.sources import Source
 from ros2_derain.reporting.files import check_replaceable
@@ -24,7 +24,7 @@ BAG, FRAMES, TIMINGS, SUMMARY, REPORT = (
     "summary.json",
     "report.html",
 )
-KEPT = {"all": topics.OUTPUTS, "compact": COMPACT, "none": ()}
+KEPT = {"all": outputs.OUTPUTS, "compact": COMPACT, "none": ()}
 """What ``--record`` says, to the topics that the bag holds."""
 
 BYTES_PER_PIXEL = {"all": 10.0, "compact": 0.5, "none": 0.0}

@@ -8,7 +8,7 @@ import numpy as np
 
 from ros2_derain.bags.recording import Message, Recording, detections, picture
 from ros2_derain.engine import Frame, Mode, Perception, RainEstimate, Scene
-from ros2_derain.nodes import topics
+from ros2_derain.nodes import outputs
 
 
 class RecordedEngine:
@@ -26,13 +26,13 @@ class RecordedEngine:
         self._clean, self._trust, self._labels, self._confidence, self._boxes = (
             _Cursor(recording.messages(topic.name))
             for topic in (
-                topics.CLEAN_IMAGE, topics.TRUST, topics.LABEL_MAP, topics.CONFIDENCE, topics.DETECTIONS
+                outputs.CLEAN_IMAGE, outputs.TRUST, outputs.LABEL_MAP, outputs.CONFIDENCE, outputs.DETECTIONS
             )
         )  # fmt: skip
-        self._rates = recording.messages(topics.RAIN_RATE.name)
+        self._rates = recording.messages(outputs.RAIN_RATE.name)
         self._modes = [
             (message.received_ns, recording.decode(message).data)
-            for message in recording.messages(topics.MODE.name)
+            for message in recording.messages(outputs.MODE.name)
         ]
 
     def warm_up(self, height: int, width: int) -> None:

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from ros2_derain.bags.images import BAD_IMAGE, IMAGE, camera_of, cause, decode, image_topics, why
 from ros2_derain.bags.reader import BagReader, Topic
 from ros2_derain.errors import EvaluationError
-from ros2_derain.nodes import topics
+from ros2_derain.nodes import outputs, topics
 
 CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
 NO_CAMERA = ("encoding", "format", "range")
 """What is wrong with a topic's first image where the topic is no camera: depth, masks, video."""
 
-_OURS = tuple(f"/{topic.name}" for topic in (*topics.OUTPUTS, topics.PROPOSAL))
+_OURS = tuple(f"/{topic.name}" for topic in (*outputs.OUTPUTS, topics.PROPOSAL))
 
 
 @dataclass(frozen=True)

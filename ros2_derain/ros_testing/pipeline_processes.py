@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ros2_derain.errors import EvaluationError
-from ros2_derain.nodes import run, topics
+from ros2_derain.nodes import outputs, run, topics
 from ros2_derain.ros_testing import camera
 from ros2_derain.ros_testing.child_process import Child
 from ros2_derain.ros_testing.observer import ACTIVE, Observer, Status
 from ros2_derain.ros_testing.recorder import Recorder
 
 NODES = ("derain_node", "segmentation_node")
-TOPICS = (*camera.OUTPUTS, *topics.OUTPUTS, topics.DIAGNOSTICS)
+TOPICS = (*camera.OUTPUTS, *outputs.OUTPUTS, topics.DIAGNOSTICS)
 
 START_S = 120.0
 """Longest wait for a process to be at work: for the nodes to load and warm up their models."""
@@ -117,7 +117,7 @@ def play(
     """
 
     def received(topic: str, time_ns: int, data: bytes) -> None:
-        if topic == topics.CLEAN_IMAGE.name:
+        if topic == outputs.CLEAN_IMAGE.name:
             progress()
 
     with Observer() as observer:

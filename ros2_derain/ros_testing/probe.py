@@ -23,13 +23,13 @@ from rclpy.subscription import MessageInfo
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
 
-from ros2_derain.nodes import images, messages, runtime, topics
+from ros2_derain.nodes import images, messages, outputs, runtime, topics
 from ros2_derain.nodes.image_errors import ImageError
 from ros2_derain.nodes.lifecycle_client import Questions
 from ros2_derain.nodes.topics import Topic
 from ros2_derain.ros_testing.observer import Observer
 
-HEARD = (topics.CLEAN_IMAGE, topics.TRUST, topics.LABEL_MAP, topics.CONFIDENCE, topics.DETECTIONS)
+HEARD = (outputs.CLEAN_IMAGE, outputs.TRUST, outputs.LABEL_MAP, outputs.CONFIDENCE, outputs.DETECTIONS)
 """What is held against the frames that were sent."""
 
 BITS, CELL = 16, 16
@@ -160,7 +160,7 @@ class Probe(Observer):
             hears = runtime.WithInfo(self._hears(topic))
             self._node.create_subscription(topic.type, topic.name, hears, qos)
         self._node.create_subscription(
-            String, topics.MODE.name, lambda message: self.modes.append(message.data), topics.MODE.qos()
+            String, outputs.MODE.name, lambda message: self.modes.append(message.data), outputs.MODE.qos()
         )
 
     # The camera
@@ -248,7 +248,7 @@ class Probe(Observer):
         def receive(message: Any, info: MessageInfo) -> None:
             at = time.monotonic() - (time.time_ns() - info["received_timestamp"]) / 1e9
             number = None
-            if topic is topics.CLEAN_IMAGE:
+            if topic is outputs.CLEAN_IMAGE:
                 try:
                     number = number_of(images.to_rgb(message))
                 except ImageError:

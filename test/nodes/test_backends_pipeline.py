@@ -4,7 +4,7 @@ import pytest
 import rig
 import tiny_model
 
-from ros2_derain.nodes import images, topics
+from ros2_derain.nodes import images, outputs
 
 
 @pytest.mark.parametrize("network", ["danet", "ubcn"])
@@ -14,7 +14,7 @@ def test_the_pipeline_runs_another_network_by_its_model_folder(active, tmp_path,
     sent = rig.picture(71, 101)
     for _ in range(2):
         made.pass_through(sent)
-    clean = images.to_rgb(made.client.last(topics.CLEAN_IMAGE))
+    clean = images.to_rgb(made.client.last(outputs.CLEAN_IMAGE))
     assert clean.shape == sent.shape and (clean != sent).any()
-    assert made.client.last(topics.MODE).data == "loop"
+    assert made.client.last(outputs.MODE).data == "loop"
     assert made.derain.identity.name == network

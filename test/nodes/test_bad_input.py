@@ -7,7 +7,7 @@ import pytest
 import rig
 from sensor_msgs.msg import CompressedImage, Image
 
-from ros2_derain.nodes import images, topics
+from ros2_derain.nodes import images, outputs, topics
 
 
 def image(**changes):
@@ -42,7 +42,7 @@ def test_a_bad_image_is_refused_and_the_next_one_goes_through(active, capfd, cau
         made.client.image.publish(bad)
         assert made.client.until(lambda times=times: made.client.values("derain_node").get(key) == str(times))
     stamp = made.pass_through()
-    assert made.client.stamps(topics.CLEAN_IMAGE) == [stamp], "and nothing came of the bad one"
+    assert made.client.stamps(outputs.CLEAN_IMAGE) == [stamp], "and nothing came of the bad one"
     log = [line for line in capfd.readouterr().err.splitlines() if "image refused" in line]
     assert len(log) == 1, "said once, though it came twice"
     assert made.balanced(made.derain)
@@ -58,14 +58,14 @@ def test_an_error_is_reported_while_every_frame_is_refused(active):
 def test_a_big_endian_flag_on_bytes_means_nothing(active):
     made = active()
     made.client.image.publish(image(is_bigendian=1))
-    assert made.client.until(lambda: made.client.count(topics.CLEAN_IMAGE) == 1)
+    assert made.client.until(lambda: made.client.count(outputs.CLEAN_IMAGE) == 1)
 
 
 def test_a_resolution_that_changes_is_followed(active):
     made = active()
     for height, width in ((64, 96), (90, 161), (64, 96)):
         made.pass_through(rig.picture(height, width))
-        clean, labels = made.client.last(topics.CLEAN_IMAGE), made.client.last(topics.LABEL_MAP)
+        clean, labels = made.client.last(outputs.CLEAN_IMAGE), made.client.last(outputs.LABEL_MAP)
         assert (clean.height, clean.width) == (labels.height, labels.width) == (height, width)
     assert made.derain.statistics.snapshot().dropped == {}
 
@@ -77,7 +77,7 @@ def test_a_stamp_that_does_not_advance_is_processed_and_counted(active, step_ms)
     header = made.next_header(step_ms)
     made.client.got.clear()
     made.pass_through(header=header)
-    assert made.client.last(topics.CLEAN_IMAGE).header == header
+    assert made.client.last(outputs.CLEAN_IMAGE).header == header
     assert made.client.until(lambda: made.client.values("derain_node").get("stamp_jumps") == "1")
     made.pass_through()
 
@@ -92,14 +92,14 @@ def test_compressed_input_is_decoded_or_refused(active):
         key = f"dropped.refused.{cause}"
         assert made.client.until(lambda key=key: made.client.counted("derain_node", key))
     made.client.jpeg.publish(good)
-    assert made.client.until(lambda: made.client.count(topics.LABEL_MAP) == 1)
-    assert made.client.last(topics.CLEAN_IMAGE).header == good.header
+    assert made.client.until(lambda: made.client.count(outputs.LABEL_MAP) == 1)
+    assert made.client.last(outputs.CLEAN_IMAGE).header == good.header
     assert made.derain.statistics.snapshot().dropped == {"refused.truncated": 1, "refused.format": 1}
 
 
 def test_segmentation_refuses_bad_images_too(active):
     made = active(rig.separate)
-    clean = made.client.node.create_publisher(Image, topics.CLEAN_IMAGE.name, topics.recent())
+    clean = made.client.node.create_publisher(Image, outputs.CLEAN_IMAGE.name, topics.recent())
     assert made.client.until(lambda: clean.get_subscription_count() == 2)
     clean.publish(BAD["encoding"])
     assert made.client.until(lambda: made.client.counted("segmentation_node", "dropped.refused.encoding"))

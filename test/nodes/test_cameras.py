@@ -8,7 +8,7 @@ import rig
 from rclpy.parameter import Parameter
 
 from ros2_derain.engine import LoadedModel, Rounds, Seats
-from ros2_derain.nodes import camera_names, pipeline, run, runtime, topics
+from ros2_derain.nodes import camera_names, outputs, pipeline, run, runtime
 
 NAMES = ("front", "left", "right")
 
@@ -83,7 +83,7 @@ def test_every_camera_is_answered_in_its_own_namespace_with_its_own_frames(drive
         wanted = [10**18 + (66 * step + index) * rig.MS for step in range(3)]
         for topic in rig.PER_FRAME:
             assert drive.clients[name].stamps(topic) == wanted, (name, topic.name)
-        frame_ids = {message.header.frame_id for message in drive.clients[name].got[topics.CLEAN_IMAGE.name]}
+        frame_ids = {message.header.frame_id for message in drive.clients[name].got[outputs.CLEAN_IMAGE.name]}
         assert frame_ids == {f"{name}_optical"}
 
 
@@ -96,8 +96,8 @@ def test_one_model_serves_all_and_what_befalls_one_camera_is_its_own(drive):
     drive.derain["left"].restorer._derainer = Failing()
     for step in range(2):
         for name in NAMES:
-            assert drive.arrives(name, drive.send(name, 66 * step), [topics.CLEAN_IMAGE])
-    modes = {name: client.last(topics.MODE).data for name, client in drive.clients.items()}
+            assert drive.arrives(name, drive.send(name, 66 * step), [outputs.CLEAN_IMAGE])
+    modes = {name: client.last(outputs.MODE).data for name, client in drive.clients.items()}
     assert modes == {"front": "loop", "left": "pass_through", "right": "loop"}
     left = drive.clients["left"]
     assert left.until(lambda: "CUDA error" in left.message("derain_node"))
@@ -114,7 +114,7 @@ def test_a_picture_of_another_size_goes_through_beside_the_others(drive):
     sent = {name: drive.send(name, 0, rig.picture(64 + 16 * i, 96)) for i, name in enumerate(NAMES)}
     for i, (name, stamp) in enumerate(sent.items()):
         assert drive.arrives(name, stamp)
-        assert drive.clients[name].last(topics.LABEL_MAP).height == 64 + 16 * i
+        assert drive.clients[name].last(outputs.LABEL_MAP).height == 64 + 16 * i
 
 
 @pytest.mark.parametrize("text", ["front,left", "[front, left]", " front,left "])

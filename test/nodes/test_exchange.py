@@ -9,7 +9,7 @@ import rig
 import torch
 from limits import HANG_S
 
-from ros2_derain.nodes import images, messages, topics
+from ros2_derain.nodes import images, messages, outputs, topics
 from ros2_derain.nodes.derain_node import DerainNode
 from ros2_derain.nodes.prior_exchange import KEPT, PriorStore
 
@@ -25,8 +25,8 @@ class Parser:
     def __init__(self, made, classes=("sky", "road", "car")):
         self.made = made
         node = made.client.node
-        self.priors = node.create_publisher(topics.SEMANTIC_PRIOR.type, "semantic_prior", topics.recent())
-        self.info = node.create_publisher(topics.LABEL_INFO.type, topics.LABEL_INFO.name, topics.latched())
+        self.priors = node.create_publisher(outputs.SEMANTIC_PRIOR.type, "semantic_prior", topics.recent())
+        self.info = node.create_publisher(outputs.LABEL_INFO.type, outputs.LABEL_INFO.name, topics.latched())
         self.say_classes(classes)
         self.proposals = []
         node.create_subscription(topics.PROPOSAL.type, topics.PROPOSAL.name, self._asked, topics.recent())
@@ -79,7 +79,7 @@ def connected(made):
     assert made.client.until(lambda: exchange._proposals.get_subscription_count() == 1)
 
 
-CLEAN = [topics.CLEAN_IMAGE]
+CLEAN = [outputs.CLEAN_IMAGE]
 
 
 @pytest.mark.parametrize("prior", ["temporal", "closed_loop"])
@@ -87,7 +87,7 @@ def test_two_nodes_exchange_every_prior(active, prior):
     made = active(rig.separate, prior=prior, prior_timeout_ms=10000.0, score_threshold=0.0)
     connected(made)
     sent = [made.pass_through() for _ in range(4)]
-    assert counts(made)["priors_missed"] == 0 and made.client.stamps(topics.LABEL_MAP) == sent
+    assert counts(made)["priors_missed"] == 0 and made.client.stamps(outputs.LABEL_MAP) == sent
     answered = made.segmentation.statistics.snapshot().counts["proposals_answered"]
     assert answered == (12 if prior == "closed_loop" else 0)
 
@@ -99,7 +99,7 @@ def test_both_ways_to_run_give_the_same_images(active):
         if create is rig.separate:
             connected(made)
         made.pass_through(rig.picture(seed=1))
-        clean.append(images.to_rgb(made.client.last(topics.CLEAN_IMAGE)).astype(int))
+        clean.append(images.to_rgb(made.client.last(outputs.CLEAN_IMAGE)).astype(int))
     assert abs(clean[0] - clean[1]).max() <= 2, "but for the proposal's rounding to 8 bits"
 
 
@@ -122,9 +122,9 @@ def test_priors_arrive_while_the_worker_waits(parsed):
     made, parser = parsed(prior_timeout_ms=10000.0)
     first = made.pass_through(out=CLEAN)
     second = made.send()
-    assert not made.client.until(lambda: second in made.client.stamps(topics.CLEAN_IMAGE), 0.2)
+    assert not made.client.until(lambda: second in made.client.stamps(outputs.CLEAN_IMAGE), 0.2)
     parser.say(first)
-    assert made.client.until(lambda: second in made.client.stamps(topics.CLEAN_IMAGE))
+    assert made.client.until(lambda: second in made.client.stamps(outputs.CLEAN_IMAGE))
     assert counts(made)["priors_missed"] == 0
 
 

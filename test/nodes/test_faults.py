@@ -7,9 +7,9 @@ import rig
 import tiny_model
 import torch
 
-from ros2_derain.nodes import images, topics
+from ros2_derain.nodes import images, outputs
 
-CLEAN = [topics.CLEAN_IMAGE]
+CLEAN = [outputs.CLEAN_IMAGE]
 
 
 def spoilt(module):
@@ -33,8 +33,8 @@ def test_a_derainer_that_fails_lets_the_raw_image_through(active, create):
     image = rig.picture()
     for _ in range(2):
         made.pass_through(image, out=CLEAN)
-        assert (images.to_rgb(made.client.last(topics.CLEAN_IMAGE)) == image).all()
-    assert made.client.until(lambda: made.client.last(topics.MODE).data == "pass_through")
+        assert (images.to_rgb(made.client.last(outputs.CLEAN_IMAGE)) == image).all()
+    assert made.client.until(lambda: made.client.last(outputs.MODE).data == "pass_through")
     said = lambda: "unprocessed: RuntimeError: the derainer's output" in made.client.message("derain_node")  # noqa: E731
     assert made.client.until(said)
     assert made.client.diagnosed("derain_node").level == b"\x02"
@@ -44,7 +44,7 @@ def test_a_parser_that_fails_steps_the_ladder_down_and_costs_no_image(active, ca
     made = with_failing_parser(active())
     for _ in range(3):
         made.pass_through(out=CLEAN)
-    modes = lambda: [message.data for message in made.client.got[topics.MODE.name]]  # noqa: E731
+    modes = lambda: [message.data for message in made.client.got[outputs.MODE.name]]  # noqa: E731
     assert made.client.until(lambda: modes()[-1:] == ["derain_only"])
     assert made.client.until(lambda: made.balanced(made.segmentation))
     books = made.segmentation.statistics.snapshot()
@@ -68,8 +68,8 @@ def test_frames_over_budget_step_down_and_say_so(active, capfd):
     made = active(max_latency_ms=0.01, patience=1)
     for _ in range(4):
         made.pass_through(out=CLEAN)
-    assert made.client.until(lambda: made.client.last(topics.MODE).data == "pass_through")
-    modes = [message.data for message in made.client.got[topics.MODE.name]]
+    assert made.client.until(lambda: made.client.last(outputs.MODE).data == "pass_through")
+    modes = [message.data for message in made.client.got[outputs.MODE.name]]
     assert modes == ["loop", "one_iteration", "derain_only", "pass_through"]
     assert "mode: loop -> one_iteration: frames took longer than 0.01 ms" in capfd.readouterr().err
 
@@ -81,7 +81,7 @@ def test_after_a_fault_the_ladder_is_climbed_to_the_top_and_every_step_is_announ
     assert made.set_parameter(made.derain, "max_latency_ms", 0.0).successful
     for _ in range(6):
         made.pass_through(out=CLEAN)
-    modes = lambda: [message.data for message in made.client.got[topics.MODE.name]]  # noqa: E731
+    modes = lambda: [message.data for message in made.client.got[outputs.MODE.name]]  # noqa: E731
     assert made.client.until(lambda: modes()[-1:] == ["loop"])
     assert modes()[-4:] == ["pass_through", "derain_only", "one_iteration", "loop"]
     assert made.derain.statistics.snapshot().dropped == {}

@@ -8,12 +8,12 @@ from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
 
 from ros2_derain.engine import Mode
-from ros2_derain.nodes import diagnostics, images, topics
+from ros2_derain.nodes import diagnostics, images, outputs, topics
 from ros2_derain.nodes.diagnostics import Condition, Health, judge
 from ros2_derain.nodes.statistics import Statistics
 
 OK, WARN, ERROR = b"\x00", b"\x01", b"\x02"
-CLEAN = [topics.CLEAN_IMAGE]
+CLEAN = [outputs.CLEAN_IMAGE]
 
 
 @pytest.mark.parametrize(
@@ -52,14 +52,14 @@ def test_while_a_frame_is_stuck_later_ones_are_passed_on_raw(active):
     assert made.client.until(lambda: made.derain.busy_s > 0.2)
     image = rig.picture(seed=7)
     made.pass_through(image, out=CLEAN)
-    assert (images.to_rgb(made.client.last(topics.CLEAN_IMAGE)) == image).all()
-    assert made.client.until(lambda: made.client.last(topics.MODE).data == "pass_through")
+    assert (images.to_rgb(made.client.last(outputs.CLEAN_IMAGE)) == image).all()
+    assert made.client.until(lambda: made.client.last(outputs.MODE).data == "pass_through")
     assert made.client.until(lambda: "a frame has been worked on" in made.client.message("derain_node"))
     may_go.set()
     assert made.client.until(lambda: made.client.counted("derain_node", "dropped.overtaken"))
     assert made.client.until(lambda: made.derain.busy_s == 0)
     made.pass_through(out=CLEAN)
-    stamps = made.client.stamps(topics.CLEAN_IMAGE)
+    stamps = made.client.stamps(outputs.CLEAN_IMAGE)
     assert late not in stamps and stamps == sorted(stamps)
     assert made.client.until(lambda: made.balanced(made.derain))
 
@@ -70,9 +70,9 @@ def test_without_a_limit_a_stuck_frame_is_waited_for(active):
     late = made.send()
     assert made.client.until(lambda: made.derain.busy_s > 0.1)
     newest = made.send()
-    assert not made.client.until(lambda: made.client.count(topics.CLEAN_IMAGE), 0.3)
+    assert not made.client.until(lambda: made.client.count(outputs.CLEAN_IMAGE), 0.3)
     may_go.set()
-    assert made.client.until(lambda: made.client.stamps(topics.CLEAN_IMAGE) == [late, newest])
+    assert made.client.until(lambda: made.client.stamps(outputs.CLEAN_IMAGE) == [late, newest])
 
 
 def test_a_frozen_camera_is_named_and_forgotten_when_it_thaws(active):
@@ -101,7 +101,7 @@ def test_a_publisher_with_incompatible_qos_is_named(ros, make_rig):
 
 def test_a_second_instance_is_named(active):
     made = active()
-    twin = made.client.node.create_publisher(Image, topics.CLEAN_IMAGE.name, topics.recent())
+    twin = made.client.node.create_publisher(Image, outputs.CLEAN_IMAGE.name, topics.recent())
     assert made.client.until(lambda: "is it running twice" in made.client.message("derain_node"))
     made.client.node.destroy_publisher(twin)
     assert made.client.until(lambda: "twice" not in made.client.message("derain_node"))

@@ -6,7 +6,7 @@ import pytest
 import rig
 
 from ros2_derain import models
-from ros2_derain.nodes import topics
+from ros2_derain.nodes import outputs, topics
 
 BOTH = pytest.mark.parametrize("create", [rig.composed, rig.separate])
 
@@ -20,7 +20,7 @@ def workers():
 
 
 def publishers(made):
-    every = (*topics.OUTPUTS, topics.PROPOSAL)
+    every = (*outputs.OUTPUTS, topics.PROPOSAL)
     return [topic.name for topic in every if made.client.node.count_publishers(topic.name)]
 
 
@@ -29,7 +29,7 @@ def test_a_missing_model_is_refused_by_name_and_another_can_be_given(make_rig, c
     made = make_rig(create, model="./nowhere")
     assert configure(made) == [False, False]
     assert "cannot configure: no model at ./nowhere" in capfd.readouterr().err
-    assert made.client.node.count_publishers(topics.CLEAN_IMAGE.name) == 0
+    assert made.client.node.count_publishers(outputs.CLEAN_IMAGE.name) == 0
     assert not made.change(made.derain, "activate")
     for node in made.nodes:
         assert made.set_parameter(node, "model", "loopnet").successful
@@ -88,7 +88,7 @@ def test_frames_come_only_while_active(make_rig):
     made.pass_through()
     assert made.change(made.derain, "deactivate")
     made.send()
-    assert not made.client.until(lambda: made.client.count(topics.CLEAN_IMAGE) > 1, timeout_s=0.3)
+    assert not made.client.until(lambda: made.client.count(outputs.CLEAN_IMAGE) > 1, timeout_s=0.3)
 
 
 def test_frames_that_wait_at_deactivation_are_counted(active):

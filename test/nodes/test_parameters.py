@@ -73,10 +73,10 @@ def test_descriptors_carry_range_and_meaning(make_rig):
 def test_a_valid_change_takes_effect_on_the_next_frame(active):
     made = active(score_threshold=1.0)
     made.pass_through()
-    assert not made.client.last(rig.topics.DETECTIONS).detections
+    assert not made.client.last(rig.outputs.DETECTIONS).detections
     assert made.set_parameter(made.segmentation, "score_threshold", 0.0).successful
     made.pass_through()
-    assert made.client.last(rig.topics.DETECTIONS).detections
+    assert made.client.last(rig.outputs.DETECTIONS).detections
     assert made.set_parameter(made.derain, "prior", "none").successful
     made.pass_through()
     assert made.derain.restorer.settings.prior == "none"
@@ -84,12 +84,12 @@ def test_a_valid_change_takes_effect_on_the_next_frame(active):
 
 def test_a_new_threshold_is_told_with_the_classes(active):
     made = active()
-    assert made.client.until(lambda: made.client.count(rig.topics.LABEL_INFO) == 1)
+    assert made.client.until(lambda: made.client.count(rig.outputs.LABEL_INFO) == 1)
     assert made.set_parameter(made.segmentation, "confidence_threshold", 1.0).successful
-    assert made.client.until(lambda: made.client.count(rig.topics.LABEL_INFO) == 2)
-    assert made.client.last(rig.topics.LABEL_INFO).threshold == 1.0
+    assert made.client.until(lambda: made.client.count(rig.outputs.LABEL_INFO) == 2)
+    assert made.client.last(rig.outputs.LABEL_INFO).threshold == 1.0
     made.pass_through()
-    assert set(made.client.last(rig.topics.LABEL_MAP).data) == {255}
+    assert set(made.client.last(rig.outputs.LABEL_MAP).data) == {255}
 
 
 @pytest.mark.parametrize(

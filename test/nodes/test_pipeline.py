@@ -6,7 +6,7 @@ import rig
 from limits import HANG_S
 from sensor_msgs.msg import CameraInfo
 
-from ros2_derain.nodes import images, managed_node, messages, topics, worker
+from ros2_derain.nodes import images, managed_node, messages, outputs, topics, worker
 
 
 def test_every_output_of_a_frame_has_the_frame_s_stamp_and_frame_id(active):
@@ -15,7 +15,7 @@ def test_every_output_of_a_frame_has_the_frame_s_stamp_and_frame_id(active):
     for topic in rig.PER_FRAME:
         assert made.client.stamps(topic) == sent, topic.name
         assert {m.header.frame_id for m in made.client.got[topic.name]} == {"camera_optical"}
-    found = made.client.last(topics.DETECTIONS)
+    found = made.client.last(outputs.DETECTIONS)
     assert found.detections, "the threshold of 0 lets every box through"
     for detection in found.detections:
         assert detection.header == found.header
@@ -25,7 +25,7 @@ def test_every_output_of_a_frame_has_the_frame_s_stamp_and_frame_id(active):
 def test_every_topic_has_its_type(active):
     made = active()
     known = dict(made.client.node.get_topic_names_and_types())
-    for topic in topics.OUTPUTS:
+    for topic in outputs.OUTPUTS:
         package, _, name = topic.type.__module__.partition(".msg")
         expected = f"{package}/msg/{topic.type.__name__}"
         assert known[f"{made.namespace}/{topic.name}"] == [expected]
@@ -35,54 +35,54 @@ def test_images_have_the_input_s_size_and_their_encodings(active):
     made = active()
     made.pass_through(rig.picture(70, 100))
     for topic, encoding in (
-        (topics.CLEAN_IMAGE, "rgb8"),
-        (topics.TRUST, "mono8"),
-        (topics.LABEL_MAP, "mono8"),
-        (topics.CONFIDENCE, "mono8"),
+        (outputs.CLEAN_IMAGE, "rgb8"),
+        (outputs.TRUST, "mono8"),
+        (outputs.LABEL_MAP, "mono8"),
+        (outputs.CONFIDENCE, "mono8"),
     ):
         message = made.client.last(topic)
         assert (message.height, message.width, message.encoding) == (70, 100, encoding)
-    prior = made.client.last(topics.SEMANTIC_PRIOR)
+    prior = made.client.last(outputs.SEMANTIC_PRIOR)
     assert (prior.height, prior.width, prior.encoding) == (9, 13, "8UC3")
-    assert images.to_mono(made.client.last(topics.LABEL_MAP)).max() < 3
+    assert images.to_mono(made.client.last(outputs.LABEL_MAP)).max() < 3
 
 
 def test_nothing_found_is_an_empty_array(active):
     made = active(score_threshold=1.0)
-    stamp = made.pass_through(out=[topics.DETECTIONS])
-    found = made.client.last(topics.DETECTIONS)
+    stamp = made.pass_through(out=[outputs.DETECTIONS])
+    found = made.client.last(outputs.DETECTIONS)
     assert len(found.detections) == 0 and messages.stamp_ns(found.header) == stamp
 
 
 def test_overlay_and_jpeg_are_made_for_subscribers_only(active):
     made = active()
     made.pass_through()
-    for topic in (topics.OVERLAY, topics.CLEAN_COMPRESSED):
+    for topic in (outputs.OVERLAY, outputs.CLEAN_COMPRESSED):
         assert made.client.count(topic) == 0
         made.client.listen(topic)
-    assert made.client.until(lambda: made.segmentation.is_wanted(topics.OVERLAY))
-    assert made.client.until(lambda: made.derain.is_wanted(topics.CLEAN_COMPRESSED))
+    assert made.client.until(lambda: made.segmentation.is_wanted(outputs.OVERLAY))
+    assert made.client.until(lambda: made.derain.is_wanted(outputs.CLEAN_COMPRESSED))
     stamp = made.pass_through()
-    for topic in (topics.OVERLAY, topics.CLEAN_COMPRESSED):
+    for topic in (outputs.OVERLAY, outputs.CLEAN_COMPRESSED):
         assert made.client.until(lambda topic=topic: made.client.stamps(topic) == [stamp])
-    clean = images.to_rgb(made.client.last(topics.CLEAN_IMAGE)).astype(int)
-    decoded = images.compressed_to_rgb(made.client.last(topics.CLEAN_COMPRESSED)).astype(int)
+    clean = images.to_rgb(made.client.last(outputs.CLEAN_IMAGE)).astype(int)
+    decoded = images.compressed_to_rgb(made.client.last(outputs.CLEAN_COMPRESSED)).astype(int)
     assert abs(decoded.mean() - clean.mean()) < 3
 
 
 def test_a_late_joiner_learns_mode_classes_and_model(active):
     made = active(confidence_threshold=0.25)
     made.pass_through()
-    late = rig.Client(made.namespace, (topics.MODE, topics.LABEL_INFO, topics.VISION_INFO))
+    late = rig.Client(made.namespace, (outputs.MODE, outputs.LABEL_INFO, outputs.VISION_INFO))
     try:
         assert late.until(
-            lambda: all(late.count(t) for t in (topics.MODE, topics.LABEL_INFO, topics.VISION_INFO))
+            lambda: all(late.count(t) for t in (outputs.MODE, outputs.LABEL_INFO, outputs.VISION_INFO))
         )
-        assert late.last(topics.MODE).data == "loop"
-        info = late.last(topics.LABEL_INFO)
+        assert late.last(outputs.MODE).data == "loop"
+        info = late.last(outputs.LABEL_INFO)
         assert messages.to_class_names(info) == made.derain.identity.class_names
         assert info.threshold == pytest.approx(0.25)
-        assert made.derain.identity.sha256 in late.last(topics.VISION_INFO).method
+        assert made.derain.identity.sha256 in late.last(outputs.VISION_INFO).method
     finally:
         late.close()
 
@@ -91,7 +91,7 @@ def test_calibration_goes_with_the_clean_image(active):
     made = active()
     assert made.client.until(lambda: made.client.info.get_subscription_count())
     made.pass_through()
-    assert made.client.count(topics.CLEAN_CAMERA_INFO) == 0, "none was sent yet"
+    assert made.client.count(outputs.CLEAN_CAMERA_INFO) == 0, "none was sent yet"
     header = made.next_header()
     for stamp, focal in ((header.stamp, 500.0), (made.next_header().stamp, 700.0)):
         info = CameraInfo(width=96, height=64)
@@ -101,8 +101,8 @@ def test_calibration_goes_with_the_clean_image(active):
     made.client.until(lambda: len(made.derain._calibrations) == 2)
     made.pass_through(header=header)
     made.pass_through(header=made.next_header(100))
-    assert made.client.until(lambda: made.client.count(topics.CLEAN_CAMERA_INFO) == 2)
-    same, latest = made.client.got[topics.CLEAN_CAMERA_INFO.name]
+    assert made.client.until(lambda: made.client.count(outputs.CLEAN_CAMERA_INFO) == 2)
+    same, latest = made.client.got[outputs.CLEAN_CAMERA_INFO.name]
     assert (same.k[0], latest.k[0]) == (500.0, 700.0), "the same stamp's, else the latest"
     assert same.header == header
 
@@ -111,10 +111,10 @@ def test_a_dry_frame_passes_byte_identical_and_is_announced(active, dry_model):
     made = active(model=dry_model)
     image = rig.picture()
     made.pass_through(image)
-    assert made.client.until(lambda: made.client.last(topics.MODE).data == "dry")
-    assert (images.to_rgb(made.client.last(topics.CLEAN_IMAGE)) == image).all()
-    assert np.all(images.to_mono(made.client.last(topics.TRUST)) == 255)
-    assert made.client.last(topics.RAIN_RATE).data == pytest.approx(0, abs=0.1)
+    assert made.client.until(lambda: made.client.last(outputs.MODE).data == "dry")
+    assert (images.to_rgb(made.client.last(outputs.CLEAN_IMAGE)) == image).all()
+    assert np.all(images.to_mono(made.client.last(outputs.TRUST)) == 255)
+    assert made.client.last(outputs.RAIN_RATE).data == pytest.approx(0, abs=0.1)
 
 
 @pytest.mark.parametrize("prior", ["closed_loop", "temporal"])
@@ -145,9 +145,9 @@ def test_derain_goes_on_without_segmentation_and_takes_it_back(active):
     made.pass_through()
     assert made.change(made.segmentation, "deactivate")
     for _ in range(2):
-        made.pass_through(out=[topics.CLEAN_IMAGE])
+        made.pass_through(out=[outputs.CLEAN_IMAGE])
     assert made.derain.statistics.snapshot().counts["priors_missed"] == 2
-    assert made.client.count(topics.LABEL_MAP) == 1
+    assert made.client.count(outputs.LABEL_MAP) == 1
     assert made.change(made.segmentation, "activate")
     made.pass_through()
     made.pass_through()
@@ -159,25 +159,25 @@ def test_segmentation_goes_on_without_derain(active):
     made.pass_through()
     assert made.change(made.derain, "deactivate")
     clean = made.client.node.create_publisher(
-        topics.CLEAN_IMAGE.type, topics.CLEAN_IMAGE.name, topics.recent()
+        outputs.CLEAN_IMAGE.type, outputs.CLEAN_IMAGE.name, topics.recent()
     )
     assert made.client.until(lambda: clean.get_subscription_count() == 2)  # the client listens too
     header = made.next_header()
     clean.publish(images.from_rgb(rig.picture(), header))
     stamp = messages.stamp_ns(header)
-    assert made.client.until(lambda: stamp in made.client.stamps(topics.LABEL_MAP))
+    assert made.client.until(lambda: stamp in made.client.stamps(outputs.LABEL_MAP))
     assert made.change(made.derain, "activate")
     assert made.client.until(lambda: made.is_connected() and clean.get_subscription_count() == 1)
     stamp = made.pass_through()
-    assert made.client.stamps(topics.LABEL_MAP).count(stamp) == 1
+    assert made.client.stamps(outputs.LABEL_MAP).count(stamp) == 1
 
 
 def test_two_pipelines_in_two_namespaces_do_not_mix(active):
     left, right = active(), active()
     stamp = left.pass_through(rig.picture(64, 96))
     other = right.pass_through(rig.picture(80, 128), right.next_header(500))
-    assert left.client.stamps(topics.LABEL_MAP) == [stamp]
-    assert right.client.stamps(topics.LABEL_MAP) == [other]
+    assert left.client.stamps(outputs.LABEL_MAP) == [stamp]
+    assert right.client.stamps(outputs.LABEL_MAP) == [other]
 
 
 def test_frames_that_newer_ones_overwrote_are_counted(active, monkeypatch):

@@ -6,7 +6,7 @@ import pytest
 import rig
 
 from ros2_derain import resources
-from ros2_derain.nodes import policy, topics
+from ros2_derain.nodes import outputs, policy
 
 
 def test_the_policy_that_ships_is_the_generated_one():
@@ -37,7 +37,7 @@ def test_nodes_do_nothing_that_the_policy_does_not_allow(active, create):
 
 def test_every_output_is_allowed_to_one_node_only():
     known = policy.profiles()
-    for topic in topics.OUTPUTS:
+    for topic in outputs.OUTPUTS:
         assert sum(topic.name in profile.publish for profile in known.values()) == 1, topic.name
 
 

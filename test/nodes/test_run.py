@@ -7,7 +7,7 @@ import sys
 import pytest
 from limits import HANG_S
 
-from ros2_derain.nodes import topics
+from ros2_derain.nodes import outputs, topics
 from ros2_derain.nodes.topics import Topic
 from ros2_derain.ros_testing.observer import ACTIVE, Observer
 
@@ -30,7 +30,7 @@ def test_run_is_active_by_itself_and_ends_cleanly(rainy_model, tmp_path, number)
                 )
             assert observer.spin_until(lambda: len(observer.status) == 2, HANG_S)
             assert observer.status["derain_node"].values["model"] == "rainy"
-            assert observer.publishers(topics.CLEAN_IMAGE) == 1
+            assert observer.publishers(outputs.CLEAN_IMAGE) == 1
             compressed = Topic("/camera/image_raw/compressed", topics.IMAGE_COMPRESSED.type)
             assert observer.spin_until(lambda: observer.subscribers(compressed) == 1, HANG_S)
             process.send_signal(number)

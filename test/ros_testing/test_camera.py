@@ -11,7 +11,7 @@ from limits import HANG_S
 from rosbags.highlevel import AnyReader
 
 from ros2_derain.bags.writing import WritingError, stamp_of
-from ros2_derain.nodes import topics
+from ros2_derain.nodes import outputs, topics
 from ros2_derain.ros_testing import camera
 from ros2_derain.ros_testing.camera import CameraError, read_folder
 from ros2_derain.ros_testing.observer import Observer
@@ -131,11 +131,11 @@ def test_a_late_recorder_gets_what_was_latched(tmp_path):
     rclpy.init(context=context)
     node = rclpy.create_node("says_once", context=context)
     try:
-        node.create_publisher(topics.MODE.type, topics.MODE.name, topics.latched()).publish(
-            topics.MODE.type(data="dry")
+        node.create_publisher(outputs.MODE.type, outputs.MODE.name, topics.latched()).publish(
+            outputs.MODE.type(data="dry")
         )
         with Observer() as observer:
-            recorder = observer.record(tmp_path / "bag", (topics.MODE,), lambda *message: None)
+            recorder = observer.record(tmp_path / "bag", (outputs.MODE,), lambda *message: None)
             assert observer.spin_until(lambda: recorder.counts["derain/mode"] == 1, HANG_S)
             assert recorder.unmatched() == []
     finally:

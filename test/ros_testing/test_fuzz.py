@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sensor_msgs.msg import CompressedImage
 
-from ros2_derain.nodes import images, topics
+from ros2_derain.nodes import images, outputs
 from ros2_derain.ros_testing import malformed_messages
 
 LIMIT = 1 << 20
@@ -89,7 +89,7 @@ def test_a_bomb_is_refused_before_it_costs_anything(name):
 
 
 def came_out(made, message):
-    return message.header in [answer.header for answer in made.client.got[topics.CLEAN_IMAGE.name]]
+    return message.header in [answer.header for answer in made.client.got[outputs.CLEAN_IMAGE.name]]
 
 
 def test_a_pipeline_that_is_fed_junk_answers_the_good_frames_between(active):

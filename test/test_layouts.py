@@ -8,10 +8,11 @@ import yaml
 from sensor_msgs.msg import Image
 
 from ros2_derain.engine import Mode
-from ros2_derain.nodes import topics
+from ros2_derain.nodes import outputs, topics
 
-CONFIG = Path(__file__).resolve().parent.parent.parent / "config"
-PIPELINE = {f"/{t.name}": t.type for t in vars(topics).values() if isinstance(t, topics.Topic)}
+CONFIG = Path(__file__).resolve().parent.parent / "config"
+KNOWN = {**vars(topics), **vars(outputs)}
+PIPELINE = {f"/{t.name}": t.type for t in KNOWN.values() if isinstance(t, topics.Topic)}
 FOXGLOVE = json.loads((CONFIG / "foxglove.json").read_text())
 RVIZ = yaml.safe_load((CONFIG / "pipeline.rviz").read_text())
 SHOWN = {"/image", "/derain/image", "/segmentation/overlay"}
