@@ -5,11 +5,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-# The environment is self-contained: nothing of a sourced ROS distribution reaches into it.
+# The environment is self-contained: a sourced ROS distribution must not leak into it.
 unexport PYTHONPATH PYTHONHOME AMENT_PREFIX_PATH LD_LIBRARY_PATH RMW_IMPLEMENTATION
 unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE
 
-# Files whose dates tell what has been done, each after the one before.
+# Stamp files: one per finished step of the setup, in this order.
 CREATED := $(VENV)/.created
 INSTALLED := $(VENV)/.installed
 COMPILED := $(VENV)/.compiled
@@ -20,13 +20,13 @@ fail = { printf 'make: %s\n' $(1) >&2; exit 1; }
 .PHONY: help setup demo test bench lint clean distclean
 
 help:
-	@echo 'make setup      everything that the commands below need, into $(VENV)/ (they call it themselves)'
-	@echo 'make demo       rain on a real clip, through the pipeline, with a report in out/demo/'
+	@echo 'make setup      install everything that the targets below need into $(VENV)/ (each runs it first)'
+	@echo 'make demo       run the pipeline on a clip with rendered rain; the report is in out/demo/'
 	@echo 'make test       all tests; ARGS="test/engine -k gate" runs some, ARGS="-m \"not slow\"" the fast ones'
-	@echo 'make bench      frames per second and latencies, into out/bench.json; ARGS="--size 1280x720"'
-	@echo 'make lint       style and who-may-import-whom'
-	@echo 'make clean      remove what builds and runs left behind; make distclean removes $(VENV)/ too'
-	@echo 'PYTHON=...      the Python for $(VENV)/, by default the first 3.11 or 3.12 found'
+	@echo 'make bench      measure throughput and latency, into out/bench.json; ARGS="--size 1280x720"'
+	@echo 'make lint       style, formatting, import contracts and types: ruff, import-linter, mypy'
+	@echo 'make clean      remove the outputs of builds and runs; make distclean removes $(VENV)/ too'
+	@echo 'PYTHON=...      the Python of $(VENV)/ (default: the first 3.11 or 3.12 found)'
 
 setup: $(COMPILED)
 
@@ -42,10 +42,12 @@ bench: setup
 
 lint: setup
 	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
 	@$(BIN)/lint-imports
+	@$(BIN)/mypy
 
 clean:
-	rm -rf out build install log *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf out build install log *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache
 	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -exec rm -rf {} +
 
 distclean: clean

@@ -1,11 +1,13 @@
 """The package, for colcon and for pip."""
 
+import xml.etree.ElementTree as ET
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
 PACKAGE = "ros2_derain"
 ROOT = Path(__file__).parent
+MANIFEST = ET.parse(ROOT / "package.xml").getroot()
 
 
 def shared(folder: str) -> list[tuple[str, list[str]]]:
@@ -20,7 +22,7 @@ def shared(folder: str) -> list[tuple[str, list[str]]]:
 
 setup(
     name=PACKAGE,
-    version="0.1.0",
+    version=MANIFEST.findtext("version"),
     description="Lets a car see through rain: deraining and scene parsing in a closed loop on ROS 2",
     author="ros2_derain maintainers",
     author_email="maintainers@users.noreply.b-seed-e9ac159f.example",
@@ -62,11 +64,15 @@ setup(
             "cv-bridge",
             "hypothesis",
             "import-linter",
+            "mypy",
             "psutil",
             "pytest",
             "rosbags-image",
             "ruff",
             "setuptools",
+            "types-psutil",
+            "types-PyYAML",
+            "types-tqdm",
         ],
     },
     entry_points={
