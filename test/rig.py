@@ -68,7 +68,7 @@ def stuck(made):
     return may_go
 
 
-def picture(height=64, width=96, seed=0):
+def noise_image(height=64, width=96, seed=0):
     """H x W x 3 uint8 noise."""
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
 
@@ -110,6 +110,11 @@ class Client:
             self.executor.spin_once(timeout_sec=0.01)
         return True
 
+    def expect(self, read, expected, timeout_s=HANG_S):
+        """Spin until ``read()`` returns the expected value; fails with the value it returned instead."""
+        self.until(lambda: read() == expected, timeout_s)
+        assert read() == expected, self.status
+
     def call(self, kind, name, request):
         """Call a service; the answer."""
         return self.questions.ask(kind, name, request, HANG_S)
@@ -122,7 +127,17 @@ class Client:
         return len(self.got[topic.name])
 
     def last(self, topic):
+        """The newest message of a topic; waits for the first one."""
+        assert self.until(lambda: self.got[topic.name]), f"nothing on {topic.name}"
         return self.got[topic.name][-1]
+
+    def modes(self):
+        """Every mode that was announced so far, in order."""
+        return [message.data for message in self.got[outputs.MODE.name]]
+
+    def mode(self):
+        """The newest mode; None before the first has arrived."""
+        return (self.modes() or [None])[-1]
 
     def stamps(self, topic):
         return [messages.stamp_ns(message.header) for message in self.got[topic.name]]
@@ -199,7 +214,7 @@ class Rig:
     def send(self, image=None, header=None):
         """Send a frame; its stamp."""
         header = header or self.next_header()
-        self.client.image.publish(images.from_rgb(picture() if image is None else image, header))
+        self.client.image.publish(images.from_rgb(noise_image() if image is None else image, header))
         return messages.stamp_ns(header)
 
     def pass_through(self, image=None, header=None, out=PER_FRAME):
@@ -211,8 +226,17 @@ class Rig:
 
     def balanced(self, node):
         """Whether every frame that the node received is accounted for."""
-        books = node.statistics.snapshot()
-        return books.received == books.published + sum(books.dropped.values())
+        counters = node.statistics.snapshot()
+        return counters.received == counters.published + sum(counters.dropped.values())
+
+    def counters(self, node=None):
+        """A node's counters (default: derain_node's) once every frame that it received is accounted for.
+
+        A node counts a frame after publishing it: who has the frame may still be ahead of the counters.
+        """
+        node = node or self.derain
+        assert self.client.until(lambda: self.balanced(node)), self.client.status
+        return node.statistics.snapshot()
 
     def set_parameter(self, node, name, value):
         """Set a parameter through the node's service; the result."""

@@ -159,9 +159,10 @@ def test_node_that_starts_again_becomes_active_again(graph, autostart):
 
 def test_refusal_is_reported_once_and_the_next_node_still_starts(graph, autostart):
     refusing, willing = graph.add("refusing", refuses=True), graph.add("willing")
-    process = autostart("refusing", "willing")
+    process = autostart("refusing", "willing", "later")
     wait_for(lambda: willing.state == "active", "the willing node active")
-    time.sleep(1.0)  # several more looks
+    later = graph.add("later")  # proof that autostart has looked at all nodes again
+    wait_for(lambda: later.state == "active", "the later node active")
     assert refusing.state == "unconfigured"
     assert refusing.configured == 1
     printed = stopped(process)

@@ -69,7 +69,7 @@ def parsed(make_rig):
 
 
 def counts(made):
-    return made.derain.statistics.snapshot().counts
+    return made.counters().counts
 
 
 def connected(made):
@@ -88,8 +88,8 @@ def test_two_nodes_exchange_every_prior(active, prior):
     connected(made)
     sent = [made.pass_through() for _ in range(4)]
     assert counts(made)["priors_missed"] == 0 and made.client.stamps(outputs.LABEL_MAP) == sent
-    answered = made.segmentation.statistics.snapshot().counts["proposals_answered"]
-    assert answered == (12 if prior == "closed_loop" else 0)
+    answered = lambda: made.counters(made.segmentation).counts["proposals_answered"]  # noqa: E731
+    made.client.expect(answered, 12 if prior == "closed_loop" else 0)
 
 
 def test_both_ways_to_run_give_the_same_images(active):
@@ -98,7 +98,7 @@ def test_both_ways_to_run_give_the_same_images(active):
         made = active(create, prior="closed_loop", iterations=2, prior_timeout_ms=10000.0)
         if create is rig.separate:
             connected(made)
-        made.pass_through(rig.picture(seed=1))
+        made.pass_through(rig.noise_image(seed=1))
         clean.append(images.to_rgb(made.client.last(outputs.CLEAN_IMAGE)).astype(int))
     assert abs(clean[0] - clean[1]).max() <= 2, "but for the proposal's rounding to 8 bits"
 
@@ -142,11 +142,12 @@ def test_a_silent_parser_delays_a_closed_loop_once(parsed):
     began = time.monotonic()
     stamp = made.pass_through(out=CLEAN)
     assert time.monotonic() - began >= 0.2
-    assert [messages.stamp_ns(p.header) for p in parser.proposals] == [stamp]
+    made.client.expect(lambda: [messages.stamp_ns(p.header) for p in parser.proposals], [stamp])
     assert counts(made)["priors_missed"] == 1
     parser.answers = True
     made.pass_through(out=CLEAN)
-    assert len(parser.proposals) == 6 and counts(made)["priors_missed"] == 1
+    made.client.expect(lambda: len(parser.proposals), 6)
+    assert counts(made)["priors_missed"] == 1
     proposal = parser.proposals[-1]
     assert (proposal.height, proposal.width, proposal.encoding) == (64, 96, "rgb8")
 
@@ -159,7 +160,7 @@ def test_a_waiting_worker_ends_at_deactivation(parsed):
     began = time.monotonic()
     assert made.change(made.derain, "deactivate")
     assert time.monotonic() - began < 10, "it waited for its prior"
-    assert made.balanced(made.derain)
+    assert made.client.until(lambda: made.balanced(made.derain))
 
 
 @pytest.mark.parametrize(

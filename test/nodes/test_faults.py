@@ -30,11 +30,11 @@ def with_failing_parser(made):
 def test_a_derainer_that_fails_lets_the_raw_image_through(active, create):
     made = active(create)
     spoilt(made.derain.restorer._derainer)
-    image = rig.picture()
+    image = rig.noise_image()
     for _ in range(2):
         made.pass_through(image, out=CLEAN)
         assert (images.to_rgb(made.client.last(outputs.CLEAN_IMAGE)) == image).all()
-    assert made.client.until(lambda: made.client.last(outputs.MODE).data == "pass_through")
+    made.client.expect(made.client.mode, "pass_through")
     said = lambda: "unprocessed: RuntimeError: the derainer's output" in made.client.message("derain_node")  # noqa: E731
     assert made.client.until(said)
     assert made.client.diagnosed("derain_node").level == b"\x02"
@@ -44,12 +44,11 @@ def test_a_parser_that_fails_steps_the_ladder_down_and_costs_no_image(active, ca
     made = with_failing_parser(active())
     for _ in range(3):
         made.pass_through(out=CLEAN)
-    modes = lambda: [message.data for message in made.client.got[outputs.MODE.name]]  # noqa: E731
-    assert made.client.until(lambda: modes()[-1:] == ["derain_only"])
-    assert made.client.until(lambda: made.balanced(made.segmentation))
-    books = made.segmentation.statistics.snapshot()
-    assert books.published == 0 and books.dropped == {"error": 2, "mode.derain_only": 1}
-    assert made.derain.statistics.snapshot().published == 3
+    made.client.expect(made.client.mode, "derain_only")
+    parser = made.segmentation.statistics
+    made.client.expect(lambda: parser.snapshot().dropped, {"error": 2, "mode.derain_only": 1})
+    assert parser.snapshot().published == 0
+    assert made.counters().published == 3
     assert made.client.until(lambda: "mode is derain_only" in made.client.message("derain_node"))
     assert "the parser's output is not finite" in made.client.message("derain_node")
     assert capfd.readouterr().err.count("segmentation_node failed") == 1
@@ -68,9 +67,7 @@ def test_frames_over_budget_step_down_and_say_so(active, capfd):
     made = active(max_latency_ms=0.01, patience=1)
     for _ in range(4):
         made.pass_through(out=CLEAN)
-    assert made.client.until(lambda: made.client.last(outputs.MODE).data == "pass_through")
-    modes = [message.data for message in made.client.got[outputs.MODE.name]]
-    assert modes == ["loop", "one_iteration", "derain_only", "pass_through"]
+    made.client.expect(made.client.modes, ["loop", "one_iteration", "derain_only", "pass_through"])
     assert "mode: loop -> one_iteration: frames took longer than 0.01 ms" in capfd.readouterr().err
 
 
@@ -81,10 +78,9 @@ def test_after_a_fault_the_ladder_is_climbed_to_the_top_and_every_step_is_announ
     assert made.set_parameter(made.derain, "max_latency_ms", 0.0).successful
     for _ in range(6):
         made.pass_through(out=CLEAN)
-    modes = lambda: [message.data for message in made.client.got[outputs.MODE.name]]  # noqa: E731
-    assert made.client.until(lambda: modes()[-1:] == ["loop"])
-    assert modes()[-4:] == ["pass_through", "derain_only", "one_iteration", "loop"]
-    assert made.derain.statistics.snapshot().dropped == {}
+    climbed = ["pass_through", "derain_only", "one_iteration", "loop"]
+    made.client.expect(lambda: made.client.modes()[-4:], climbed)
+    assert made.counters().dropped == {}
     said = capfd.readouterr()
     assert "mode: one_iteration -> loop: no fault and no delay for 0.01 s" in said.out + said.err
 

@@ -50,10 +50,10 @@ def test_while_a_frame_is_stuck_later_ones_are_passed_on_raw(active):
     may_go = rig.stuck(made)
     late = made.send()
     assert made.client.until(lambda: made.derain.busy_s > 0.2)
-    image = rig.picture(seed=7)
+    image = rig.noise_image(seed=7)
     made.pass_through(image, out=CLEAN)
     assert (images.to_rgb(made.client.last(outputs.CLEAN_IMAGE)) == image).all()
-    assert made.client.until(lambda: made.client.last(outputs.MODE).data == "pass_through")
+    made.client.expect(made.client.mode, "pass_through")
     assert made.client.until(lambda: "a frame has been worked on" in made.client.message("derain_node"))
     may_go.set()
     assert made.client.until(lambda: made.client.counted("derain_node", "dropped.overtaken"))
@@ -80,7 +80,7 @@ def test_a_frozen_camera_is_named_and_forgotten_when_it_thaws(active):
     for _ in range(diagnostics.SAME_PICTURES + 1):
         made.pass_through(out=CLEAN)
     assert made.client.until(lambda: "the camera is frozen" in made.client.message("derain_node"))
-    made.pass_through(rig.picture(seed=1), out=CLEAN)
+    made.pass_through(rig.noise_image(seed=1), out=CLEAN)
     assert made.client.until(lambda: "frozen" not in made.client.message("derain_node"))
 
 

@@ -94,7 +94,7 @@ def test_frames_come_only_while_active(make_rig):
 def test_frames_that_wait_at_deactivation_are_counted(active):
     made = active(prior="closed_loop", iterations=5)
     for _ in range(10):
-        made.send(rig.picture(360, 640))
+        made.send(rig.noise_image(360, 640))
     assert made.client.until(lambda: made.derain.statistics.snapshot().received >= 2)
     assert made.change(made.derain, "deactivate")
     assert made.balanced(made.derain) and made.balanced(made.segmentation)

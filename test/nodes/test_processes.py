@@ -9,7 +9,7 @@ import pytest
 import rig
 from limits import HANG_S
 
-from ros2_derain.nodes import topics
+from ros2_derain.nodes import outputs, topics
 
 
 def arguments(model, namespace, **parameters):
@@ -51,7 +51,7 @@ def client(ros):
 
 def send(client, index):
     header = rig.messages.to_header(10**18 + index * 66 * rig.MS, "camera_optical")
-    client.image.publish(rig.images.from_rgb(rig.picture(), header))
+    client.image.publish(rig.images.from_rgb(rig.noise_image(), header))
     return rig.messages.stamp_ns(header)
 
 
@@ -101,7 +101,7 @@ def test_two_processes_exchange_priors_frame_by_frame(client, rainy_model, prior
             assert watcher.change(node, "configure") and watcher.change(node, "activate")
         before = meet(watcher)
         frames(watcher, 4)
-        assert watcher.until(lambda: books(watcher)[0] > 4)
+        assert watcher.until(lambda: books(watcher)[0] >= watcher.count(outputs.CLEAN_IMAGE))
         assert books(watcher)[1] <= before, "a prior was missed after discovery"
         interrupted(derainer, signal.SIGINT)
         interrupted(parser, signal.SIGTERM)

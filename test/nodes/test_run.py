@@ -30,7 +30,7 @@ def test_run_is_active_by_itself_and_ends_cleanly(rainy_model, tmp_path, number)
                 )
             assert observer.spin_until(lambda: len(observer.status) == 2, HANG_S)
             assert observer.status["derain_node"].values["model"] == "rainy"
-            assert observer.publishers(outputs.CLEAN_IMAGE) == 1
+            assert observer.spin_until(lambda: observer.publishers(outputs.CLEAN_IMAGE) == 1, HANG_S)
             compressed = Topic("/camera/image_raw/compressed", topics.IMAGE_COMPRESSED.type)
             assert observer.spin_until(lambda: observer.subscribers(compressed) == 1, HANG_S)
             process.send_signal(number)

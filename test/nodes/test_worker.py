@@ -15,16 +15,26 @@ class Station:
     def __init__(self, *lanes, **options):
         self.done, self.replaced = [], []
         self.entered, self.may_go = threading.Event(), threading.Event()
+        self.finished, self.has_replaced = threading.Semaphore(0), threading.Event()
         handlers = {lane: self.handler(lane) for lane in lanes}
-        self.worker = Worker("test", handlers, self.replaced.append, **options)
+        self.worker = Worker("test", handlers, self.note_replaced, **options)
 
     def handler(self, lane):
         def handle(item):
             self.entered.set()
             assert self.may_go.wait(HANG_S)
             self.done.append((lane, item))
+            self.finished.release()
 
         return handle
+
+    def note_replaced(self, lane):
+        self.replaced.append(lane)
+        self.has_replaced.set()
+
+    def wait_until_done(self, items):
+        for _ in range(items):
+            assert self.finished.acquire(timeout=HANG_S)
 
     def bring_too_many(self):
         """A thread that offers what replaces a waiting item while another is worked on."""
@@ -33,8 +43,7 @@ class Station:
         self.worker.offer("image", 2)
         caller = threading.Thread(target=self.worker.offer, args=("image", 3))
         caller.start()
-        caller.join(0.1)
-        assert self.replaced == ["image"]
+        assert self.has_replaced.wait(HANG_S) and self.replaced == ["image"]
         return caller
 
     def end(self):
@@ -50,8 +59,7 @@ def test_a_newer_item_replaces_the_waiting_one():
         station.worker.offer("image", item)
     assert station.replaced == ["image", "image"]
     station.may_go.set()
-    while len(station.done) < 2:
-        pass
+    station.wait_until_done(2)
     assert station.worker.stop() == []
     assert station.done == [("image", 1), ("image", 4)]
 
@@ -63,8 +71,7 @@ def test_the_first_lane_goes_first_and_replaces_only_its_own():
     station.worker.offer("image", 2)
     station.worker.offer("proposal", 3)
     station.may_go.set()
-    while len(station.done) < 3:
-        pass
+    station.wait_until_done(3)
     station.worker.stop()
     assert station.done == [("image", 1), ("proposal", 3), ("image", 2)] and station.replaced == []
 
@@ -78,6 +85,7 @@ def far_from_done(monkeypatch):
 def test_who_brings_too_many_is_held_up_until_one_is_taken(far_from_done):
     station = Station("image", held_s=HANG_S)
     caller = station.bring_too_many()
+    caller.join(0.1)
     assert caller.is_alive()
     station.may_go.set()
     caller.join(HANG_S)
@@ -86,14 +94,17 @@ def test_who_brings_too_many_is_held_up_until_one_is_taken(far_from_done):
 
 
 def test_nobody_is_held_up_when_the_item_at_hand_is_nearly_done():
-    station = Station("image", held_s=HANG_S)
-    assert not station.bring_too_many().is_alive(), "the first item was expected to take no time"
+    station = Station("image", held_s=10 * HANG_S)
+    caller = station.bring_too_many()
+    caller.join(HANG_S)
+    assert not caller.is_alive(), "the first item was expected to take no time"
     station.end()
 
 
 def test_nobody_is_held_up_whom_the_handler_waits_for(far_from_done):
     station = Station("image", held_s=HANG_S)
     caller = station.bring_too_many()
+    caller.join(0.1)
     assert caller.is_alive()
     station.worker.let_in()
     caller.join(HANG_S)
@@ -103,7 +114,9 @@ def test_nobody_is_held_up_whom_the_handler_waits_for(far_from_done):
 
 def test_nobody_is_held_up_for_longer_than_is_allowed(far_from_done):
     station = Station("image", held_s=0.001)
-    assert not station.bring_too_many().is_alive()
+    caller = station.bring_too_many()
+    caller.join(HANG_S)
+    assert not caller.is_alive()
     station.end()
 
 
