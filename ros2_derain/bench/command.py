@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from ros2_derain import environment, machine, options, resources
-from ros2_derain.arguments import positive
+from ros2_derain import engine_options, environment, machine, resources
 from ros2_derain.bags.writing import stamp_of
 from ros2_derain.bench import engine_timing, timed_pipeline
 from ros2_derain.data import clip
@@ -26,6 +25,7 @@ from ros2_derain.engine import PRIORS, Engine, EngineSettings, LoadedModel
 from ros2_derain.errors import EvaluationError
 from ros2_derain.nodes import outputs
 from ros2_derain.nodes.topics import Topic
+from ros2_derain.options import positive
 from ros2_derain.rain_media.media import rain_clip
 from ros2_derain.reporting.files import write_json
 from ros2_derain.reporting.progress import Progress
@@ -110,9 +110,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     length.add_argument("--frames", type=positive(int), help="measured in each part, however long it takes")
     parser.add_argument("--json", type=Path, help="write the results to this file")
-    options.add_engine(parser)
+    engine_options.add_engine(parser)
     parser.add_argument("--prior", default="temporal", choices=PRIORS, help="(default: %(default)s)")
-    options.add_iterations(parser)
+    engine_options.add_iterations(parser)
     parser.add_argument(
         "--cameras", type=positive(int), default=1, help="also: so many on one model, in one process"
     )

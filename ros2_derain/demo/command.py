@@ -12,7 +12,6 @@ import tempfile
 from pathlib import Path
 
 from ros2_derain import environment, resources
-from ros2_derain.arguments import positive
 from ros2_derain.bags.recording import Recording
 from ros2_derain.data import clip
 from ros2_derain.data.clip import Clip
@@ -20,6 +19,7 @@ from ros2_derain.demo import report
 from ros2_derain.demo.measure import CLEAN, Measured, measure
 from ros2_derain.demo.summary import summarise
 from ros2_derain.errors import EvaluationError
+from ros2_derain.options import positive
 from ros2_derain.rain_media.media import rain_clip
 from ros2_derain.reporting import page
 from ros2_derain.reporting.files import write_json

@@ -7,13 +7,13 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from ros2_derain import models, options, provenance
-from ros2_derain.arguments import positive
+from ros2_derain import engine_options, models, provenance
 from ros2_derain.data import clip
 from ros2_derain.engine import PRECISIONS, PRIORS
 from ros2_derain.errors import EvaluationError
 from ros2_derain.evaluate import compare_report, model_row
 from ros2_derain.evaluate.model_row import CLIP, RATE_MM_H, Setting
+from ros2_derain.options import positive
 from ros2_derain.reporting.files import write_json, write_text
 from ros2_derain.reporting.page import write
 from ros2_derain.reporting.progress import Progress
@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--prior", default="temporal", choices=PRIORS, help="on the clip, and timed (default: %(default)s)"
     )
-    options.add_iterations(parser)
+    engine_options.add_iterations(parser)
     parser.add_argument(
         "--size",
         type=clip.size,

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
-from ros2_derain import models, options, provenance
-from ros2_derain.arguments import positive
+from ros2_derain import engine_options, models, options, provenance
 from ros2_derain.data import image_files, image_folders
 from ros2_derain.engine import Engine, Mode
 from ros2_derain.evaluate import running
 from ros2_derain.evaluate.result_cache import Journal
 from ros2_derain.nodes.diagnostics import ERROR_RAIN_MM_H, WARN_RAIN_MM_H
+from ros2_derain.options import positive
 from ros2_derain.rain_media.shower import Shower
-from ros2_derain.reporting import tables
+from ros2_derain.reporting import statistics, tables
 from ros2_derain.reporting.charts import Axis, Series
 from ros2_derain.reporting.files import write_json
 from ros2_derain.reporting.page import Curve, Report, Table, Tile, write
@@ -44,14 +44,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=options.seeds, default=(1,), help="of the rain; 1,2,3: all of them")
     parser.add_argument("--fps", type=options.frequency, default=15.0, help="of the clip (default: 15)")
     parser.add_argument("--frames", type=positive(int), help="only the first N pictures")
-    options.add_engine(parser)
+    engine_options.add_engine(parser)
     options.add_results(parser)
 
 
 def main(args: argparse.Namespace) -> int:
     """Measure every rate, print a table, write what was asked for; returns the exit status."""
     paths = image_folders.listed(args.images)[: args.frames]
-    engine = Engine.load(options.settings(args, prior="none"))
+    engine = Engine.load(engine_options.settings(args, prior="none"))
     used = {"rates": list(args.rates), "seeds": list(args.seed), "fps": args.fps}
     head = provenance.describe("gate", provenance.describe_data(args.images, paths), used, engine.identity)
     journal = Journal(args.json, provenance.comparable(head))
@@ -71,7 +71,7 @@ def main(args: argparse.Namespace) -> int:
     print(f"\nread against true rate: Spearman {tables.number(correlation, 3)}")
     if args.json:
         write_json(args.json, result)
-    if report := options.page(args):
+    if report := options.report_path(args):
         write(page(result), report)
     if args.card:
         provenance.note_on_card(models.find(args.model), result, rows)
@@ -117,7 +117,7 @@ def summarise(found: Mapping[tuple[float, int], Mapping[str, list]]) -> tuple[li
     ]
     true = [rate for rate, seen in by_rate.items() for _ in seen["read_mm_h"]]
     read = [value for seen in by_rate.values() for value in seen["read_mm_h"]]
-    return rows, tables.spearman(true, read)
+    return rows, statistics.spearman(true, read)
 
 
 def page(result: Mapping) -> Report:

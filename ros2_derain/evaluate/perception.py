@@ -16,14 +16,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ros2_derain import models, options, provenance
-from ros2_derain.arguments import positive
+from ros2_derain import engine_options, models, options, provenance
 from ros2_derain.engine import Engine, Interpreter
 from ros2_derain.errors import EvaluationError
 from ros2_derain.evaluate import conditions, labelled_clip, perception_report
 from ros2_derain.evaluate.conditions import OWN, Subject, Way
 from ros2_derain.evaluate.plan import Plan, box_rows
 from ros2_derain.evaluate.result_cache import Journal
+from ros2_derain.options import positive
 from ros2_derain.reporting import tables
 from ros2_derain.reporting.files import write_json
 from ros2_derain.reporting.page import write
@@ -67,11 +67,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--seed", type=options.seeds, default=(1,), help="of the rain; 1,2,3: mean and spread"
     )
     parser.add_argument(
-        "--prior", type=options.priors, default=("temporal",), help="ways to run the loop (default: temporal)"
+        "--prior",
+        type=engine_options.priors,
+        default=("temporal",),
+        help="ways to run the loop (default: temporal)",
     )
     parser.add_argument(
         "--iterations",
-        type=options.iterations,
+        type=engine_options.iterations,
         default=(3,),
         help="of closed_loop, such as 1,2,3 (default: 3)",
     )
@@ -85,7 +88,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fps", type=options.frequency, default=15.0, help="of the clip (default: 15)")
     parser.add_argument("--frames", type=positive(int), help="only the first N pictures")
     parser.add_argument("--no-gate", action="store_true", help="derain dry frames too")
-    options.add_engine(parser)
+    engine_options.add_engine(parser)
     options.add_results(parser)
 
 
@@ -97,7 +100,7 @@ def main(args: argparse.Namespace) -> int:
     print(summary(result))
     if args.json:
         write_json(args.json, result)
-    if report := options.page(args):
+    if report := options.report_path(args):
         write(perception_report.page(result, run.subject, run.plan), report)
     if args.card:
         provenance.note_on_card(models.find(args.model), result, card_rows(result))
@@ -159,7 +162,7 @@ def open_subject(args: argparse.Namespace) -> Subject:
         EvaluationError: an option or a file is wrong; the message names it.
     """
     scores = {"score_threshold": LEAST_SCORE} if args.boxes else {}
-    engine = Engine.load(options.settings(args, gate=not args.no_gate, **scores))
+    engine = Engine.load(engine_options.settings(args, gate=not args.no_gate, **scores))
     identity = engine.identity
     ids = labelled_clip.class_ids(identity.class_names, args.classes, args.void)
     clip = labelled_clip.LabelledClip.open(args.images, args.labels, ids, args.fps, args.frames)
@@ -179,7 +182,7 @@ def _parsers(args: argparse.Namespace, engine: Engine, scores: Mapping) -> Itera
             raise EvaluationError(f"--parser {text!r}: wanted is NAME=MODEL, each NAME once")
         names.add(name)
         parser = Interpreter.load(
-            options.settings(argparse.Namespace(**{**vars(args), "model": model}), **scores)
+            engine_options.settings(argparse.Namespace(**{**vars(args), "model": model}), **scores)
         )
         theirs = parser.identity
         if (theirs.class_names, theirs.object_names) != (identity.class_names, identity.object_names):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ros2_derain.evaluate import gate
 from ros2_derain.evaluate.conditions import OWN, Way
-from ros2_derain.reporting import tables
+from ros2_derain.reporting import statistics
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ class Plan:
             seeds = [found[rate, seed, way] for seed in self._seeds(rate)]
             for parser in seeds[0]["parsers"]:
                 each = [_row(one, parser) for one in seeds]
-                row = {"rate_mm_h": rate, "input": _label(rate, way, parser), **tables.averaged(each)}
-                spread = tables.deviations(each)
+                row = {"rate_mm_h": rate, "input": _label(rate, way, parser), **statistics.mean_row(each)}
+                spread = statistics.deviations(each)
                 rows.append(row | ({"spread": spread} if spread else {}))
         _add_recovery(rows)
         return rows

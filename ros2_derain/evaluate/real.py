@@ -7,8 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ros2_derain import options, provenance
-from ros2_derain.arguments import positive
+from ros2_derain import engine_options, options, provenance
 from ros2_derain.data import image_files, image_folders
 from ros2_derain.engine import Engine, Scene
 from ros2_derain.evaluate import running
@@ -16,7 +15,8 @@ from ros2_derain.evaluate.result_cache import Journal
 from ros2_derain.metrics import MetricError
 from ros2_derain.metrics.niqe import niqe
 from ros2_derain.nodes import overlay
-from ros2_derain.reporting import tables
+from ros2_derain.options import positive
+from ros2_derain.reporting import statistics, tables
 from ros2_derain.reporting.files import write_json
 from ros2_derain.reporting.page import Report, Strip, Strips, Table, Tile, write
 from ros2_derain.reporting.progress import Progress
@@ -47,13 +47,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fps", type=options.frequency, default=15.0, help="of --sequence (default: 15)")
     parser.add_argument(
         "--prior",
-        type=options.one_prior,
+        type=engine_options.one_prior,
         help="of the loop (default: closed_loop, with --sequence temporal)",
     )
-    options.add_iterations(parser)
+    engine_options.add_iterations(parser)
     parser.add_argument("--gate", action="store_true", help="leave pictures alone in which no rain is seen")
     parser.add_argument("--frames", type=positive(int), help="only the first N pictures")
-    options.add_engine(parser)
+    engine_options.add_engine(parser)
 
 
 def main(args: argparse.Namespace) -> int:
@@ -64,7 +64,9 @@ def main(args: argparse.Namespace) -> int:
         "iterations": args.iterations,
         "gate": args.gate,
     }
-    run = Run.load(options.settings(args, **used), args.fps if args.sequence else None, args.out / "strips")
+    run = Run.load(
+        engine_options.settings(args, **used), args.fps if args.sequence else None, args.out / "strips"
+    )
     head = provenance.describe(
         "real",
         provenance.describe_data(args.images, paths),
@@ -79,7 +81,7 @@ def main(args: argparse.Namespace) -> int:
             found.append(one)
             progress.step()
     measured = [{key: value for key, value in one.items() if key != "picture"} for one in found]
-    mean = {"picture": f"mean of {len(found)}", **tables.averaged(measured)}
+    mean = {"picture": f"mean of {len(found)}", **statistics.mean_row(measured)}
     result = {**head, "frames": len(found), "rows": [mean], "pictures": found}
     print(tables.table([*found, mean]))
     write_json(target, result)
@@ -189,6 +191,6 @@ def _strip(one: dict, strips: Path) -> Strip:
 def _niqe(picture) -> float | None:
     """None for a picture that is too small or too flat for NIQE."""
     try:
-        return tables.finite(niqe(picture))
+        return statistics.finite(niqe(picture))
     except MetricError:
         return None

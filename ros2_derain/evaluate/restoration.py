@@ -9,8 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ros2_derain import models, options, provenance
-from ros2_derain.arguments import positive
+from ros2_derain import engine_options, models, options, provenance
 from ros2_derain.data import image_files, image_folders
 from ros2_derain.engine import Engine, ModelIdentity
 from ros2_derain.errors import EvaluationError
@@ -18,7 +17,8 @@ from ros2_derain.evaluate import running
 from ros2_derain.evaluate.result_cache import Journal
 from ros2_derain.metrics.fsim import fsim
 from ros2_derain.metrics.image import psnr, psnr_y, ssim, ssim_y
-from ros2_derain.reporting import tables
+from ros2_derain.options import positive
+from ros2_derain.reporting import statistics, tables
 from ros2_derain.reporting.files import write_json
 from ros2_derain.reporting.page import Report, Strip, Strips, Table, Tile, write
 from ros2_derain.reporting.progress import Progress
@@ -49,10 +49,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--prior", default="closed_loop", choices=("closed_loop", "none"), help="(default: %(default)s)"
     )
-    options.add_iterations(parser)
+    engine_options.add_iterations(parser)
     parser.add_argument("--gate", action="store_true", help="leave pictures alone in which no rain is seen")
     parser.add_argument("--strips", type=Path, metavar="DIR", help="write rainy | derained | clean here")
-    options.add_engine(parser)
+    engine_options.add_engine(parser)
     options.add_results(parser)
 
 
@@ -68,7 +68,7 @@ def main(args: argparse.Namespace) -> int:
         write_json(args.json, result)
     if args.strips:
         _write_strips(run.engine, run.pairs, args.strips)
-    if report := options.page(args):
+    if report := options.report_path(args):
         write(page(result, run.engine, run.pairs), report)
     if args.card:
         provenance.note_on_card(models.find(args.model), result)
@@ -97,7 +97,7 @@ class Run:
         engine, used = None, {"input": True}
         if not args.input:
             used = {"prior": args.prior, "iterations": args.iterations, "gate": args.gate}
-            engine = Engine.load(options.settings(args, **used))
+            engine = Engine.load(engine_options.settings(args, **used))
         data = provenance.describe_data(args.pairs, (path for pair in pairs for path in pair))
         return cls(
             engine,
@@ -148,17 +148,17 @@ def score(engine: Engine | None, rainy_path: Path, clean_path: Path) -> dict[str
     if engine is not None:
         found["gain_y_db"] = found["psnr_y_db"] - psnr_y(rainy, clean)
         found["gain_db"] = found["psnr_db"] - psnr(rainy, clean)
-    return {key: tables.finite(value) for key, value in found.items()}
+    return {key: statistics.finite(value) for key, value in found.items()}
 
 
 def rows(found: Sequence[dict]) -> list[dict]:
     """The mean over all pictures, as the row of a table."""
-    return [{"picture": f"mean of {len(found)}", **tables.averaged(_figures(found))}]
+    return [{"picture": f"mean of {len(found)}", **statistics.mean_row(_figures(found))}]
 
 
 def spread(found: Sequence[dict]) -> dict[str, float]:
     """The standard deviation over the pictures."""
-    return tables.deviations(_figures(found))
+    return statistics.deviations(_figures(found))
 
 
 def page(result: dict, engine: Engine | None, pairs: Sequence[tuple[Path, Path]]) -> Report:

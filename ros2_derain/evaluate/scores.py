@@ -20,7 +20,7 @@ from ros2_derain.metrics.segmentation import (
     pixel_accuracy,
 )
 from ros2_derain.metrics.temporal import Motion, label_flicker, motion_between, warp_error
-from ros2_derain.reporting.tables import finite
+from ros2_derain.reporting.statistics import finite
 
 MATCH_IOU, SCORE = 0.6, 0.3
 """Overlap of a right box, and the pipeline's default threshold on its score."""

@@ -8,8 +8,9 @@ import json
 from pathlib import Path
 
 from ros2_derain import resources
+from ros2_derain.reporting import files
 
-from . import ablation, data, files
+from . import ablation, data
 from .ablation import Group
 from .errors import LearningError
 
@@ -122,9 +123,11 @@ def table(rows: list[dict]) -> str:
 def _write(out: Path, rows: list[dict], args: argparse.Namespace) -> None:
     settings = {"steps": args.steps, "seeds": args.seeds}
     out.mkdir(parents=True, exist_ok=True)
-    files.write(out / "ablations.json", json.dumps({"settings": settings, "rows": rows}, indent=2).encode())
-    files.write(out / "ablations.html", page(rows, settings).encode())
-    files.write(out / "ablations.md", markdown(rows).encode())
+    files.write_bytes(
+        out / "ablations.json", json.dumps({"settings": settings, "rows": rows}, indent=2).encode()
+    )
+    files.write_bytes(out / "ablations.html", page(rows, settings).encode())
+    files.write_bytes(out / "ablations.md", markdown(rows).encode())
 
 
 def markdown(rows: list[dict]) -> str:

@@ -17,8 +17,9 @@ from ros2_derain import metrics
 from ros2_derain.data import CAMVID_CLASSES, CamVid
 from ros2_derain.data.pairs import Pair, RainPairs
 from ros2_derain.rain import RainRenderer
+from ros2_derain.reporting import files
 
-from . import files, recipe, train
+from . import recipe, train
 from .checkpoints import LAST, read
 from .errors import LearningError
 from .fields import build, refuse_unknown
@@ -153,7 +154,7 @@ def measured(chosen: Recipe, folder: Path, out: Path, workers: int | None = None
     if train.run(chosen, folder, out, resume=(out / LAST).exists(), workers=workers):
         return None
     figures = score(_trained(chosen, out), chosen, folder)
-    files.write(result, json.dumps({"recipe": chosen.as_dict(), "figures": figures}).encode())
+    files.write_bytes(result, json.dumps({"recipe": chosen.as_dict(), "figures": figures}).encode())
     return figures
 
 

@@ -13,7 +13,8 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from . import files
+from ros2_derain.reporting import files
+
 from .callbacks import Averaging
 from .errors import LearningError
 from .recipe import Recipe
@@ -41,13 +42,13 @@ def read(path: Path) -> dict[str, Any]:
 
 
 class WholeFiles(TorchCheckpointIO):
-    """How the trainer stores checkpoints: see :func:`files.write`."""
+    """How the trainer stores checkpoints: see :func:`files.write_bytes`."""
 
     def save_checkpoint(self, checkpoint: dict, path: str | Path, storage_options: Any = None) -> None:
         buffer, path = io.BytesIO(), Path(path)
         torch.save(checkpoint, buffer)
         hint = f"; the former one is intact: make room, then go on with --resume: {path}"
-        files.write(path, buffer.getbuffer(), hint if path.exists() else "")
+        files.write_bytes(path, buffer.getbuffer(), hint if path.exists() else "")
 
     def load_checkpoint(self, path: str | Path, *_: Any, **__: Any) -> dict[str, Any]:
         return read(Path(path))

@@ -10,7 +10,8 @@ from typing import Any
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from . import files
+from ros2_derain.reporting import files
+
 from .errors import LearningError
 
 NAME = "metrics.csv"
@@ -71,7 +72,7 @@ class History(Logger):
         writer = csv.DictWriter(text, columns, restval="")
         writer.writeheader()
         writer.writerows(rows)
-        files.write(self._path, text.getvalue().encode())
+        files.write_bytes(self._path, text.getvalue().encode())
 
     def _read(self) -> list[dict[str, str]]:
         try:

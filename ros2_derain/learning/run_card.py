@@ -9,8 +9,9 @@ import torch
 import yaml
 
 from ros2_derain.machine import processor
+from ros2_derain.reporting import files
 
-from . import data, files
+from . import data
 from .recipe import Recipe
 
 NAME = "run.yaml"
@@ -38,10 +39,10 @@ class Journal:
         """Write ``run.yaml``.
 
         Raises:
-            LearningError: the file cannot be written.
+            FileError: the file cannot be written.
         """
         text = yaml.safe_dump(draft(recipe.as_dict(), self.as_dict(step)), sort_keys=False, width=100)
-        files.write(folder / NAME, text.encode())
+        files.write_bytes(folder / NAME, text.encode())
 
 
 def draft(recipe: dict, journal: dict) -> dict:

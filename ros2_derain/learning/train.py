@@ -21,7 +21,7 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger
 
 from ros2_derain.data.errors import DataError
 
-from ..arguments import positive
+from ..options import positive
 from . import data, recipe
 from .callbacks import Averaging, Guard, Progress, Seeds, Slice
 from .checkpoints import LAST, Checkpoints, WholeFiles, read

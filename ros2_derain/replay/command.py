@@ -6,9 +6,9 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from ros2_derain import options
-from ros2_derain.arguments import positive
+from ros2_derain import engine_options, options
 from ros2_derain.errors import EvaluationError
+from ros2_derain.options import positive
 from ros2_derain.replay import criteria, fleet, fleet_report
 from ros2_derain.replay.criteria import Criterion
 from ros2_derain.replay.job import Job
@@ -95,7 +95,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--record", choices=list(KEPT), default="all", help="topics of the new bag (default: %(default)s)"
     )
     parser.add_argument("--force", action="store_true", help="replace an earlier replay's results")
-    options.add_engine(parser)
+    engine_options.add_engine(parser)
     many = parser.add_argument_group("with --bags")
     many.add_argument(
         "--engine", choices=fleet.ENGINES, default="serial", help="one after another, or a Ray cluster"
@@ -105,8 +105,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--workers", type=positive(int), help="bags at once on this machine (default: its CPUs)"
     )
     many.add_argument("--per-gpu", type=positive(int), default=1, help="bags at once on one GPU (default: 1)")
-    parser.add_argument("--prior", type=options.one_prior, default="temporal", help="(default: %(default)s)")
-    options.add_iterations(parser)
+    parser.add_argument(
+        "--prior", type=engine_options.one_prior, default="temporal", help="(default: %(default)s)"
+    )
+    engine_options.add_iterations(parser)
 
 
 def main(args: argparse.Namespace) -> int:
@@ -143,7 +145,7 @@ def _fleet(args: argparse.Namespace, demands: Sequence[Criterion]) -> int:
 
 def job(args: argparse.Namespace, bag: Path) -> Job:
     """What the options ask to be done with a bag."""
-    settings = options.settings(args, prior=args.prior, iterations=args.iterations)
+    settings = engine_options.settings(args, prior=args.prior, iterations=args.iterations)
     return Job(
         bag,
         settings,

@@ -19,7 +19,7 @@ from ros2_derain.metrics import Boxes, confusion, mean_iou, psnr, ssim
 from ros2_derain.rain import Rain
 from ros2_derain.rain_media.shower import Shower
 from ros2_derain.replay.frame_records import number
-from ros2_derain.reporting.tables import finite
+from ros2_derain.reporting.statistics import finite
 
 WAYS = ("rain", "derained")
 SCORES = ("miou", "ap50")

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 
 MARGIN_LEFT, MARGIN_RIGHT, MARGIN_TOP, MARGIN_BOTTOM = 52, 14, 26, 42
-
-
 COLOURS = 8
-"""The style sheet's classes ``series-0`` and so on."""
+"""Number of line colours: classes ``series-0``, ``series-1``, ... of the style sheet."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +19,7 @@ class Series:
     Attributes:
         name: for the legend.
         x, y: its points; a y that is not finite leaves a gap.
-        reference: drawn dashed and grey: what the others are held against.
+        reference: drawn dashed and grey: what the others are compared with.
     """
 
     name: str
@@ -63,31 +61,31 @@ def line_chart(
     Args:
         series: at least one point in all.
         x_axis, y_axis: their titles; the y axis begins at zero.
-        width, height: in pixels at the scale at which text has its normal size.
+        width, height: in pixels at normal text size.
     """
     points = [(x, y) for line in series for x, y in zip(line.x, line.y, strict=True) if math.isfinite(y)]
     if not points:
         return '<p class="empty">No data.</p>'
     x_ticks = ticks(min(x for x, _ in points), max(x for x, _ in points), max(3, width // 110))
     y_ticks = ticks(min(0.0, *(y for _, y in points)), max(y for _, y in points), 5)
-    frame = _Frame(width, height, x_ticks, y_ticks)
+    plot = _Plot(width, height, x_ticks, y_ticks)
     parts = [
         f'<svg class="chart" viewBox="0 0 {width} {height}" role="img" '
         f'aria-label="{escape(y_axis.title)} over {escape(x_axis.title)}">',
-        *frame.grid(),
-        *frame.titles(x_axis, y_axis),
+        *plot.grid(),
+        *plot.titles(x_axis, y_axis),
     ]
     colour = 0
     for line in series:
         style = "reference" if line.reference else f"series-{colour % COLOURS}"
         colour += not line.reference
-        parts += [*frame.line(line, style), *frame.points(line, style, x_axis, y_axis)]
+        parts += [*plot.line(line, style), *plot.points(line, style, x_axis, y_axis)]
     return "\n".join([*parts, "</svg>"])
 
 
 @dataclass(frozen=True)
-class _Frame:
-    """Maps values to pixels and draws what stands around the lines."""
+class _Plot:
+    """Maps values to pixels and draws axes, grid and lines."""
 
     width: int
     height: int
@@ -102,7 +100,7 @@ class _Frame:
         share = (value - self.y_ticks[0]) / (self.y_ticks[-1] - self.y_ticks[0])
         return self.height - MARGIN_BOTTOM - share * (self.height - MARGIN_TOP - MARGIN_BOTTOM)
 
-    def grid(self):
+    def grid(self) -> Iterator[str]:
         right, bottom = self.width - MARGIN_RIGHT, self.height - MARGIN_BOTTOM
         for value in self.y_ticks:
             y = self.y(value)
@@ -114,7 +112,7 @@ class _Frame:
             yield f'<line class="axis" x1="{x:.1f}" x2="{x:.1f}" y1="{bottom}" y2="{bottom + 4}"/>'
             yield _tick(x, bottom + 17, "middle", value)
 
-    def titles(self, x_axis: Axis, y_axis: Axis):
+    def titles(self, x_axis: Axis, y_axis: Axis) -> Iterator[str]:
         middle = (MARGIN_LEFT + self.width - MARGIN_RIGHT) / 2
         yield f'<text class="title" x="0" y="12">{escape(y_axis.title)}</text>'
         yield (
@@ -122,7 +120,7 @@ class _Frame:
             f"{escape(x_axis.title)}</text>"
         )
 
-    def line(self, line: Series, style: str):
+    def line(self, line: Series, style: str) -> Iterator[str]:
         path, pen = [], "M"
         for x, y in zip(line.x, line.y, strict=True):
             if math.isfinite(y):
@@ -130,13 +128,13 @@ class _Frame:
             pen = "L" if math.isfinite(y) else "M"
         yield f'<path class="line {style}" d="{"".join(path)}"/>'
 
-    def points(self, line: Series, style: str, x_axis: Axis, y_axis: Axis):
+    def points(self, line: Series, style: str, x_axis: Axis, y_axis: Axis) -> Iterator[str]:
         for x, y in zip(line.x, line.y, strict=True):
             if math.isfinite(y):
-                told = f"{line.name}: {y:.4g} {y_axis.unit} at {x:.4g} {x_axis.unit}".strip()
+                text = f"{line.name}: {y:.4g} {y_axis.unit} at {x:.4g} {x_axis.unit}".strip()
                 yield (
                     f'<circle class="point {style}" cx="{self.x(x):.1f}" cy="{self.y(y):.1f}" r="6">'
-                    f"<title>{escape(told)}</title></circle>"
+                    f"<title>{escape(text)}</title></circle>"
                 )
 
 

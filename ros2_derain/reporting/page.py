@@ -1,31 +1,34 @@
 """A report as one HTML file: a verdict, tiles, and sections in any order.
 
-The page needs nothing beside itself: pictures, charts and style are inside it.
+The page is self-contained: images, charts and style are embedded.
 """
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import ClassVar
 
+import cv2
 import numpy as np
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from ros2_derain.reporting import drawing
 from ros2_derain.reporting.charts import COLOURS, Axis, Series, line_chart
 from ros2_derain.reporting.files import write_text
 
 WIDE, NARROW = (1040, 300), (380, 260)
-"""Charts are drawn for a desk and for a phone; the page shows the one that fits."""
+"""Width and height of a chart in pixels, on a desktop and on a phone; the page shows the one that fits."""
+IMAGE_WIDTH, JPEG_QUALITY = 800, 82
+"""A wider image is scaled down to this width in pixels."""
 
 
 @dataclass(frozen=True)
 class Tile:
-    """One number at the top: its name, the number, and what it is held against."""
+    """One number at the top: its name, the number, and what to compare it with."""
 
     name: str
     value: str
@@ -34,20 +37,20 @@ class Tile:
 
 @dataclass(frozen=True)
 class Strip:
-    """Pictures of one moment side by side.
+    """Images of one frame side by side.
 
     Attributes:
         caption: such as the time.
-        pictures: H x W x 3 uint8 RGB, one per column of :class:`Strips`.
+        images: H x W x 3 uint8 RGB, one per column of :class:`Strips`.
     """
 
     caption: str
-    pictures: Sequence[np.ndarray]
+    images: Sequence[np.ndarray]
 
 
 @dataclass(frozen=True)
 class Strips:
-    """A section of picture strips.
+    """A section of image strips.
 
     Attributes:
         title, text: above it.
@@ -66,13 +69,13 @@ class Strips:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two pictures of one moment, one over the other, and a third one beside them.
+    """Two images of one frame, one over the other, and a third one beside them.
 
     Attributes:
         caption: such as the time.
-        before, after: what the slider uncovers to its left and to its right.
-        beside: what was made of it.
-        text: what is to be known about it.
+        before, after: H x W x 3 uint8 RGB, left and right of the slider.
+        beside: H x W x 3 uint8 RGB.
+        text: below the slider.
     """
 
     caption: str
@@ -84,7 +87,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Comparisons:
-    """A section of picture pairs with a slider.
+    """A section of image pairs with a slider.
 
     Attributes:
         title, text: above it.
@@ -130,13 +133,13 @@ class Curve:
 
 @dataclass(frozen=True)
 class Table:
-    """A section with a table; numbers are set flush right.
+    """A section with a table; numbers are right-aligned.
 
     Attributes:
         title, text: above it.
         columns: the header.
         rows: cells as text; the first of each row is its name.
-        links: for each row what its name leads to, relative to the page, '' for nothing; empty: no links.
+        links: the link of each row's name, relative to the page; '' for none; empty: no links.
     """
 
     kind: ClassVar[str] = "table"
@@ -147,12 +150,12 @@ class Table:
     links: Sequence[str] = ()
 
     def numeric(self, column: int) -> bool:
-        """Whether a column holds numbers and nothing else but dashes, so that it is set flush right."""
+        """Whether a column holds only numbers and dashes."""
         cells = [row[column] for row in self.rows if row[column] != "–"]
         return column > 0 and bool(cells) and all(map(_is_number, cells))
 
-    def named(self) -> list[tuple[str, Sequence[str]]]:
-        """Each row with what its name leads to."""
+    def linked_rows(self) -> list[tuple[str, Sequence[str]]]:
+        """Each row after its link."""
         return list(zip(self.links or [""] * len(self.rows), self.rows, strict=True))
 
 
@@ -166,9 +169,9 @@ class Report:
     Attributes:
         title: what was done.
         subtitle: on what, when.
-        passed: whether the run is what it should be; None: nothing was demanded of it.
+        passed: whether the run meets its criteria; None: it has none.
         verdict: one sentence.
-        problems: what is wrong, a sentence each.
+        problems: a sentence each.
         tiles: the numbers that matter.
         sections: the rest, in this order.
     """
@@ -187,7 +190,7 @@ def render(report: Report) -> str:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters["data_uri"] = drawing.data_uri
+    environment.filters["data_uri"] = _data_uri
     templates = resources.files("ros2_derain.reporting") / "templates"
     template = environment.from_string((templates / "report.html").read_text(encoding="utf-8"))
     style = Markup((templates / "report.css").read_text(encoding="utf-8"))
@@ -195,8 +198,18 @@ def render(report: Report) -> str:
 
 
 def write(report: Report, path: Path) -> None:
-    """Write the report; raises as :func:`write_text`."""
+    """Write the report; raises as :func:`.files.write_bytes`."""
     write_text(path, render(report))
+
+
+def _data_uri(image: np.ndarray) -> str:
+    """An H x W x 3 uint8 RGB image as a JPEG for an HTML attribute."""
+    if image.shape[1] > IMAGE_WIDTH:
+        size = (IMAGE_WIDTH, round(image.shape[0] * IMAGE_WIDTH / image.shape[1]))
+        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+    _, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
+    return "data:image/jpeg;base64," + base64.b64encode(data).decode()
 
 
 def _is_number(text: str) -> bool:

@@ -1,4 +1,4 @@
-"""Progress for people: a bar on a terminal, a few lines in a log."""
+"""Progress of a task: a bar on a terminal, a few lines in a log."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from datetime import timedelta
 from tqdm import tqdm
 
 LINES = 5
-"""How many lines a task prints where there is no terminal."""
+"""Lines that a task prints without a terminal."""
 
 
 class Progress:
     """Counts the steps of a task. Use it as a context manager.
 
     Args:
-        task: what is done.
-        total: how many steps it has; 0: nothing is shown.
+        task: its name.
+        total: number of steps; 0: nothing is shown.
     """
 
     def __init__(self, task: str, total: int) -> None:
@@ -28,7 +28,7 @@ class Progress:
             self._bar = tqdm(total=total, desc=task, unit="frame", dynamic_ncols=True)
 
     def step(self, count: int = 1) -> None:
-        """So many further steps are done."""
+        """Count ``count`` further steps."""
         self._done += count
         if self._bar is not None:
             self._bar.update(count)
@@ -36,7 +36,7 @@ class Progress:
             print(f"{self._task}: {self._done} of {self._total}{self._left()}", file=sys.stderr, flush=True)
 
     def _left(self) -> str:
-        """How long the rest will take, at the pace so far."""
+        """Estimated time left, at the pace so far."""
         left_s = (self._total - self._done) * (time.monotonic() - self._began) / self._done
         return f", {timedelta(seconds=round(left_s))} left" if left_s >= 1 else ""
 

@@ -1,4 +1,4 @@
-"""Percentiles and means as reports give them: rounded, None of nothing."""
+"""Statistics as reports give them: None where there is nothing to average, or where JSON has no number."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 
 def percentiles(values: Sequence[float]) -> dict[str, float] | None:
-    """p50, p95, p99 and max, rounded to 0.01; None of no values."""
+    """p50, p95, p99 and max, rounded to 0.01; None without values."""
     if not values:
         return None
     found = np.percentile(values, (50, 95, 99, 100))
@@ -21,9 +21,9 @@ def percentiles(values: Sequence[float]) -> dict[str, float] | None:
 
 
 def mean(values: Iterable[float]) -> float | None:
-    """Mean of the finite values, rounded to 0.01; None of none."""
-    finite = [value for value in values if math.isfinite(value)]
-    return round(fmean(finite), 2) if finite else None
+    """Mean of the finite values, rounded to 0.01; None without any."""
+    known = [value for value in values if math.isfinite(value)]
+    return round(fmean(known), 2) if known else None
 
 
 def stages(values: Mapping[str, float]) -> dict[str, dict[str, float]]:
@@ -33,3 +33,50 @@ def stages(values: Mapping[str, float]) -> dict[str, dict[str, float]]:
         stage, _, percentile = key.rpartition(".")
         found[stage][percentile] = value
     return dict(found)
+
+
+def finite(value: float | None) -> float | None:
+    """The value; None for NaN and infinity, which JSON cannot represent."""
+    return float(value) if value is not None and math.isfinite(value) else None
+
+
+def mean_row(rows: Sequence[Mapping]) -> dict:
+    """Mean of each figure, and of each within a mapping; None where one of them is None.
+
+    Args:
+        rows: mappings of equal keys to numbers, None, or such mappings; at least one.
+    """
+    result = {}
+    for key, first in rows[0].items():
+        values = [row[key] for row in rows]
+        if isinstance(first, Mapping):
+            result[key] = mean_row(values)
+        else:
+            result[key] = None if None in values else float(np.mean(values))
+    return result
+
+
+def deviations(rows: Sequence[Mapping]) -> dict[str, float]:
+    """Sample standard deviation (n - 1) of each plain figure; figures without one are left out."""
+    return {
+        key: float(np.std([row[key] for row in rows], ddof=1))
+        for key, first in rows[0].items()
+        if not isinstance(first, Mapping) and len(rows) > 1 and None not in [row[key] for row in rows]
+    }
+
+
+def spearman(first: Iterable[float], second: Iterable[float]) -> float | None:
+    """Spearman's rank correlation, -1..1; None where one side is constant.
+
+    Pearson's correlation of the ranks; equal values share the mean of their ranks.
+    """
+    ranks = [_ranks(np.asarray(list(values), float)) for values in (first, second)]
+    if any(len(side) < 2 or np.ptp(side) == 0 for side in ranks):
+        return None
+    return float(np.corrcoef(*ranks)[0, 1])
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    _, place, times = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(times)
+    return (last - (times - 1) / 2)[place.ravel()]

@@ -1,19 +1,23 @@
-"""Rows of figures: averaged, and set as a table for a terminal or a report."""
+"""Tables of figures as text, Markdown and report cells: columns with headings, units and digits."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-
-import numpy as np
 
 NONE = "–"
 
 
 @dataclass(frozen=True)
 class Column:
-    """A figure of a row: its key, heading, how it is written, and what stands for None."""
+    """A column of a table.
+
+    Attributes:
+        key: of the figure in a row.
+        heading: with the unit.
+        write: formats a value.
+        none: text for None.
+    """
 
     key: str
     heading: str
@@ -22,12 +26,12 @@ class Column:
 
 
 def percentage(digits: int) -> Callable[[float], str]:
-    """Writes a share of 0..1 in per cent."""
+    """Formats a fraction 0..1 in percent."""
     return lambda value: f"{100 * value:.{digits}f}"
 
 
 def fixed(digits: int) -> Callable[[float], str]:
-    """Writes a number with so many decimals."""
+    """Formats a number with this number of decimals."""
     return lambda value: f"{value:.{digits}f}"
 
 
@@ -74,11 +78,11 @@ COLUMNS = (
     Column("recovery_miou", "mIoU back %", percentage(1)),
     Column("recovery_ap50", "AP50 back %", percentage(1)),
 )
-"""Every figure that a table shows, in this order; a table has those that its rows have."""
+"""Every figure of a result, in the order of the table; a table shows those that its rows have."""
 
 
 def cells(rows: Sequence[Mapping], columns: Sequence[Column] = COLUMNS) -> tuple[list[str], list[list[str]]]:
-    """Headings, and each row's cells as text. A missing figure is a dash, a PSNR of None infinite."""
+    """Headings, and each row's cells as text; a missing figure is a dash, a PSNR of None is infinite."""
     columns = [column for column in columns if any(column.key in row for row in rows)]
     return [column.heading for column in columns], [
         [_cell(row, column) for column in columns] for row in rows
@@ -92,7 +96,7 @@ def _cell(row: Mapping, column: Column) -> str:
 
 
 def table(rows: Sequence[Mapping], columns: Sequence[Column] = COLUMNS) -> str:
-    """Rows as aligned text; words flush left, numbers flush right."""
+    """Rows as aligned text; words left-aligned, numbers right-aligned."""
     headings, written = cells(rows, columns)
     lines = []
     for line in (headings, *written):
@@ -107,7 +111,7 @@ def table(rows: Sequence[Mapping], columns: Sequence[Column] = COLUMNS) -> str:
 
 
 def markdown(rows: Sequence[Mapping], columns: Sequence[Column] = COLUMNS) -> str:
-    """Rows as a Markdown table; the first column flush left, the others flush right."""
+    """Rows as a Markdown table; the first column left-aligned, the others right-aligned."""
     headings, written = cells(rows, columns)
     rule = ["---", *["---:"] * (len(headings) - 1)]
     return "\n".join(f"| {' | '.join(line)} |" for line in (headings, rule, *written))
@@ -118,58 +122,11 @@ def number(value: float | None, digits: int = 1) -> str:
     return NONE if value is None else f"{value:.{digits}f}"
 
 
-def percent(share: float | None, digits: int = 1) -> str:
-    """A share of 0..1 in per cent, without the sign; a dash for None."""
-    return number(None if share is None else 100 * share, digits)
+def percent(fraction: float | None, digits: int = 1) -> str:
+    """A fraction 0..1 in percent, without the sign; a dash for None."""
+    return number(None if fraction is None else 100 * fraction, digits)
 
 
-def rounded(share: float | None) -> str:
-    """A share of 0..1 as such as ``27%``; a dash for None."""
-    return NONE if share is None else f"{share:.0%}"
-
-
-def finite(value: float | None) -> float | None:
-    """The value, None for NaN and infinity: JSON has no word for them."""
-    return float(value) if value is not None and math.isfinite(value) else None
-
-
-def averaged(found: Sequence[Mapping]) -> dict:
-    """Mean of each figure, and of each within a mapping; None where one of them is None.
-
-    Args:
-        found: mappings of equal keys to numbers, None, or such mappings.
-    """
-    result = {}
-    for key, first in found[0].items():
-        values = [each[key] for each in found]
-        if isinstance(first, Mapping):
-            result[key] = averaged(values)
-        else:
-            result[key] = None if None in values else float(np.mean(values))
-    return result
-
-
-def deviations(found: Sequence[Mapping]) -> dict:
-    """Standard deviation (of a sample: n - 1) of each plain figure; those without one are left out."""
-    return {
-        key: float(np.std([each[key] for each in found], ddof=1))
-        for key, first in found[0].items()
-        if not isinstance(first, Mapping) and len(found) > 1 and None not in [each[key] for each in found]
-    }
-
-
-def spearman(first: Iterable[float], second: Iterable[float]) -> float | None:
-    """Spearman's rank correlation, -1..1; None where one side is constant.
-
-    Pearson's correlation of the ranks; equal values share the mean of their ranks.
-    """
-    ranks = [_ranks(np.asarray(list(values), float)) for values in (first, second)]
-    if any(len(side) < 2 or np.ptp(side) == 0 for side in ranks):
-        return None
-    return float(np.corrcoef(*ranks)[0, 1])
-
-
-def _ranks(values: np.ndarray) -> np.ndarray:
-    _, place, times = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(times)
-    return (last - (times - 1) / 2)[place.ravel()]
+def rounded(fraction: float | None) -> str:
+    """A fraction 0..1 such as ``27%``; a dash for None."""
+    return NONE if fraction is None else f"{fraction:.0%}"

@@ -107,7 +107,8 @@ def test_the_figures_are_those_of_the_other_commands(compared, data, folders, tm
     pairs = ("--pairs", str(data / "rain_pairs/rain100h_dev"), "--iterations", "1")
     assert cli.main(["evaluate", "restoration", *pairs, *model]) == 0
     (mean,) = json.loads((tmp_path / "one.json").read_text())["rows"]
-    assert rows["danet"]["rain100h_dev"] == {**mean, "frames": 2}
+    expected = pytest.approx({**mean, "frames": 2}, rel=1e-6)  # FFTs of FSIM round by memory layout
+    assert rows["danet"]["rain100h_dev"] == expected
     clip = ("--images", str(data / "camvid/val/images"), "--labels", str(data / "camvid/val/labels"))
     truth = ("--classes", str(data / "camvid/classes.json"), "--boxes", str(data / "boxes/camvid_from_masks"))
     assert cli.main(["evaluate", "perception", *clip, *truth, "--rates", "150", *model]) == 0

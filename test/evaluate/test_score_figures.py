@@ -8,7 +8,7 @@ from ros2_derain.errors import EvaluationError
 from ros2_derain.evaluate import labelled_clip
 from ros2_derain.evaluate.conditions import Way
 from ros2_derain.evaluate.plan import Plan
-from ros2_derain.reporting import tables
+from ros2_derain.reporting import statistics, tables
 
 CAMVID = (
     *("sky", "building", "pole", "road", "pavement", "tree"),
@@ -17,11 +17,11 @@ CAMVID = (
 
 
 def test_spearman():
-    assert tables.spearman([1, 2, 3, 4], [10, 20, 30, 5000]) == pytest.approx(1)
-    assert tables.spearman([1, 2, 3, 4], [4, 3, 2, 1]) == pytest.approx(-1)
+    assert statistics.spearman([1, 2, 3, 4], [10, 20, 30, 5000]) == pytest.approx(1)
+    assert statistics.spearman([1, 2, 3, 4], [4, 3, 2, 1]) == pytest.approx(-1)
     # Ranks 1 2.5 2.5 4 and 1 3 2 4: covariance 4.5, variances 4.5 and 5.
-    assert tables.spearman([1, 2, 2, 3], [1, 3, 2, 4]) == pytest.approx(4.5 / np.sqrt(4.5 * 5))
-    assert tables.spearman([1, 1, 1], [1, 2, 3]) is None
+    assert statistics.spearman([1, 2, 2, 3], [1, 3, 2, 4]) == pytest.approx(4.5 / np.sqrt(4.5 * 5))
+    assert statistics.spearman([1, 1, 1], [1, 2, 3]) is None
 
 
 def test_a_table_is_aligned_and_says_what_is_missing():

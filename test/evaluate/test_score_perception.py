@@ -165,7 +165,7 @@ def test_what_is_wrong_is_named(clip, rainy_model, tmp_path, capsys):
 
     says("--rates: 'wet' is not a rain rate", "--rates", "0,wet")
     says("--rates: '300' is not a rain rate in 0..250", "--rates", "300")
-    says("--rates '5,5' names something twice", "--rates", "5,5")
+    says("--rates: '5,5' repeats a value", "--rates", "5,5")
     says("'sometimes' is not one of closed_loop, temporal, none", "--prior", "sometimes")
     says("'9' is not a number of iterations in 1..5", "--iterations", "9")
     says("wanted is NAME=MODEL", "--parser", "clean")

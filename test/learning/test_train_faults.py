@@ -29,7 +29,7 @@ def test_a_full_disk_leaves_the_former_checkpoint(data, tmp_path, capfd):
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     said = capfd.readouterr().err
     assert (
-        f"cannot write {run / 'last.ckpt'} (" in said and "File too large; the former one is intact" in said
+        f"Cannot write {run / 'last.ckpt'} (" in said and "File too large; the former one is intact" in said
     )
     assert not list(run.glob(".*partial")) and read(run / "last.ckpt")["global_step"] == 1
     assert train(recipe, data, run, "--resume", "--steps", "1") == 0

@@ -1,0 +1,63 @@
+"""Command-line options of the engine: model, device, precision, prior and iterations."""
+
+from __future__ import annotations
+
+import argparse
+
+from ros2_derain.engine import MAX_ITERATIONS, PRECISIONS, PRIORS, EngineSettings
+from ros2_derain.options import OptionError, number, several
+
+
+def add_engine(parser: argparse.ArgumentParser) -> None:
+    """Add ``--model``, ``--device`` and ``--precision``."""
+    parser.add_argument(
+        "--model", default="loopnet", help="a name or a model's folder (default: %(default)s)"
+    )
+    add_device(parser)
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Add ``--device`` and ``--precision``."""
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)")
+    parser.add_argument("--precision", default="auto", choices=PRECISIONS, help="(default: %(default)s)")
+
+
+def add_iterations(parser: argparse.ArgumentParser) -> None:
+    """Add ``--iterations`` of the closed loop."""
+    parser.add_argument(
+        "--iterations",
+        type=one_number_of_iterations,
+        default=3,
+        help=f"of closed_loop, 1..{MAX_ITERATIONS} (default: %(default)s)",
+    )
+
+
+def settings(args: argparse.Namespace, **changed) -> EngineSettings:
+    """The engine's settings of the options of :func:`add_engine`; ``changed`` are further ones."""
+    return EngineSettings(model=args.model, device=args.device, precision=args.precision, **changed)
+
+
+def one_number_of_iterations(text: str) -> int:
+    """``3``: a number of iterations."""
+    return number(text, int, "--iterations", "a number of iterations", 1, MAX_ITERATIONS, "3")
+
+
+def iterations(text: str) -> tuple[int, ...]:
+    """``1,2,3``: numbers of iterations."""
+    return several(text, "--iterations", one_number_of_iterations)
+
+
+def one_prior(text: str) -> str:
+    """``temporal``: a prior of the engine.
+
+    Raises:
+        OptionError: there is no such prior.
+    """
+    if text not in PRIORS:
+        raise OptionError(f"--prior: {text!r} is not one of {', '.join(PRIORS)}")
+    return text
+
+
+def priors(text: str) -> tuple[str, ...]:
+    """``temporal,none``: priors of the engine."""
+    return several(text, "--prior", one_prior)
