@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -41,6 +42,11 @@ class Boxes:
 
     def __len__(self) -> int:
         return len(self.corners)
+
+    @property
+    def certain_scores(self) -> np.ndarray:
+        """The scores; 1 for true boxes."""
+        return np.ones(len(self)) if self.scores is None else self.scores
 
 
 @dataclass(frozen=True)
@@ -161,9 +167,10 @@ def match_boxes(
     hits = found_boxes = true_boxes = 0
     of_hits = of_truth = 0.0
     for ours, other in zip(found, truth, strict=True):
+        scores = ours.certain_scores
         for label in np.union1d(ours.classes, other.classes):
-            kept = np.flatnonzero((ours.classes == label) & (ours.scores >= score))
-            kept = kept[np.argsort(-ours.scores[kept], kind="stable")]
+            kept = np.flatnonzero((ours.classes == label) & (scores >= score))
+            kept = kept[np.argsort(-scores[kept], kind="stable")]
             overlaps = box_iou(ours.corners[kept], other.corners[other.classes == label])
             matched = _take(overlaps, iou)
             hits, of_hits = hits + len(matched), of_hits + sum(matched)
@@ -176,9 +183,10 @@ def box_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """N x M intersections over unions, 0..1, of N x 4 and M x 4 boxes (x0, y0, x1, y1)."""
     low = np.maximum(first[:, None, :2], second[None, :, :2])
     high = np.minimum(first[:, None, 2:], second[None, :, 2:])
-    common = np.clip(high - low, 0, None).prod(2)
+    common: np.ndarray = np.clip(high - low, 0, None).prod(2)
     areas = [(boxes[:, 2:] - boxes[:, :2]).prod(1) for boxes in (first, second)]
-    return common / (areas[0][:, None] + areas[1][None] - common)
+    ratios: np.ndarray = common / (areas[0][:, None] + areas[1][None] - common)
+    return ratios
 
 
 def _take(overlaps: np.ndarray, threshold: float) -> list[float]:
@@ -192,11 +200,11 @@ def _take(overlaps: np.ndarray, threshold: float) -> list[float]:
     return matched
 
 
-def _coco(images: Sequence[Boxes], classes: int) -> dict:
+def _coco(images: Sequence[Boxes], classes: int) -> dict[str, Any]:
     """The boxes as a COCO data set. Ids start from 1: the matching takes id 0 for none."""
-    annotations = []
+    annotations: list[dict[str, Any]] = []
     for image, boxes in enumerate(images):
-        scores = np.ones(len(boxes)) if boxes.scores is None else boxes.scores
+        scores = boxes.certain_scores
         for (x0, y0, x1, y1), label, score in zip(boxes.corners.tolist(), boxes.classes, scores, strict=True):
             sides = (x1 - x0, y1 - y0)
             annotations.append(

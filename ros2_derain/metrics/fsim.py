@@ -69,7 +69,7 @@ def fsimc(image: np.ndarray, reference: np.ndarray) -> float:
 def _compare(image: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray, np.ndarray, list, list]:
     """Similarity and weight of each pixel, and the planes of both images (Y, or Y, I, Q)."""
     check_pair(image, reference)
-    if min(image.shape[:2]) < LEAST_SIZE or image.ndim == 3 and image.shape[2] != 3:
+    if min(image.shape[:2]) < LEAST_SIZE or (image.ndim == 3 and image.shape[2] != 3):
         raise MetricError(
             f"images are {image.shape}, FSIM needs H x W or H x W x 3 of {LEAST_SIZE} pixels at least"
         )
@@ -81,11 +81,13 @@ def _compare(image: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def _planes(image: np.ndarray) -> list[np.ndarray]:
-    planes = image.astype(np.float32)
-    planes = cv2.split(cv2.transform(planes, YIQ)) if image.ndim == 3 else [planes]
+    grey_or_colour = image.astype(np.float32)
+    planes = [grey_or_colour]
+    if image.ndim == 3:
+        planes = [np.asarray(plane) for plane in cv2.split(cv2.transform(grey_or_colour, YIQ))]
     step = max(1, int(min(image.shape[:2]) / 256 + 0.5))
     if step == 1:
-        return list(planes)
+        return planes
     # MATLAB's conv2(..., 'same') puts the window of even size one pixel later than OpenCV.
     anchor = ((step - 1) // 2, (step - 1) // 2)
     border = cv2.BORDER_CONSTANT
@@ -95,7 +97,8 @@ def _planes(image: np.ndarray) -> list[np.ndarray]:
 
 
 def _similarity(a: np.ndarray, b: np.ndarray, constant: float) -> np.ndarray:
-    return (2 * a * b + constant) / (a * a + b * b + constant)
+    similarity: np.ndarray = (2 * a * b + constant) / (a * a + b * b + constant)
+    return similarity
 
 
 def _weighted_mean(similarity: np.ndarray, weight: np.ndarray) -> float:
@@ -134,7 +137,8 @@ def _local_energy(responses: np.ndarray) -> np.ndarray:
     total = responses.sum(0)
     direction = np.conj(total) / (np.abs(total) + np.float32(1e-4))
     turned = responses * direction
-    return (turned.real - np.abs(turned.imag)).sum(0)
+    energy: np.ndarray = (turned.real - np.abs(turned.imag)).sum(0)
+    return energy
 
 
 def _noise_threshold(energy: float) -> float:
@@ -168,7 +172,8 @@ def _filter_bank(height: int, width: int) -> list[tuple[np.ndarray, float, float
 
 def _log_gabor(radius: np.ndarray, scale: int) -> np.ndarray:
     centre = 1 / (SHORTEST_WAVELENGTH * SCALE_STEP**scale)
-    return np.exp(-(np.log(radius / centre) ** 2) / (2 * math.log(BANDWIDTH) ** 2))
+    response: np.ndarray = np.exp(-(np.log(radius / centre) ** 2) / (2 * math.log(BANDWIDTH) ** 2))
+    return response
 
 
 def _frequencies(size: int) -> np.ndarray:

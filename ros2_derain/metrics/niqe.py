@@ -138,15 +138,14 @@ def block_features(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         )
     plane = plane[: rows * BLOCK, : columns * BLOCK]
     half = cv2.resize(plane, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
-    features, sharpness = [], None
+    features, sharpness = [], []
     for scaled, size in ((plane, BLOCK), (half, BLOCK // 2)):
         normalised, deviation = _normalise(scaled)
         features.append(_scale_features(_blocks(normalised, size)))
-        if sharpness is None:
-            sharpness = _blocks(deviation, size).mean((1, 2))
+        sharpness.append(_blocks(deviation, size).mean((1, 2)))
     table = np.hstack(features)
     known = np.isfinite(table).all(1)
-    return table[known], sharpness[known]
+    return table[known], sharpness[0][known]
 
 
 def fit_aggd(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

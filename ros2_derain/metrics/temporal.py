@@ -58,8 +58,9 @@ def motion_between(previous: np.ndarray, current: np.ndarray) -> Motion:
             f"frames are {current.shape[1]}x{current.shape[0]}, optical flow needs {LEAST_SIZE}x{LEAST_SIZE}"
         )
     before, now = _grey(previous), _grey(current)
-    finder = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    flow, onward = finder.calc(now, before, None), finder.calc(before, now, None)
+    finder = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    flow = finder.calc(now, before, None)  # type: ignore[call-overload]  # None: no initial flow
+    onward = finder.calc(before, now, None)  # type: ignore[call-overload]
     x, y = _places(flow)
     inside = (x >= 0) & (y >= 0) & (x <= flow.shape[1] - 1) & (y <= flow.shape[0] - 1)
     back = cv2.remap(onward, x, y, cv2.INTER_LINEAR)
@@ -162,7 +163,8 @@ def _occurs_near(labels: np.ndarray, wanted: np.ndarray, distance: int) -> np.nd
 
 
 def _square(vectors: np.ndarray) -> np.ndarray:
-    return np.square(vectors).sum(-1)
+    squares: np.ndarray = np.square(vectors).sum(-1)
+    return squares
 
 
 def _grey(image: np.ndarray) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import nn
 
 from .danet import DANet
@@ -63,6 +65,6 @@ def kind(name: str) -> type[nn.Module]:
     return _NETWORKS[name]
 
 
-def create(name: str, /, **options) -> nn.Module:
+def create(name: str, /, **options: Any) -> nn.Module:
     """A network by name, with its own options; raises as :func:`kind`."""
     return kind(name)(**options)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +29,10 @@ encoder, whose running means are still 0 and 1, does not explode over 33 blocks 
 class Normalise(nn.Module):
     """(image - mean) / std of ImageNet."""
 
-    def __init__(self):
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self) -> None:
         super().__init__()
         self.register_buffer("mean", torch.tensor(MEAN).reshape(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(STD).reshape(1, 3, 1, 1), persistent=False)
@@ -45,8 +49,7 @@ class Bottleneck(nn.Module):
         outputs = 4 * inner
         self.reduce = _unit(inputs, inner, 1)
         self.look = ConvBlock(inner, inner, stride, dilation)
-        self.expand = _unit(inner, outputs, 1, relu=False)
-        nn.init.constant_(self.expand[1].weight, BRANCH_END)
+        self.expand = _unit(inner, outputs, 1, relu=False, scale=BRANCH_END)
         same = inputs == outputs and stride == 1
         self.skip = nn.Identity() if same else _unit(inputs, outputs, 1, stride, relu=False)
 
@@ -78,7 +81,7 @@ class ResNet(nn.Module):
         self.stages = nn.ModuleList(stages)
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        x = self.stem(as_input(self.normalise(image), self.stem[0]))
+        x = self.stem(as_input(self.normalise(image), self.stem))
         x = functional.max_pool2d(x, 3, stride=2, padding=1)
         return _through(self.stages, x)
 
@@ -108,9 +111,11 @@ class Exchange(nn.Module):
         return nn.Sequential(*steps, _unit(widths[source], widths[target], 3, 2, relu=False))
 
     def forward(self, maps: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return tuple(
-            functional.relu(sum(path(x) for path, x in zip(paths, maps, strict=True))) for paths in self.paths
-        )
+        outputs = []
+        for paths in self.paths:
+            inputs = zip(cast(nn.ModuleList, paths), maps, strict=True)
+            outputs.append(functional.relu(functools.reduce(torch.add, (path(x) for path, x in inputs))))
+        return tuple(outputs)
 
 
 class ExchangeModule(nn.Module):
@@ -155,7 +160,7 @@ class HRNet(nn.Module):
         )
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        x = self.first(self.stem(as_input(self.normalise(image), self.stem[0][0])))
+        x = self.first(self.stem(as_input(self.normalise(image), self.stem)))
         maps = self.stages[0](tuple(branch(x) for branch in self.split))
         for stage, coarser in zip(self.stages[1:], self.coarser, strict=True):
             maps = stage((*maps, coarser(maps[-1])))
@@ -170,7 +175,7 @@ class LightEncoder(nn.Module):
 
     channels = (32, 64, 128, 192)
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.normalise = Normalise()
         self.stem = ConvBlock(3, 16, stride=2)
@@ -182,7 +187,7 @@ class LightEncoder(nn.Module):
         self.stages = nn.ModuleList(stages)
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        return _through(self.stages, self.stem(as_input(self.normalise(image), self.stem[0])))
+        return _through(self.stages, self.stem(as_input(self.normalise(image), self.stem)))
 
 
 BACKBONES: dict[str, Callable[[], nn.Module]] = {
@@ -206,10 +211,14 @@ def backbone_of(backbone: str | nn.Module) -> nn.Module:
     return BACKBONES[backbone]()
 
 
-def _unit(inputs: int, outputs: int, size: int, stride: int = 1, relu: bool = True) -> nn.Sequential:
-    """Convolution, batch normalisation and, if wanted, ReLU."""
+def _unit(
+    inputs: int, outputs: int, size: int, stride: int = 1, relu: bool = True, scale: float = 1.0
+) -> nn.Sequential:
+    """Convolution, batch normalisation with this scale at the start and, with ``relu``, ReLU."""
     convolution = nn.Conv2d(inputs, outputs, size, stride, padding=size // 2, bias=False)
-    layers = [convolution, nn.BatchNorm2d(outputs)]
+    normalisation = nn.BatchNorm2d(outputs)
+    nn.init.constant_(normalisation.weight, scale)
+    layers = (convolution, normalisation)
     return nn.Sequential(*layers, nn.ReLU(inplace=True)) if relu else nn.Sequential(*layers)
 
 

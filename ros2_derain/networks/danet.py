@@ -24,7 +24,7 @@ Where paper and released code differ, or the paper is silent:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -235,8 +235,9 @@ class EncoderDecoder(nn.Module):
             x = encoder(down(x))
             encoded.append(x)
         for level in reversed(range(LEVELS)):
+            paths = cast(nn.ModuleList, self.across[level])
             others = encoded[:level] + encoded[level + 1 :]
-            others = [across(y) for across, y in zip(self.across[level], others, strict=True)]
+            others = [across(y) for across, y in zip(paths, others, strict=True)]
             x = self.ups[level](self.decoders[level](x, encoded[level], *others))
         return x
 
@@ -336,7 +337,7 @@ class DANet(SingleImageDerainer):
         ValueError: an unknown variant or option; both branches left out.
     """
 
-    def __init__(self, variant: str = "danet", **changes):
+    def __init__(self, variant: str = "danet", **changes: object):
         super().__init__()
         self.variant = v = published(VARIANTS, variant, changes)
         if not (v.orb or v.edb):

@@ -49,6 +49,7 @@ class DetectionHead(nn.Module):
         self.edge_tower = nn.Sequential(ConvBlock(channels, channels), ConvBlock(channels, channels))
         self.score = nn.Conv2d(channels, objects, 1)
         self.edge = nn.Conv2d(channels, 4, 1)
+        assert self.score.bias is not None
         nn.init.constant_(self.score.bias, -math.log((1 - PRIOR_SCORE) / PRIOR_SCORE))
         self.level_scale = nn.Parameter(torch.ones(len(strides)))
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .layers import ConvBlock, pad_to_multiple
+from .layers import ConvBlock, as_input, pad_to_multiple
 
 MAX_RATE = 250.0
 """mm/h; the strongest rain it was made for."""
@@ -36,12 +36,11 @@ class RainGauge(nn.Module):
     def log_rate(self, image: Tensor) -> Tensor:
         """N values of log(1 + mm/h), unbounded: what the loss compares."""
         half = functional.pixel_unshuffle(pad_to_multiple(image, 8), 2) - 0.5
-        x = self.look(
-            half.to(self.read[0].weight.dtype).contiguous(memory_format=torch.channels_last)
-        ).float()
+        half = as_input(half, self.look)
+        x = self.look(half).float()
         mean = x.mean((2, 3))
         spread = (x - mean[:, :, None, None]).abs().mean((2, 3))
-        return self.read(torch.cat((mean, spread), 1).to(self.read[0].weight.dtype))[:, 0].float()
+        return self.read(torch.cat((mean, spread), 1).to(half.dtype))[:, 0].float()
 
     def forward(self, image: Tensor) -> Tensor:
         return torch.expm1(self.log_rate(image)).clamp(0, MAX_RATE)

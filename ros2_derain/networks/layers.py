@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-Row = TypeVar("Row")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Row = TypeVar("Row", bound="DataclassInstance")
 
 
-def published(variants: Mapping[str, Row], name: str, changes: Mapping[str, object]) -> Row:
+def published(variants: Mapping[str, Row], name: str, changes: Mapping[str, Any]) -> Row:
     """One row of a network's table of published sizes (frozen dataclasses), with some fields changed.
 
     Raises:
@@ -39,9 +42,9 @@ def one_of(name: str, value: str, known: Iterable[str]) -> None:
         raise ValueError(f"{name} is one of {', '.join(known)}, not {value!r}")
 
 
-def as_input(image: Tensor, convolution: nn.Conv2d) -> Tensor:
-    """N x C x H x W in the type of the convolution's weight and in channels_last memory."""
-    return image.to(convolution.weight.dtype).contiguous(memory_format=torch.channels_last)
+def as_input(image: Tensor, layer: nn.Module) -> Tensor:
+    """N x C x H x W in the type of the layer's weights and in channels_last memory."""
+    return image.to(next(layer.parameters()).dtype).contiguous(memory_format=torch.channels_last)
 
 
 def conv3x3(inputs: int, outputs: int, stride: int = 1, dilation: int = 1, bias: bool = True) -> nn.Conv2d:
@@ -151,7 +154,8 @@ def fuse_normalisation(module: nn.Module) -> nn.Module:
         if not isinstance(block, nn.Sequential):
             continue
         for index in range(len(block) - 1):
-            if isinstance(block[index], nn.Conv2d) and isinstance(block[index + 1], nn.BatchNorm2d):
-                block[index] = fuse_conv_bn_eval(block[index], block[index + 1])
+            convolution, normalisation = block[index], block[index + 1]
+            if isinstance(convolution, nn.Conv2d) and isinstance(normalisation, nn.BatchNorm2d):
+                block[index] = fuse_conv_bn_eval(convolution, normalisation)
                 block[index + 1] = nn.Identity()
     return module

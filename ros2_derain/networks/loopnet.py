@@ -127,6 +127,7 @@ class LoopNet(Derainer):
         ``rain`` belongs to the contract of every derainer; here the features carry it.
         """
         x1 = restoration.features
+        assert x1 is not None  # coarse() has set it
         if prior is None:
             prior = x1.new_zeros(x1.shape[0], self.classes, x1.shape[-2] // 4, x1.shape[-1] // 4)
         prior = prior.to(x1.dtype)
@@ -160,7 +161,7 @@ class LoopNet(Derainer):
 
     @staticmethod
     def _restoration(
-        base: Tensor, head: Tensor, presence: Tensor, scale: Tensor, features: Tensor, state: Tensor
+        base: Tensor, head: Tensor, presence: Tensor, scale: Tensor, features: Tensor, state: Tensor | None
     ) -> Restoration:
         """``base`` + the residual of the head; its other channels are the expected error."""
         height, width = base.shape[-2:]
@@ -172,6 +173,7 @@ class LoopNet(Derainer):
 def _head(channels: int) -> nn.Conv2d:
     """3x3 to 16 channels: after the pixel shuffle 3 of residual and 1 of expected error."""
     head = conv3x3(channels, 16)
+    assert head.bias is not None
     with torch.no_grad():
         head.weight.mul_(0.1)
         head.bias.zero_()

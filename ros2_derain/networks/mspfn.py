@@ -21,8 +21,8 @@ the released code, are stepped once from a zero state: gated convolutions, whose
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -66,22 +66,22 @@ class Variant:
     steps: int = 1
 
 
-_ABLATED = {"modules": 10, "units": 3}
+_ABLATED = Variant(modules=10, units=3)
 
 VARIANTS = {
     "m17n1": Variant(),
     "m30n1": Variant(modules=30),
     "m17n2": Variant(units=2),
     "m13n2": Variant(modules=13, units=2),
-    "m10n3": Variant(**_ABLATED),
+    "m10n3": _ABLATED,
     "m8n5": Variant(modules=8, units=5),
     "m6n3": Variant(modules=6, units=3),
     "m5n1": Variant(modules=5),
     "light": Variant(modules=5, channels=32, filters=(32, 32, 32), halvings=2),
-    "single_scale": Variant(**_ABLATED, filters=(128,)),
-    "without_cfm": Variant(**_ABLATED, coarse=False),
+    "single_scale": replace(_ABLATED, filters=(128,)),
+    "without_cfm": replace(_ABLATED, coarse=False),
     "without_ffm": Variant(modules=0),
-    "image_fusion": Variant(**_ABLATED, fusion="image"),
+    "image_fusion": replace(_ABLATED, fusion="image"),
 }
 """Rows of the paper's Tables 2 and 3; ``m17n1`` is the final model, ``light`` the MSPFN*."""
 
@@ -181,7 +181,7 @@ class Fusion(nn.Module):
         results: list[Tensor] = []
         carried: list[Tensor] = []
         for x, unit, ups in zip(scales, self.units, self.ups, strict=True):
-            carried = [up(y) for up, y in zip(ups, carried, strict=False)]
+            carried = [up(y) for up, y in zip(cast(nn.ModuleList, ups), carried, strict=False)]
             results.append(x + unit(sum(carried, x)))
             carried.append(results[-1])
         return results
@@ -215,19 +215,22 @@ class ImageReconstruction(nn.Module):
         self.heads = nn.ModuleList(_head(channels, variant.narrow) for _ in variant.filters)
 
     def forward(self, fine: list[Tensor], coarse: list[Tensor]) -> Tensor:
-        rain = None
-        for merge, head, *pair in zip(self.merges, self.heads, fine, coarse, strict=True):
-            finer = head(merge(torch.cat(pair, 1)))
-            if rain is not None:
-                finer = finer + functional.interpolate(rain, scale_factor=2, mode="bilinear")
-            rain = finer
+        residuals = [
+            head(merge(torch.cat(pair, 1)))
+            for merge, head, *pair in zip(self.merges, self.heads, fine, coarse, strict=True)
+        ]
+        rain = residuals[0]
+        for finer in residuals[1:]:
+            rain = finer + functional.interpolate(rain, scale_factor=2, mode="bilinear")
         return rain
 
 
 class BinomialHalf(nn.Module):
     """Half the size after a binomial filter (1, 3, 3, 1) / 8, centred like a 2x2 average."""
 
-    def __init__(self):
+    kernel: Tensor
+
+    def __init__(self) -> None:
         super().__init__()
         taps = torch.tensor((0.125, 0.375, 0.375, 0.125))
         self.register_buffer("kernel", torch.outer(taps, taps).repeat(3, 1, 1, 1), persistent=False)
@@ -252,7 +255,7 @@ class MSPFN(SingleImageDerainer):
         ValueError: an unknown variant, option, fusion or pyramid; no scale; less than one step.
     """
 
-    def __init__(self, variant: str = "m17n1", **changes):
+    def __init__(self, variant: str = "m17n1", **changes: object):
         super().__init__()
         self.variant = v = published(VARIANTS, variant, changes)
         one_of("fusion", v.fusion, FUSIONS)
@@ -272,7 +275,7 @@ class MSPFN(SingleImageDerainer):
     def forward(self, rain: Tensor) -> MspfnRestoration:
         height, width = rain.shape[-2:]
         images = self._pyramid(2 * pad_to_multiple(rain, self.multiple) - 1)
-        features = [first(as_input(x, first[0])) for first, x in zip(self.first, images, strict=True)]
+        features = [first(as_input(x, first)) for first, x in zip(self.first, images, strict=True)]
         coarse = self.coarse_fusion(features)
         streaks = self.reconstruct(self.fine_fusion(coarse), coarse)
         return MspfnRestoration(rain - streaks[..., :height, :width].to(rain.dtype) / 2)
@@ -312,7 +315,8 @@ def _up(inputs: int, outputs: int) -> nn.Sequential:
 
 def _head(inputs: int, narrow: int) -> nn.Sequential:
     """Features -> rain of three channels; starts small, so that a fresh network begins near the identity."""
-    head = nn.Sequential(*_convolution(inputs, narrow), conv3x3(narrow, 3, bias=False))
+    features = _convolution(inputs, narrow)
+    last = conv3x3(narrow, 3, bias=False)
     with torch.no_grad():
-        head[-1].weight.mul_(0.1)
-    return head
+        last.weight.mul_(0.1)
+    return nn.Sequential(*features, last)

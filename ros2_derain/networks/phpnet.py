@@ -98,7 +98,7 @@ class ContrastPooling(nn.Module):
     Shape: N x 3 x H x W -> N x 3 x H/2 x W/2.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.near = nn.Conv2d(3, 3, 1)
         self.around = conv3x3(3, 3, dilation=2)
@@ -135,7 +135,7 @@ class Pyramid(nn.Module):
             self.fuse.weight.mul_(0.1)  # a fresh network begins near the identity
 
     def forward(self, x: Tensor) -> Tensor:
-        scales = []
+        scales: list[Tensor] = []
         for branch in self.branches:
             scale = functional.relu(branch(x))
             scales.append(scale + scales[-1] if self.accumulate and scales else scale)
@@ -218,7 +218,7 @@ class PhpNet(SingleImageDerainer):
         ValueError: an unknown variant, option, block, branch or pooling.
     """
 
-    def __init__(self, variant: str = "paper", **changes):
+    def __init__(self, variant: str = "paper", **changes: object):
         super().__init__()
         self.variant = chosen = _chosen(variant, changes)
         self.derain = PyramidNetwork(chosen, 12)
@@ -245,7 +245,7 @@ class PhpSegmenter(nn.Module):
         ValueError: an unknown variant, option, block, branch or pooling.
     """
 
-    def __init__(self, classes: int = 11, variant: str = "paper", **changes):
+    def __init__(self, classes: int = 11, variant: str = "paper", **changes: object):
         super().__init__()
         self.classes = classes
         self.network = PyramidNetwork(_chosen(variant, changes), classes)

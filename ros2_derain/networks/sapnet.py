@@ -17,8 +17,9 @@ added to every stage's result. Weights are registered in the order of the author
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -80,21 +81,28 @@ def _channel_attention(channels: int) -> nn.Module:
     return SqueezeExcitation(channels, 8, bias=True)
 
 
-ATTENTIONS = {"cra": ChannelResidualAttention, "se": SqueezeExcitation, "ca": _channel_attention}
+ATTENTIONS: dict[str, Callable[[int], nn.Module]] = {
+    "cra": ChannelResidualAttention,
+    "se": SqueezeExcitation,
+    "ca": _channel_attention,
+}
 
 
 class DilatedBlock(nn.Sequential):
     """``relu(x + [conv, attention, relu] x 2)``, N x C x H x W; convolutions 3x3 of one dilation."""
 
     def __init__(self, channels: int, dilation: int, attention: str):
-        layers = []
+        layers: list[nn.Module] = []
         for _ in range(2):
             layers += [conv3x3(channels, channels, dilation=dilation), ATTENTIONS[attention](channels)]
             layers += [nn.ReLU(inplace=True)]
         super().__init__(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
-        return functional.relu(super().forward(x) + x, inplace=True)
+        y = x
+        for layer in self:
+            y = layer(y)
+        return functional.relu(y + x, inplace=True)
 
 
 class SAPNet(SingleImageDerainer):
@@ -110,7 +118,7 @@ class SAPNet(SingleImageDerainer):
         ValueError: an unknown variant, option or attention.
     """
 
-    def __init__(self, variant: str = "paper", **changes):
+    def __init__(self, variant: str = "paper", **changes: object):
         super().__init__()
         self.variant = chosen = published(VARIANTS, variant, changes)
         one_of("attention", chosen.attention, ATTENTIONS)
@@ -156,7 +164,8 @@ class SAPNet(SingleImageDerainer):
     def _remember(self, features: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
         """One ConvLSTM step; the four gates' convolutions run as one."""
         gates = (self.input_gate, self.forget_gate, self.candidate, self.output_gate)
-        weight, bias = torch.cat([g.weight for g in gates]), torch.cat([g.bias for g in gates])
+        weight = torch.cat([gate.weight for gate in gates])
+        bias = torch.cat([gate.bias for gate in gates if gate.bias is not None])
         x = functional.conv2d(torch.cat((features, hidden), 1), weight, bias, padding=1)
         i, f, g, o = x.chunk(4, 1)
         cell = torch.sigmoid(f) * cell + torch.sigmoid(i) * torch.tanh(g)
@@ -194,7 +203,7 @@ class BackgroundSegmenter(nn.Module):
     ):
         super().__init__()
         self.backbone = backbone_of(backbone)
-        widths = self.backbone.channels if widths is None else widths
+        widths = cast("tuple[int, ...]", self.backbone.channels) if widths is None else widths
         self.std = std
         self.laterals = nn.ModuleList(nn.Conv2d(width, 256, 1) for width in widths)
         self.levels = nn.ModuleList(nn.Sequential(conv3x3(256, 256), conv3x3(256, 128)) for _ in widths)
@@ -208,7 +217,8 @@ class BackgroundSegmenter(nn.Module):
             for convolution in part.modules():
                 if isinstance(convolution, nn.Conv2d):
                     nn.init.normal_(convolution.weight, std=self.std, generator=generator)
-                    nn.init.zeros_(convolution.bias)
+                    if convolution.bias is not None:
+                        nn.init.zeros_(convolution.bias)
 
     def train(self, mode: bool = True) -> BackgroundSegmenter:
         """Stays in evaluation mode."""

@@ -25,7 +25,7 @@ resolution with 32 channels and 8 blocks. The authors have published no code.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -166,7 +166,7 @@ class UbcnDerainer(Derainer):
         ValueError: an unknown variant or option.
     """
 
-    def __init__(self, classes: int = 11, variant: str = "pspnet50", **changes):
+    def __init__(self, classes: int = 11, variant: str = "pspnet50", **changes: object):
         super().__init__()
         chosen = published(VARIANTS, variant, changes)
         self.classes, self.scale = classes, chosen.scale
@@ -335,13 +335,14 @@ class Ubcn(nn.Module):
         ValueError: an unknown variant, option or segmentation network.
     """
 
-    def __init__(self, classes: int = 11, variant: str = "pspnet50", **changes):
+    def __init__(self, classes: int = 11, variant: str = "pspnet50", **changes: object):
         super().__init__()
         self.variant = chosen = published(VARIANTS, variant, changes)
         self.derainer = UbcnDerainer(classes, variant, **changes)
         self.segmenter = UbcnSegmenter(classes, chosen.segmenter)
         self.clean_segmenter = UbcnSegmenter(classes, chosen.segmenter) if chosen.fld else None
-        self.discriminator = FeatureDiscriminator(self.segmenter.feature_channels) if chosen.fld else None
+        features = cast(int, self.segmenter.feature_channels)
+        self.discriminator = FeatureDiscriminator(features) if chosen.fld else None
 
     def forward(self, rain: Tensor, clean: Tensor | None = None, iterations: int | None = None) -> UbcnResult:
         """Run the loop ``iterations`` times (as often as the variant does, if not given)."""
@@ -371,6 +372,7 @@ def close_loop(
 def _to_image(channels: int, scale: int) -> nn.Conv2d:
     """3x3 to 3 scale^2 channels, small at first: a fresh network begins near the image it is given."""
     tail = conv3x3(channels, 3 * scale**2)
+    assert tail.bias is not None
     with torch.no_grad():
         tail.weight.mul_(0.1)
         tail.bias.zero_()

@@ -17,7 +17,7 @@ INTERCEPT = 8000.0
 
 def slope(rate: float) -> float:
     """Lambda of ``N(D) = N0 exp(-Lambda D)`` in 1/mm for a rate in mm/h."""
-    return 4.1 * rate**-0.21
+    return 4.1 * math.pow(rate, -0.21)
 
 
 def drops_per_m3(rate: float, larger_than_mm: float) -> float:
@@ -37,4 +37,4 @@ def fall_speed(diameter_mm: float) -> float:
 
 def extinction_per_m(rate: float) -> float:
     """Extinction coefficient of rain in 1/m; a contrast at d metres falls by exp(-beta d)."""
-    return 0.312 * rate**0.67 / 1000.0
+    return 0.312 * math.pow(rate, 0.67) / 1000.0

@@ -78,7 +78,7 @@ class Rain:
     directions: tuple[float, ...] = ()
     distances: tuple[float, ...] = DISTANCES_M
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not 0 <= self.rate <= physics.MAX_RATE:
             raise RainError(f"rate {self.rate} mm/h is outside 0..{physics.MAX_RATE:g}")
         if self.blending not in BLENDINGS:
@@ -94,7 +94,7 @@ class Rain:
                 raise RainError(f"{name} {getattr(self, name)} must be a finite number")
         self._check_layers()
 
-    def _check_layers(self):
+    def _check_layers(self) -> None:
         for angle in self.directions:
             if not abs(angle) <= MAX_ANGLE:
                 raise RainError(f"directions {angle} degrees is outside -{MAX_ANGLE:g}..{MAX_ANGLE:g}")
@@ -121,7 +121,7 @@ def layers(rain: Rain, width: int, seed: int) -> list[tuple[StreakLayer, float, 
     density = physics.drops_per_m3(rain.rate, VISIBLE_MM)
     directions = rain.directions or (math.degrees(math.atan2(rain.wind, speed)),)
     random = np.random.default_rng(seed)
-    result = []
+    result: list[tuple[StreakLayer, float, float]] = []
     for depth, distance in enumerate(rain.distances):
         scale = focal / distance
         shell_m3 = 1e6 / scale**2 * 0.6 * distance
@@ -161,7 +161,7 @@ class RainRenderer:
 
     def __init__(self, rain: Rain, height: int, width: int, seed: int = 0):
         self.rain, self.height, self.width = rain, height, width
-        self._layers = [(tile(streak), *velocity) for streak, *velocity in layers(rain, width, seed)]
+        self._layers = [(tile(streak), x, y) for streak, x, y in layers(rain, width, seed)]
         self._transmission = _transmission(rain, height, width) if rain.rate and rain.veil else None
 
     def streaks(self, time_s: float = 0.0, window: Window | None = None) -> np.ndarray:
@@ -218,4 +218,5 @@ def _transmission(rain: Rain, height: int, width: int) -> np.ndarray:
     softness = 0.04 * height
     below = softness * np.logaddexp(0, (np.arange(height, dtype=np.float32) - 0.45 * height) / softness)
     depth = 1.0 / (1.0 / FARTHEST_M + below / (rain.camera_height * REFERENCE_FOCAL * width))
-    return np.exp(-rain.veil * physics.extinction_per_m(rain.rate) * depth).astype(np.float32)[:, None]
+    light: np.ndarray = np.exp(-rain.veil * physics.extinction_per_m(rain.rate) * depth)
+    return light.astype(np.float32)[:, None]
