@@ -8,8 +8,7 @@ from rosbags.highlevel import AnyReader
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
-from ros2_derain.bags.writing import define
-from ros2_derain.nodes import outputs
+from ros2_derain.bags.messages import define
 
 STORE = get_typestore(Stores.ROS2_KILTED)
 TYPES = STORE.types
@@ -74,7 +73,7 @@ def stamp_ns(message) -> int:
 
 def detections(stamp: int, *boxes: tuple[str, float, float, float, float]):
     """A Detection2DArray of boxes: class, x0, y0, x1, y1."""
-    define(outputs.DETECTIONS.type, STORE)
+    define("vision_msgs/msg/Detection2DArray", STORE)
     vision, point = "vision_msgs/msg/", TYPES["geometry_msgs/msg/Point"](0.0, 0.0, 0.0)
     still = TYPES["geometry_msgs/msg/Quaternion"](0.0, 0.0, 0.0, 1.0)
     pose = TYPES["geometry_msgs/msg/PoseWithCovariance"](

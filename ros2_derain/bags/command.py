@@ -1,19 +1,19 @@
-"""``ros2-derain bag``: tells what is in a bag, makes bags of pictures and videos, and videos of bags."""
+"""``ros2-derain bag``: describes bags, and converts images and videos to bags and back."""
 
 from __future__ import annotations
 
 import argparse
 import re
 import time
+from datetime import datetime, timezone
 from pathlib import Path
 
-from ros2_derain.bags import making
-from ros2_derain.bags.info import describe
-from ros2_derain.bags.making import NewCamera
-from ros2_derain.bags.reader import METADATA, BagReader
+from ros2_derain.bags import BagError, conversion
+from ros2_derain.bags.conversion import NewCamera
+from ros2_derain.bags.messages import BAD_MESSAGE, COMPRESSED, IMAGE, decode_image, reason
+from ros2_derain.bags.reader import METADATA, BagReader, Topic, storage_files
 from ros2_derain.data.clip import PictureFolder
 from ros2_derain.data.video import CODECS, Video
-from ros2_derain.errors import EvaluationError
 from ros2_derain.reporting.files import staged
 from ros2_derain.reporting.progress import Progress
 
@@ -29,26 +29,30 @@ EXAMPLES = """examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the subcommands and their options."""
-    parser.description = "Look into rosbag2 bags; make them of pictures and videos, and videos of them."
+    parser.description = "Describe rosbag2 bags; convert images and videos to bags, and bags to videos."
     parser.epilog = EXAMPLES
     subparsers = parser.add_subparsers(dest="subcommand", metavar="SUBCOMMAND", required=True)
-    info = subparsers.add_parser("info", help="topics, numbers, sizes of the pictures, what is damaged")
+    info = subparsers.add_parser("info", help="topics, message counts, image sizes, damage")
     info.add_argument("bag", type=Path, nargs="+", metavar="BAG", help="folder, .mcap or .db3")
     info.set_defaults(act=_info)
-    images = subparsers.add_parser("from-images", help="a folder of consecutive pictures as a bag")
-    images.add_argument("input", type=Path, metavar="FOLDER", help="pictures, in the order of their names")
-    images.add_argument("--compressed", action="store_true", help="as CompressedImage, the files' own bytes")
+    images = subparsers.add_parser("from-images", help="convert a folder of consecutive images to a bag")
+    images.add_argument("input", type=Path, metavar="FOLDER", help="images, in the order of their names")
+    images.add_argument(
+        "--compressed", action="store_true", help="as CompressedImage, with the files' own bytes"
+    )
     images.set_defaults(act=_from_images)
-    video = subparsers.add_parser("from-video", help="a video as a bag")
+    video = subparsers.add_parser("from-video", help="convert a video to a bag")
     video.add_argument("input", type=Path, metavar="VIDEO", help=".mp4 or .avi")
     video.set_defaults(act=_from_video)
     for subparser in (images, video):
         _add_camera(subparser)
-    back = subparsers.add_parser("to-video", help="the images of a topic as a video")
+    back = subparsers.add_parser("to-video", help="convert the images of a topic to a video")
     back.add_argument("bag", type=Path, metavar="BAG", help="folder, .mcap or .db3")
     back.add_argument("output", type=Path, metavar="OUT", help=".mp4 or .avi")
-    back.add_argument("--topic", default="", help="which images (default: the clean ones, or the only ones)")
-    back.add_argument("--fps", type=float, help="frames per second (default: as stamped)")
+    back.add_argument(
+        "--topic", default="", help="image topic (default: the clean images, or the only image topic)"
+    )
+    back.add_argument("--fps", type=float, help="frames per second (default: by the stamps)")
     back.add_argument("--force", action="store_true", help="replace an earlier output")
     back.set_defaults(act=_to_video)
 
@@ -69,21 +73,55 @@ def main(args: argparse.Namespace) -> int:
     """Run the subcommand; returns the exit status."""
     for option, value in (("--fps", getattr(args, "fps", None)), ("--focal", getattr(args, "focal", None))):
         if value is not None and not 0 < value < 1e5:
-            raise EvaluationError(f"{option} {value:g} must be > 0")
+            raise BagError(f"{option} {value:g} must be > 0")
     return args.act(args)
 
 
 def _info(args: argparse.Namespace) -> int:
-    """Tell of every bag; those that cannot be read are named last."""
+    """Describe every bag; those that cannot be read are named last."""
     unread = []
     for path in args.bag:
         try:
-            print(describe(path))
-        except EvaluationError as error:
+            print(_describe(path))
+        except BagError as error:
             unread.append(str(error))
     if unread:
-        raise EvaluationError("\n".join(unread))
+        raise BagError("\n".join(unread))
     return 0
+
+
+def _describe(path: Path) -> str:
+    """A bag in lines: its storage, size and topics, and for image topics the first image."""
+    with BagReader(path, recover=True) as bag:
+        first, last = bag.span_ns
+        seconds = (last - first) / 1e9
+        count = sum(topic.messages for topic in bag.topics)
+        size = sum(file.stat().st_size for file in (storage_files(path) if path.is_dir() else [path]))
+        began = datetime.fromtimestamp(first / 1e9, timezone.utc)
+        lines = [
+            f"{path}: {bag.storage}, {size / 1e6:.1f} MB, {count} messages in {seconds:.1f} s, "
+            f"from {began:%Y-%m-%d %H:%M:%S} UTC"
+        ]
+        width = max((len(topic.name) for topic in bag.topics), default=0)
+        for topic in bag.topics:
+            rate = f"{(topic.messages - 1) / seconds:6.1f} Hz" if seconds and topic.messages > 1 else 9 * " "
+            line = f"  {topic.name:<{width}}  {topic.messages:6}  {rate}  {topic.type}  {_image(bag, topic)}"
+            lines.append(line.rstrip())
+        return "\n".join([*lines, *(f"PROBLEM: {cut}" for cut in bag.cuts)])
+
+
+def _image(bag: BagReader, topic: Topic) -> str:
+    """Size and encoding of the first image of a topic; '' for other topics."""
+    if topic.type not in (IMAGE, COMPRESSED):
+        return ""
+    for message in bag.messages([topic.name]):
+        try:
+            image = bag.decode(message)
+            height, width = decode_image(image, message.type).shape[:2]
+        except BAD_MESSAGE as error:
+            return f"not a camera image: {reason(error)}"
+        return f"{width}x{height} {image.encoding if topic.type == IMAGE else image.format}"
+    return ""
 
 
 def _from_images(args: argparse.Namespace) -> int:
@@ -91,7 +129,7 @@ def _from_images(args: argparse.Namespace) -> int:
     camera = _camera(args, folder.fps)
 
     def make(target: Path, step) -> int:
-        return making.from_files(folder.files, camera, args.compressed, target, step)
+        return conversion.from_files(folder.files, camera, args.compressed, target, step)
 
     return _make(args, len(folder), make)
 
@@ -99,7 +137,7 @@ def _from_images(args: argparse.Namespace) -> int:
 def _from_video(args: argparse.Namespace) -> int:
     video = Video.open(args.input, args.fps)
     camera = _camera(args, video.fps)
-    return _make(args, len(video), lambda target, step: making.from_video(video, camera, target, step))
+    return _make(args, len(video), lambda target, step: conversion.from_video(video, camera, target, step))
 
 
 def _make(args: argparse.Namespace, total: int, make) -> int:
@@ -114,17 +152,17 @@ def _make(args: argparse.Namespace, total: int, make) -> int:
 
 def _to_video(args: argparse.Namespace) -> int:
     if args.output.suffix.lower() not in CODECS:
-        raise EvaluationError(f"{args.output} must end in one of {', '.join(CODECS)}")
-    with BagReader(args.bag, mend=True) as bag:
+        raise BagError(f"{args.output} must end in one of {', '.join(CODECS)}")
+    with BagReader(args.bag, recover=True) as bag:
         total = max([topic.messages for topic in bag.topics if topic.name == args.topic], default=0)
     with staged(args.output, args.force, "") as stage, Progress("frames into the video", total) as progress:
-        said = making.to_video(args.bag, args.topic, args.fps, stage / args.output.name, progress.step)
-    print(f"{args.output}: {said}")
+        summary = conversion.to_video(args.bag, args.topic, args.fps, stage / args.output.name, progress.step)
+    print(f"{args.output}: {summary}")
     return 0
 
 
 def _camera(args: argparse.Namespace, fps: float) -> NewCamera:
     if not re.fullmatch(r"(/[A-Za-z_][A-Za-z0-9_]*)+", args.topic):
-        raise EvaluationError(f"--topic {args.topic!r} is no name of a topic: give such as /camera/image_raw")
+        raise BagError(f"--topic {args.topic!r} is no topic name: pass one such as /camera/image_raw")
     start_ns = time.time_ns() if args.start is None else round(args.start * 1e9)
     return NewCamera(args.topic, args.frame_id, fps, start_ns, args.focal)

@@ -1,7 +1,7 @@
-"""mcap files that were cut off, as the recorder leaves them when the power goes: read up to the cut.
+"""mcap files that were cut off, as the recorder leaves them at a power failure: readable up to the cut.
 
-The file itself stays as it is. What is read is its whole records with a new end behind
-them; the chunk that was being written at the cut is lost.
+The file itself is not changed. What is read is its complete records, followed by a new end; the
+chunk that was being written at the cut is lost.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ _END = (
 )
 
 
-class MendedFile:
-    """A cut mcap file as a path that the rosbags library reads."""
+class RecoveredFile:
+    """A cut-off mcap file, with the methods of a path that the rosbags library uses to read it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._whole = _whole_bytes(path)
+        self._complete = _complete_bytes(path)
 
     @property
     def lost(self) -> int:
-        """Bytes behind the last whole record."""
-        return self._path.stat().st_size - self._whole
+        """Bytes after the last complete record."""
+        return self._path.stat().st_size - self._complete
 
     def exists(self) -> bool:
         """As of a path."""
@@ -44,8 +44,8 @@ class MendedFile:
         return False
 
     def open(self, *_, **__) -> BinaryIO:
-        """The whole records and a new end."""
-        return io.BufferedReader(_Joined(self._path, self._whole))
+        """The complete records and a new end."""
+        return io.BufferedReader(_Joined(self._path, self._complete))
 
     @property
     def suffix(self) -> str:
@@ -57,7 +57,7 @@ class MendedFile:
 
 
 def profile_of(path: Path) -> str | None:
-    """What an mcap file says it holds: ``ros2``, another word or nothing; None: it is no mcap file."""
+    """The profile in an mcap file's header, such as ``ros2``, or ''; None: it is no mcap file."""
     with path.open("rb") as file:
         head = file.read(len(MAGIC) + _HEAD.size + 4)
         if len(head) < len(MAGIC) + _HEAD.size + 4 or not head.startswith(MAGIC):
@@ -65,8 +65,8 @@ def profile_of(path: Path) -> str | None:
         return file.read(int.from_bytes(head[-4:], "little")).decode("utf-8", "replace")
 
 
-def is_cut(path: Path) -> bool:
-    """Whether an mcap file begins as one but does not end as one."""
+def is_cut_off(path: Path) -> bool:
+    """Whether a file begins as an mcap file but does not end as one."""
     with path.open("rb") as file:
         begins = file.read(len(MAGIC)) == MAGIC
         file.seek(0, io.SEEK_END)
@@ -74,8 +74,8 @@ def is_cut(path: Path) -> bool:
         return begins and file.read() != MAGIC
 
 
-def _whole_bytes(path: Path) -> int:
-    """Where the last whole record of the data section ends."""
+def _complete_bytes(path: Path) -> int:
+    """Where the last complete record of the data section ends."""
     size, position = path.stat().st_size, len(MAGIC)
     with path.open("rb") as file:
         while position + _HEAD.size <= size:
@@ -88,10 +88,10 @@ def _whole_bytes(path: Path) -> int:
 
 
 class _Joined(io.RawIOBase):
-    """The first bytes of a file, and an end."""
+    """The first bytes of a file, followed by an end."""
 
-    def __init__(self, path: Path, whole: int) -> None:
-        self._file, self._whole, self._position = path.open("rb"), whole, 0
+    def __init__(self, path: Path, length: int) -> None:
+        self._file, self._length, self._position = path.open("rb"), length, 0
 
     def readable(self) -> bool:
         return True
@@ -100,7 +100,7 @@ class _Joined(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        start = (0, self._position, self._whole + len(_END))[whence]
+        start = (0, self._position, self._length + len(_END))[whence]
         self._position = start + offset
         return self._position
 
@@ -108,11 +108,11 @@ class _Joined(io.RawIOBase):
         return self._position
 
     def readinto(self, buffer) -> int:
-        if self._position < self._whole:
+        if self._position < self._length:
             self._file.seek(self._position)
-            data = self._file.read(min(len(buffer), self._whole - self._position))
+            data = self._file.read(min(len(buffer), self._length - self._position))
         else:
-            start = self._position - self._whole
+            start = self._position - self._length
             data = _END[start : start + len(buffer)]
         buffer[: len(data)] = data
         self._position += len(data)

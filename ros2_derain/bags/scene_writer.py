@@ -1,6 +1,6 @@
 """Writes scenes into an mcap bag as the pipeline publishes them: same topics, types and headers.
 
-For frames that were processed without a running pipeline. No node takes part.
+For frames that were processed without a running pipeline; no node is involved.
 """
 
 from __future__ import annotations
@@ -12,12 +12,10 @@ from typing import Any
 
 from rclpy.serialization import deserialize_message, serialize_message
 from rosbags.interfaces import Connection
-from rosbags.rosbag2.errors import WriterError
-from rosbags.typesys import Stores, get_typestore
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Float32, Header, String
 
-from ros2_derain.bags.writing import WritingError, define, described, open_bag
+from ros2_derain.bags.writing import BagWriter
 from ros2_derain.engine import Mode, ModelIdentity, Scene
 from ros2_derain.nodes import images, messages, outputs, overlay
 from ros2_derain.nodes.calibrations import Calibrations
@@ -28,13 +26,13 @@ COMPACT = (
     outputs.CLEAN_COMPRESSED, outputs.CLEAN_CAMERA_INFO, outputs.RAIN_RATE, outputs.MODE,
     outputs.LABEL_INFO, outputs.DETECTIONS, outputs.VISION_INFO,
 )  # fmt: skip
-"""What takes little space: the clean image as JPEG, no maps."""
+"""Topics that take little space: the clean image as JPEG, no maps."""
 
 Supply = tuple[Topic, Callable[[], Any]]
 """A topic, and what makes its message."""
 
 
-class SceneBag:
+class SceneBag(BagWriter):
     """A bag of the outputs of some cameras. Use it as a context manager.
 
     What was written before an error is kept: the bag is complete whenever it is left.
@@ -44,54 +42,21 @@ class SceneBag:
         kept: which topics are written.
 
     Raises:
-        WritingError: the folder exists or cannot be made, or a message is not installed.
+        BagError: the folder exists or cannot be made.
     """
 
     def __init__(self, path: Path, kept: Collection[Topic] = outputs.OUTPUTS) -> None:
-        self.path, self.kept = path, tuple(kept)
-        self._writer = open_bag(path)
-        self._store = get_typestore(Stores.EMPTY)
+        super().__init__(path)
+        self.kept = tuple(kept)
 
     def camera(self, namespace: str, identity: ModelIdentity) -> CameraScenes:
-        """Declare the topics of a camera under a namespace such as ``/front``, or ``''``."""
-        connections = {}
-        for topic in self.kept:
-            connections[topic.name] = self._writer.add_connection(
-                f"{namespace}/{topic.name}",
-                define(topic.type, self._store),
-                typestore=self._store,
-                offered_qos_profiles=[described(topic.qos())],
-            )
+        """Declare the topics of a camera under a namespace such as ``/front``, or ``''``.
+
+        Raises:
+            BagError: the definition of a message is not installed.
+        """
+        connections = {topic.name: self.add(f"{namespace}/{topic.name}", topic) for topic in self.kept}
         return CameraScenes(self, namespace, identity, connections)
-
-    def write(self, connection: Connection, time_ns: int, data: bytes) -> None:
-        """Write a serialized message.
-
-        Raises:
-            WritingError: it cannot be written, for example to a full disk.
-        """
-        try:
-            self._writer.write(connection, time_ns, data)
-        except (OSError, WriterError) as error:
-            raise WritingError(f"{self.path} could not be written: {error}") from error
-
-    def close(self) -> None:
-        """Complete the bag.
-
-        Raises:
-            WritingError: it cannot be written, for example to a full disk.
-        """
-        try:
-            self._writer.close()
-        except (OSError, WriterError) as error:
-            self._writer.abort()
-            raise WritingError(f"{self.path} could not be completed: {error}") from error
-
-    def __enter__(self) -> SceneBag:
-        return self
-
-    def __exit__(self, *exception) -> None:
-        self.close()
 
 
 class CameraScenes:
@@ -106,14 +71,14 @@ class CameraScenes:
         self._mode: Mode | None = None
 
     def calibrate(self, info: bytes) -> None:
-        """Take note of a serialized ``camera_info`` that was received."""
+        """Note a serialized ``camera_info`` that was received."""
         self._calibrations.add(deserialize_message(info, CameraInfo))
 
     def write(self, scene: Scene, received_ns: int, confidence_threshold: float) -> None:
-        """Write everything that the pipeline publishes of a frame, at the frame's time of reception.
+        """Write everything that the pipeline publishes for a frame, at the frame's time of reception.
 
         Raises:
-            WritingError: see :meth:`SceneBag.write`.
+            BagError: it cannot be written, for example to a full disk.
         """
         for topic, make in self._messages(scene, received_ns, confidence_threshold):
             if topic.name in self._connections:
@@ -147,7 +112,7 @@ class CameraScenes:
         yield outputs.OVERLAY, lambda: images.from_rgb(drawn(), header)
 
     def _introduction(self, header: Header, threshold: float) -> Iterator[Supply]:
-        """What is said once: which model speaks, and what its label ids mean."""
+        """What is published once: the model's identity, and what its label ids mean."""
         database = f"{self._namespace}/{outputs.LABEL_INFO.name}"
         yield outputs.VISION_INFO, lambda: messages.to_vision_info(self._identity, database, header)
         names = self._identity.class_names

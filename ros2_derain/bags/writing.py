@@ -1,13 +1,12 @@
-"""What every writer of mcap bags needs: definitions of messages, quality of service, stamps."""
+"""Writes mcap bags of serialized messages, compressed and with their type definitions."""
 
 from __future__ import annotations
 
-import struct
 from pathlib import Path
 
-from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rosbags.interfaces import (
+    Connection,
     Qos,
     QosDurability,
     QosHistory,
@@ -17,84 +16,92 @@ from rosbags.interfaces import (
 )
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.rosbag2.errors import WriterError
-from rosbags.typesys import get_types_from_msg
-from rosbags.typesys.store import Typestore
+from rosbags.typesys import Stores, get_typestore
+
+from ros2_derain.bags import BagError
+from ros2_derain.bags.messages import define, type_name_of
+from ros2_derain.nodes.topics import Topic
+
+WRITE_ERRORS = (OSError, WriterError)
+"""What the rosbags library raises where a bag cannot be written."""
 
 _FOREVER = QosTime(9223372036, 854775807)
 
 
-class WritingError(Exception):
-    """The bag cannot be written; the message says why and what to do."""
+class BagWriter:
+    """A new bag. Use it as a context manager; the bag is complete when it is left.
 
-
-def stamp_of(data: bytes) -> int:
-    """Stamp in ns of a serialized message that begins with a ``std_msgs/Header``."""
-    byte_order = "<" if data[1] & 1 else ">"
-    seconds, nanoseconds = struct.unpack_from(byte_order + "iI", data, 4)
-    return seconds * 1_000_000_000 + nanoseconds
-
-
-def define(message: type, store: Typestore) -> str:
-    """Add a message class and all it is made of to a type store; returns the type's name.
-
-    The definitions are those of the installed packages, so that they fit the class.
+    Args:
+        path: folder of the bag, which must not exist.
 
     Raises:
-        WritingError: its package or definition is not installed.
+        BagError: the folder exists or cannot be made.
     """
-    package = message.__module__.split(".")[0]
-    name = f"{package}/msg/{message.__name__}"
-    missing = [name]
-    while missing:
-        current = missing.pop()
-        if current in store.fielddefs:
-            continue
-        found = get_types_from_msg(_definition(current), current)
-        store.register(found)
-        missing.extend(_parts(found))
-    return name
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._types = get_typestore(Stores.EMPTY)
+        try:
+            self._writer = Writer(path, version=9, storage_plugin=StoragePlugin.MCAP)
+            self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
+            self._writer.open()
+        except (OSError, WriterError) as error:
+            raise BagError(
+                f"cannot record into {path}: {error}; name a folder that does not exist"
+            ) from error
+
+    def add(self, name: str, topic: Topic) -> Connection:
+        """Declare a topic.
+
+        Args:
+            name: absolute.
+            topic: its type, and the quality of service that it is published with.
+
+        Raises:
+            BagError: the definition of its type is not installed.
+        """
+        type_name = type_name_of(topic.type)
+        define(type_name, self._types)
+        return self._writer.add_connection(
+            name, type_name, typestore=self._types, offered_qos_profiles=[_offered(topic.qos())]
+        )
+
+    def write(self, connection: Connection, received_ns: int, data: bytes) -> None:
+        """Write a serialized message.
+
+        Raises:
+            BagError: it cannot be written, for example to a full disk.
+        """
+        try:
+            self._writer.write(connection, received_ns, data)
+        except WRITE_ERRORS as error:
+            raise BagError(f"{self.path} could not be written: {error}") from error
+
+    def abort(self) -> None:
+        """Close the files without completing the bag."""
+        self._writer.abort()
+
+    def close(self) -> None:
+        """Complete the bag.
+
+        Raises:
+            BagError: it cannot be written, for example to a full disk.
+        """
+        try:
+            self._writer.close()
+        except WRITE_ERRORS as error:
+            self._writer.abort()
+            raise BagError(f"{self.path} could not be completed: {error}") from error
+
+    def __enter__(self) -> BagWriter:
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self.close()
 
 
-def _definition(name: str) -> str:
-    package, _, base = name.split("/")
-    try:
-        path = Path(get_package_share_directory(package)) / "msg" / f"{base}.msg"
-        return path.read_text(encoding="utf-8")
-    except (PackageNotFoundError, OSError) as error:
-        raise WritingError(
-            f"the definition of {name} is not installed ({error}): install the ROS package {package}"
-        ) from error
-
-
-def _parts(types: dict) -> set[str]:
-    """Names of the message types that the fields of ``types`` are made of."""
-    found = set()
-    for _, fields in types.values():
-        waiting = [description for _, description in fields]
-        while waiting:
-            kind, inner = waiting.pop()
-            if kind.name == "NAME":
-                found.add(inner)
-            elif kind.name in ("ARRAY", "SEQUENCE"):
-                waiting.append(inner[0])
-    return found
-
-
-def open_bag(path: Path) -> Writer:
-    """A new, compressed mcap bag in a folder that must not exist; raises WritingError."""
-    try:
-        writer = Writer(path, version=9, storage_plugin=StoragePlugin.MCAP)
-        writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
-        writer.open()
-    except (OSError, WriterError) as error:
-        raise WritingError(
-            f"cannot record into {path}: {error}; name a folder that does not exist"
-        ) from error
-    return writer
-
-
-def described(profile: QoSProfile) -> Qos:
-    """What the bag says of a publisher, so that a player can offer the same."""
+def _offered(profile: QoSProfile) -> Qos:
+    """A publisher's quality of service as a bag stores it, so that a player can offer the same."""
     reliable = profile.reliability == ReliabilityPolicy.RELIABLE
     latched = profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
     return Qos(

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from ros2_derain import engine_options, environment, machine, resources
-from ros2_derain.bags.writing import stamp_of
+from ros2_derain.bags.messages import raw_stamp_ns
 from ros2_derain.bench import engine_timing, timed_pipeline
 from ros2_derain.data import clip
 from ros2_derain.data.clip import Clip
@@ -226,7 +226,7 @@ def _end_to_end(
     ):
 
         def received(topic: Topic, time_ns: int, data: bytes) -> None:
-            stamp = stamp_of(data)
+            stamp = raw_stamp_ns(data)
             delays[topic][stamp] = (time_ns - stamp) / 1e6
             if topic is outputs.DETECTIONS:
                 progress.step()

@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 from ros2_derain import environment, resources
-from ros2_derain.bags.recording import Recording
+from ros2_derain.bags.reader import BagReader
 from ros2_derain.data import clip
 from ros2_derain.data.clip import Clip
 from ros2_derain.demo import report
@@ -87,7 +87,7 @@ def main(args: argparse.Namespace) -> int:
     args.out.mkdir(parents=True, exist_ok=True)
     _clear(args.out)
     run, ended = _play(args, source, frames)
-    with Recording(args.out / "bag") as recording:
+    with BagReader(args.out / "bag", namespace="") as recording:
         measured = _measure(recording, source, run)
         summary = summarise(run, measured, recording, ended, args.rate_mm_h)
     height, width = source.read(0).shape[:2]
@@ -138,8 +138,8 @@ def _run_options(args: argparse.Namespace, source: Clip) -> list[str]:
     return [*given, "--ros-args", "-p", f"warmup_width:={width}", "-p", f"warmup_height:={height}"]
 
 
-def _measure(recording: Recording, source: Clip, run: pipeline_processes.Run) -> Measured:
-    recorded = {message.stamp_ns for message in recording.messages(CLEAN)}
+def _measure(recording: BagReader, source: Clip, run: pipeline_processes.Run) -> Measured:
+    recorded = {message.stamp_ns for message in recording.messages([CLEAN])}
     out = [stamp for stamp in run.sent if stamp in recorded]
     shown = {out[round(k * (len(out) - 1) / (SHOWN - 1))] for k in range(SHOWN)} if out else set()
     with Progress("measuring", max(1, len(out))) as progress:

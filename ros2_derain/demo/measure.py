@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ros2_derain.bags.recording import Recording, picture
+from ros2_derain.bags.reader import BagReader
 from ros2_derain.metrics.image import psnr
+from ros2_derain.nodes.images import to_mono, to_rgb
 
 IMAGE, CLEAN, OVERLAY, LABELS = "image", "derain/image", "segmentation/overlay", "segmentation/label_map"
 RAIN_RATE, DETECTIONS, LABEL_INFO = "derain/rain_rate", "detections", "segmentation/label_info"
@@ -56,7 +57,7 @@ class Measured:
 
 
 def measure(
-    recording: Recording,
+    recording: BagReader,
     reference: Callable[[int], np.ndarray | None],
     shown: Iterable[int] = (),
     progress: Callable[[], None] = lambda: None,
@@ -69,7 +70,8 @@ def measure(
         shown: stamps whose pictures are kept.
         progress: called after each message of the clean output.
     """
-    found = Measured(moments={stamp: Moment() for stamp in shown}, types=recording.types())
+    types = {topic.name: topic.type for topic in recording.topics}
+    found = Measured(moments={stamp: Moment() for stamp in shown}, types=types)
     for message in recording.messages():
         if message.stamp_ns is not None and message.topic not in NOT_OF_A_FRAME:
             found.stamps[message.topic].append(message.stamp_ns)
@@ -83,7 +85,7 @@ def measure(
 
 
 def _rainy(found: Measured, stamp: int, message, reference) -> None:
-    dry, rainy = reference(stamp), picture(message)
+    dry, rainy = reference(stamp), to_rgb(message)
     if dry is not None:
         found.psnr_rain[stamp] = psnr(rainy, dry)
     if stamp in found.moments:
@@ -91,7 +93,7 @@ def _rainy(found: Measured, stamp: int, message, reference) -> None:
 
 
 def _clean(found: Measured, stamp: int, message, reference) -> None:
-    dry, clean = reference(stamp), picture(message)
+    dry, clean = reference(stamp), to_rgb(message)
     if dry is not None:
         found.psnr[stamp] = psnr(clean, dry)
     if stamp in found.moments:
@@ -100,12 +102,12 @@ def _clean(found: Measured, stamp: int, message, reference) -> None:
 
 def _overlay(found: Measured, stamp: int, message, reference) -> None:
     if stamp in found.moments:
-        found.moments[stamp].overlay = picture(message)
+        found.moments[stamp].overlay = to_rgb(message)
 
 
 def _labels(found: Measured, stamp: int, message, reference) -> None:
     if stamp in found.moments:
-        ids, counts = np.unique(picture(message), return_counts=True)
+        ids, counts = np.unique(to_mono(message), return_counts=True)
         found.moments[stamp].classes = {int(i) for i, n in zip(ids, counts, strict=True) if n > 50}
 
 

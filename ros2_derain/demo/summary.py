@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ros2_derain import machine
-from ros2_derain.bags.recording import Recording
+from ros2_derain.bags.reader import BagReader
 from ros2_derain.demo.measure import CLEAN, DETECTIONS, IMAGE, Measured
 from ros2_derain.reporting.statistics import mean, percentiles, stages
 from ros2_derain.ros_testing.accounting import balance, strangers
@@ -18,7 +18,7 @@ ENGINE_STAGES = (("gate", RESTORED_BY), ("derain", RESTORED_BY), ("parse", PARSE
 
 
 def summarise(
-    run: Run, measured: Measured, recording: Recording, ended: Mapping[str, int], rate: float
+    run: Run, measured: Measured, recording: BagReader, ended: Mapping[str, int], rate: float
 ) -> dict:
     """What a run is worth.
 
@@ -56,7 +56,7 @@ def summarise(
             "frames_out": parsed.frames_out,
             "dropped": parsed.dropped,
         },
-        "topics": dict(sorted(recording.counts().items())),
+        "topics": {topic.name: topic.messages for topic in recording.topics},
         "latency_ms": _latencies(run, measured),
         "psnr_rain": mean(measured.psnr_rain[s] for s in measured.psnr if s in measured.psnr_rain),
         "psnr_clean": mean(measured.psnr.values()),

@@ -13,17 +13,16 @@ from rosbags.interfaces import Connection, MessageDefinitionFormat
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.rosbag2.errors import WriterError
 
-from ros2_derain.bags.images import (
-    BAD_IMAGE,
+from ros2_derain.bags.messages import (
+    BAD_MESSAGE,
+    TYPES,
     camera_of,
-    decode,
-    first_picture,
-    image_topics,
-    stamp_of,
-    why,
-    with_picture,
+    decode_image,
+    reason,
+    stamp_ns,
+    with_image,
 )
-from ros2_derain.bags.reader import TYPES, BagReader, Message, storage_of, type_of
+from ros2_derain.bags.reader import BagReader, Message, type_of
 from ros2_derain.errors import EvaluationError
 from ros2_derain.rain_media.shower import Shower
 
@@ -57,7 +56,7 @@ class Bag:
             EvaluationError: it is no ROS 2 bag, or has no such image topic.
         """
         with BagReader(path) as bag:
-            chosen = tuple(topic.name for topic in image_topics(bag, topics))
+            chosen = tuple(topic.name for topic in bag.image_topics(topics))
             return cls(path, chosen, sum(topic.messages for topic in bag.topics))
 
     def __len__(self) -> int:
@@ -66,7 +65,7 @@ class Bag:
     def first(self) -> np.ndarray:
         """The first image of the first topic that can be read: H x W x 3 uint8 RGB."""
         with BagReader(self.path) as bag:
-            return first_picture(bag, self.topics[0])
+            return bag.first_image(self.topics[0])
 
     def rain(self, shower: Shower, target: Path, step: Callable[[], None]) -> dict:
         """Write the bag with rain into the folder ``target``, in the same storage format.
@@ -80,8 +79,7 @@ class Bag:
             EvaluationError: the bag breaks off, or no image could be read.
         """
         tally = _Tally()
-        plugin = StoragePlugin.MCAP if storage_of(self.path) == "mcap" else StoragePlugin.SQLITE3
-        with BagReader(self.path) as source, Writer(target, version=9, storage_plugin=plugin) as bag:
+        with BagReader(self.path) as source, _writer(target, source.storage) as bag:
             copies = _connections(source, bag)
             for message in source.messages():
                 raw = message.raw
@@ -98,14 +96,14 @@ class Bag:
     def _rainy(self, source: BagReader, received: Message, shower: Shower, tally: _Tally) -> bytes:
         try:
             message = source.decode(received)
-            picture = decode(message, received.type)
-        except BAD_IMAGE as error:
+            picture = decode_image(message, received.type)
+        except BAD_MESSAGE as error:
             tally.refuse(received.topic, error)
             return received.raw
         camera = self.cameras.index(camera_of(received.topic))
-        rainy = shower.over(picture, stamp_of(message, received) / 1e9, camera)
+        rainy = shower.over(picture, stamp_ns(message, received.received_ns) / 1e9, camera)
         tally.rainy[received.topic] += 1
-        changed = with_picture(message, received.type, rainy)
+        changed = with_image(message, received.type, rainy)
         return bytes(TYPES.serialize_cdr(changed, received.type))
 
 
@@ -119,10 +117,15 @@ class _Tally:
 
     def refuse(self, topic: str, error: Exception) -> None:
         self.refused[topic] += 1
-        self.reasons.setdefault(topic, why(error))
+        self.reasons.setdefault(topic, reason(error))
 
     def unread(self) -> dict:
         return {t: {"images": n, "first_reason": self.reasons[t]} for t, n in self.refused.items()}
+
+
+def _writer(target: Path, storage: str) -> Writer:
+    plugin = StoragePlugin.MCAP if storage == "mcap" else StoragePlugin.SQLITE3
+    return Writer(target, version=9, storage_plugin=plugin)
 
 
 def _connections(source: BagReader, bag: Writer) -> dict[tuple[str, str], Connection]:

@@ -10,7 +10,7 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from ros2_derain.bags.images import BAD_IMAGE, decode, stamp_of
+from ros2_derain.bags.messages import BAD_MESSAGE, decode_image, stamp_ns
 from ros2_derain.bags.reader import BagReader, Message
 from ros2_derain.engine import Engine, EngineSettings, Frame, LoadedModel, Perception, Scene
 from ros2_derain.metrics import label_flicker, motion_between
@@ -91,9 +91,9 @@ class Camera:
         began = time.perf_counter()
         try:
             image = bag.decode(message)
-            picture = decode(image, message.type)
-            frame = Frame(stamp_of(image, message), image.header.frame_id, picture)
-        except BAD_IMAGE as error:
+            picture = decode_image(image, message.type)
+            frame = Frame(stamp_ns(image, message.received_ns), image.header.frame_id, picture)
+        except BAD_MESSAGE as error:
             return frame_records.unread(self.source.topic, self._index, message.received_ns, error)
         decoded_ms = 1e3 * (time.perf_counter() - began)
         notes = self._notes(frame)

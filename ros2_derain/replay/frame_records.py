@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from ros2_derain.bags.images import cause, why
+from ros2_derain.bags.messages import cause, reason
 from ros2_derain.engine import UNLABELLED, Mode, Scene
 
 DIGITS = 6
@@ -54,8 +54,8 @@ def seen(
 
 def unread(camera: str, index: int, received_ns: int, error: Exception) -> dict:
     """The record of an image that could not be read."""
-    reason = {"cause": cause(error), "why": why(error)}
-    return {"camera": camera, "frame": index, "received_ns": received_ns, "unread": reason}
+    detail = {"cause": cause(error), "why": reason(error)}
+    return {"camera": camera, "frame": index, "received_ns": received_ns, "unread": detail}
 
 
 def dropped(camera: str, index: int, received_ns: int, stamp_ns: int) -> dict:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ros2_derain.bags.images import BAD_IMAGE, IMAGE, stamp_of
+from ros2_derain.bags.messages import BAD_MESSAGE, IMAGE, stamp_ns
 from ros2_derain.bags.reader import BagReader
 from ros2_derain.data import image_folders
 from ros2_derain.engine import UNLABELLED, Engine, Frame, LoadedModel, Mode, Perception, Scene
@@ -165,8 +165,8 @@ def _of_topic(bag: BagReader, topic: str) -> dict[int, bytes]:
     for message in bag.messages([topic]):
         try:
             image = bag.decode(message)
-            found[stamp_of(image, message)] = zlib.compress(to_mono(image).tobytes(), 1)
-        except BAD_IMAGE:
+            found[stamp_ns(image, message.received_ns)] = zlib.compress(to_mono(image).tobytes(), 1)
+        except BAD_MESSAGE:
             continue
     return found
 

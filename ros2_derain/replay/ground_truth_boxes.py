@@ -6,18 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from rosbags.typesys import Stores, get_typestore
-
-from ros2_derain.bags.images import BAD_IMAGE, stamp_of
+from ros2_derain.bags.messages import BAD_MESSAGE, detections, stamp_ns
 from ros2_derain.bags.reader import BagReader
-from ros2_derain.bags.recording import detections
-from ros2_derain.bags.writing import define
 from ros2_derain.engine import Detection, Frame, LoadedModel, Perception
 from ros2_derain.errors import EvaluationError
 from ros2_derain.evaluate.labelled_clip import boxes_by_name
 from ros2_derain.evaluate.scores import BoxScore, to_boxes
 from ros2_derain.metrics import Boxes
-from ros2_derain.nodes import outputs
 from ros2_derain.replay.matching import by_stamp_or_order, of_frame
 
 BOXES = "vision_msgs/msg/Detection2DArray"
@@ -97,14 +92,12 @@ def find(bag: BagReader, source: str, frames: int, model: LoadedModel, ways: Seq
 
 def _of_topic(bag: BagReader, topic: str, objects: Sequence[str]) -> dict[int, Boxes]:
     """By stamp. A damaged message is as none."""
-    store = get_typestore(Stores.ROS2_KILTED)
-    name = define(outputs.DETECTIONS.type, store)
     found = {}
     for message in bag.messages([topic]):
         try:
-            decoded = store.deserialize_cdr(message.raw, name)
-            found[stamp_of(decoded, message)] = _boxes(detections(decoded), objects, topic)
-        except BAD_IMAGE:
+            decoded = bag.decode(message)
+            found[stamp_ns(decoded, message.received_ns)] = _boxes(detections(decoded), objects, topic)
+        except BAD_MESSAGE:
             continue
     return found
 

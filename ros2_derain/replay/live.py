@@ -13,9 +13,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from ros2_derain import environment
-from ros2_derain.bags.images import BAD_IMAGE, COMPRESSED, camera_of, first_picture, stamp_of
-from ros2_derain.bags.reader import BagBreaksOff, BagReader
-from ros2_derain.bags.recording import Recording
+from ros2_derain.bags import BagDamaged
+from ros2_derain.bags.messages import BAD_MESSAGE, COMPRESSED, camera_of, stamp_ns
+from ros2_derain.bags.reader import BagReader
 from ros2_derain.errors import EvaluationError
 from ros2_derain.nodes import outputs, topics
 from ros2_derain.replay.criteria import Criterion
@@ -66,7 +66,7 @@ def replay_live(
         EvaluationError: it cannot begin, or a process did not do its part; the message shows its log.
     """
     environment.isolate()
-    with BagReader(job.bag, mend=True) as bag, Output(folder, "all", force) as output:
+    with BagReader(job.bag, recover=True) as bag, Output(folder, "all", force) as output:
         course = Course.begin(job, bag)
         if len(course.found) != 1:
             raise EvaluationError(
@@ -77,7 +77,7 @@ def replay_live(
         (source,) = course.found
         began = time.monotonic()
         played = _play(job, bag, source, folder, rate)
-        with Recording(folder / BAG, source.namespace or "/") as recording:
+        with BagReader(folder / BAG, namespace=source.namespace) as recording:
             course.follow(output, lambda: None, {source.topic: RecordedEngine(recording, played.sent)})
             books = _books(played, recording)
         course.problems += [f"{node}: {said}" for node, book in books.items() for said in book.problems]
@@ -109,7 +109,7 @@ def _play(job: Job, bag: BagReader, source: Source, folder: Path, rate: float) -
 
 def _options(job: Job, bag: BagReader, source: Source, base: str, info: str) -> list[str]:
     """Of ``ros2-derain run``."""
-    height, width = first_picture(bag, source.topic).shape[:2]
+    height, width = bag.first_image(source.topic).shape[:2]
     settings = job.settings
     values = {
         "use_sim_time": "true",
@@ -149,7 +149,7 @@ class _Reel:
         self._since = time.monotonic() + LEAD_S
         try:
             self._play(played, first_ns, step)
-        except BagBreaksOff:  # who looks at the frames afterwards says so
+        except BagDamaged:  # who looks at the frames afterwards says so
             pass
         self._finish()
         return played
@@ -169,8 +169,8 @@ class _Reel:
             sent_ns = self._player.send(message.raw)
             played.images += 1
             try:
-                played.sent[stamp_of(self._bag.decode(message), message)] = sent_ns
-            except BAD_IMAGE:  # the pipeline refuses it, and counts that
+                played.sent[stamp_ns(self._bag.decode(message), message.received_ns)] = sent_ns
+            except BAD_MESSAGE:  # the pipeline refuses it, and counts that
                 pass
             step()
 
@@ -195,12 +195,12 @@ class _Reel:
         self._observer.spin_until(lambda: False, seconds)
 
 
-def _books(played: Played, recording: Recording) -> Mapping[str, Accounting]:
+def _books(played: Played, recording: BagReader) -> Mapping[str, Accounting]:
     """What became of every frame, by each node's count, the recording's and ours."""
     books = {}
     frames_in = played.images
     for node, topic in zip(pipeline_processes.NODES, (outputs.CLEAN_IMAGE, outputs.DETECTIONS), strict=True):
-        recorded = [message.stamp_ns for message in recording.messages(topic.name)]
+        recorded = [message.stamp_ns for message in recording.messages([topic.name])]
         books[node] = balance(frames_in, recorded, played.status[node])
         frames_in = int(played.status[node].number("frames_published"))
     return books

@@ -34,7 +34,7 @@ def replay(
         EvaluationError: it cannot begin: the bag cannot be read, has no camera, does not fit on
             the disk. What goes wrong later is said in the summary's ``problems``.
     """
-    with BagReader(job.bag, mend=True) as bag, Output(folder, job.kept, force) as output:
+    with BagReader(job.bag, recover=True) as bag, Output(folder, job.kept, force) as output:
         course = Course.begin(job, bag)
         output.require_space(course.pixels())
         output.open(course.found, course.model)

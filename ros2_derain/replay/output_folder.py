@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from ros2_derain.bags import BagError
 from ros2_derain.bags.scene_writer import COMPACT, CameraScenes, SceneBag
-from ros2_derain.bags.writing import WritingError
 from ros2_derain.engine import LoadedModel
 from ros2_derain.errors import EvaluationError
 from ros2_derain.nodes import outputs
@@ -117,7 +117,7 @@ class Output:
                     self._scenes[source.topic].write(taken.scene, received_ns, threshold)
                 self._timings.write(_timing(taken))
             self._frames.write(json.dumps(record, allow_nan=False) + "\n")
-        except (WritingError, OSError) as error:
+        except (BagError, OSError) as error:
             raise DiskFull(f"stopped at frame {record['frame']} of {source.topic}: {error}") from error
 
     def _free(self) -> int:

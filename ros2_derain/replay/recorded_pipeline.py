@@ -6,9 +6,11 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from ros2_derain.bags.recording import Message, Recording, detections, picture
+from ros2_derain.bags.messages import detections
+from ros2_derain.bags.reader import BagReader, Message
 from ros2_derain.engine import Frame, Mode, Perception, RainEstimate, Scene
 from ros2_derain.nodes import outputs
+from ros2_derain.nodes.images import to_mono, to_rgb
 
 
 class RecordedEngine:
@@ -21,18 +23,18 @@ class RecordedEngine:
         sent: when each frame was sent, in ns of the system's clock, by its stamp.
     """
 
-    def __init__(self, recording: Recording, sent: Mapping[int, int]) -> None:
+    def __init__(self, recording: BagReader, sent: Mapping[int, int]) -> None:
         self._recording, self._sent = recording, sent
         self._clean, self._trust, self._labels, self._confidence, self._boxes = (
-            _Cursor(recording.messages(topic.name))
+            _Cursor(recording.messages([topic.name]))
             for topic in (
                 outputs.CLEAN_IMAGE, outputs.TRUST, outputs.LABEL_MAP, outputs.CONFIDENCE, outputs.DETECTIONS
             )
         )  # fmt: skip
-        self._rates = recording.messages(outputs.RAIN_RATE.name)
+        self._rates = recording.messages([outputs.RAIN_RATE.name])
         self._modes = [
             (message.received_ns, recording.decode(message).data)
-            for message in recording.messages(outputs.MODE.name)
+            for message in recording.messages([outputs.MODE.name])
         ]
 
     def warm_up(self, height: int, width: int) -> None:
@@ -53,8 +55,8 @@ class RecordedEngine:
         return Scene(
             stamp_ns=stamp_ns,
             frame_id=frame.frame_id,
-            image=self._picture(clean),
-            trust=self._picture(trust) if trust else np.full(frame.image.shape[:2], 255, np.uint8),
+            image=to_rgb(self._recording.decode(clean)).copy(),
+            trust=self._map(trust) if trust else np.full(frame.image.shape[:2], 255, np.uint8),
             rain=RainEstimate(mm_h, float("nan")),
             mode=self._mode_at(clean.received_ns),
             iterations=0,
@@ -68,10 +70,10 @@ class RecordedEngine:
         if not (labels and confidence and boxes):
             return None
         found = detections(self._recording.decode(boxes))
-        return Perception(self._picture(labels), self._picture(confidence), found)
+        return Perception(self._map(labels), self._map(confidence), found)
 
-    def _picture(self, message: Message) -> np.ndarray:
-        return picture(self._recording.decode(message)).copy()
+    def _map(self, message: Message) -> np.ndarray:
+        return to_mono(self._recording.decode(message)).copy()
 
     def _mode_at(self, received_ns: int) -> Mode:
         said = [mode for time_ns, mode in self._modes if time_ns <= received_ns]

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 
-from ros2_derain.bags.images import first_picture
-from ros2_derain.bags.reader import BagBreaksOff, BagReader, Message
+from ros2_derain.bags import BagDamaged, BagError
+from ros2_derain.bags.reader import BagReader, Message
 from ros2_derain.engine import Engine, LoadedModel
 from ros2_derain.errors import EvaluationError
 from ros2_derain.replay import charts, ground_truth, sources
@@ -82,8 +82,8 @@ class Course:
         total = 0
         for source in self.found:
             try:
-                height, width = first_picture(self.bag, source.topic).shape[:2]
-            except EvaluationError:  # every frame will say so for itself
+                height, width = self.bag.first_image(source.topic).shape[:2]
+            except BagError:  # reported for every frame
                 continue
             total += height * width * self._frames_of(source)
         return total
@@ -118,7 +118,7 @@ class Course:
                 output.write(source, taken, message.received_ns, settings.confidence_threshold)
                 self._add(taken)
                 step()
-        except (BagBreaksOff, DiskFull) as error:
+        except (BagDamaged, DiskFull) as error:
             self.problems.append(str(error))
 
     def _add(self, taken: Seen | dict) -> None:

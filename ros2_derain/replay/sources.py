@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ros2_derain.bags.images import BAD_IMAGE, IMAGE, camera_of, cause, decode, image_topics, why
+from ros2_derain.bags.messages import BAD_MESSAGE, IMAGE, camera_of, cause, decode_image, reason
 from ros2_derain.bags.reader import BagReader, Topic
 from ros2_derain.errors import EvaluationError
 from ros2_derain.nodes import outputs, topics
@@ -50,7 +50,7 @@ def find(bag: BagReader, chosen: Sequence[str] = (), truth: str = "") -> tuple[l
     Raises:
         EvaluationError: there is no camera, or not each of the chosen.
     """
-    found, notes = image_topics(bag, chosen), []
+    found, notes = bag.image_topics(chosen), []
     if not chosen:
         found, notes = _sifted(bag, [topic for topic in found if topic.name != truth])
         if not found:
@@ -77,9 +77,9 @@ def _no_camera(bag: BagReader, topic: Topic) -> str:
     """Why the topic's first image is no camera's; '' where it is, or is merely damaged."""
     for message in bag.messages([topic.name]):
         try:
-            decode(bag.decode(message), message.type)
-        except BAD_IMAGE as error:
-            return why(error) if cause(error) in NO_CAMERA else ""
+            decode_image(bag.decode(message), message.type)
+        except BAD_MESSAGE as error:
+            return reason(error) if cause(error) in NO_CAMERA else ""
         return ""
     return "it holds no message"
 

@@ -16,11 +16,9 @@ from pathlib import Path
 
 from rclpy.node import Node
 from rclpy.qos import HistoryPolicy, QoSProfile
-from rosbags.rosbag2.errors import WriterError
-from rosbags.typesys import Stores, get_typestore
-from rosbags.typesys.store import Typestore
 
-from ros2_derain.bags.writing import WritingError, define, described, open_bag
+from ros2_derain.bags import BagError
+from ros2_derain.bags.writing import BagWriter
 from ros2_derain.nodes.topics import Topic
 
 DEPTH = 200
@@ -43,8 +41,7 @@ class Recorder:
             serialized message, from the thread that spins the node.
 
     Raises:
-        WritingError: the folder exists or can't be made, or a message type's
-            definition is not installed.
+        BagError: the folder exists or can't be made, or a message type's definition is not installed.
     """
 
     def __init__(
@@ -58,10 +55,9 @@ class Recorder:
         self._node = node
         self._received = received
         self._queue: queue.Queue = queue.Queue(_MAX_QUEUED)
-        self._failure: Exception | None = None
-        self._writer = open_bag(path)
-        store = get_typestore(Stores.EMPTY)
-        self._subscriptions = [self._subscribe(topic, store) for topic in topics]
+        self._failure: BagError | None = None
+        self._writer = BagWriter(path)
+        self._subscriptions = [self._subscribe(topic) for topic in topics]
         self._thread = threading.Thread(target=self._write, name="recorder", daemon=True)
         self._thread.start()
 
@@ -73,19 +69,16 @@ class Recorder:
         """Write what still waits, and complete the bag.
 
         Raises:
-            WritingError: a message could not be written, for example to a full disk.
+            BagError: a message could not be written, for example to a full disk.
         """
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
         self._queue.put(None)
         self._thread.join()
-        if self._failure is None:
-            self._writer.close()
-        else:
+        if self._failure is not None:
             self._writer.abort()
-            raise WritingError(
-                f"{self._writer.path} could not be written: {self._failure}"
-            ) from self._failure
+            raise self._failure
+        self._writer.close()
 
     def __enter__(self) -> Recorder:
         return self
@@ -93,15 +86,9 @@ class Recorder:
     def __exit__(self, *exception) -> None:
         self.close()
 
-    def _subscribe(self, topic: Topic, store: Typestore):
+    def _subscribe(self, topic: Topic):
         offered = topic.qos()
-        type_name = define(topic.type, store)
-        connection = self._writer.add_connection(
-            self._node.resolve_topic_name(topic.name),
-            type_name,
-            typestore=store,
-            offered_qos_profiles=[described(offered)],
-        )
+        connection = self._writer.add(self._node.resolve_topic_name(topic.name), topic)
 
         def receive(data: bytes) -> None:
             now = time.time_ns()
@@ -122,5 +109,5 @@ class Recorder:
             if self._failure is None:
                 try:
                     self._writer.write(*item)
-                except (OSError, WriterError) as error:
+                except BagError as error:
                     self._failure = error

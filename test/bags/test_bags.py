@@ -3,12 +3,26 @@
 import cv2
 import numpy as np
 import pytest
-from made_bags import FIRST_NS, SCENE, drive, encoded, of, raw_image, read_bag, text, write_bag
+from made_bags import (
+    FIRST_NS,
+    SCENE,
+    STEP_NS,
+    detections,
+    drive,
+    encoded,
+    of,
+    raw_image,
+    read_bag,
+    text,
+    write_bag,
+)
 from rosbags.rosbag2 import StoragePlugin
 
 from ros2_derain import cli
-from ros2_derain.bags.reader import BagBreaksOff, BagReader
-from ros2_derain.errors import EvaluationError
+from ros2_derain.bags import BagDamaged, BagError
+from ros2_derain.bags.messages import detections as decoded_detections
+from ros2_derain.bags.reader import BagReader
+from ros2_derain.engine import Detection
 
 
 def bag(*arguments) -> int:
@@ -78,6 +92,7 @@ def test_a_video_leaves_out_what_cannot_be_read(tmp_path, capsys):
         (["to-video", "{bag}", "{tmp}/out.avi"], "choose with --topic"),
         (["to-video", "{bag}", "{tmp}/out.avi", "--topic", "/c"], "no image on /c"),
         (["info", "{tmp}"], "is no bag"),
+        (["info", "{tmp}/nothing"], "does not exist"),
     ],
 )
 def test_a_bad_call_is_one_line(photos, tmp_path, capsys, arguments, said):
@@ -132,15 +147,35 @@ def test_a_cut_mcap_is_read_up_to_the_cut(tmp_path, capsys):
     whole = (big_bag(tmp_path / "whole") / "whole.mcap").read_bytes()
     cut = tmp_path / "cut.mcap"
     cut.write_bytes(whole[: int(0.8 * len(whole))])
-    with pytest.raises(EvaluationError, match="cannot be read"), BagReader(cut):
+    with pytest.raises(BagError, match="cannot be read"), BagReader(cut):
         pass
-    with BagReader(cut, mend=True) as reader:
+    with BagReader(cut, recover=True) as reader:
         images = [reader.decode(message) for message in reader.messages()]
         assert "was cut off" in reader.cuts[0]
     assert 20 <= len(images) < 40
     assert stamps(images) == [FIRST_NS + i for i in range(len(images))]
     assert bag("info", cut) == 0
     assert "PROBLEM" in capsys.readouterr().out
+
+
+def test_relative_names_and_stamps_of_a_namespace_s_messages(tmp_path):
+    found = detections(FIRST_NS + 5, ("car", 1.0, 2.0, 30.0, 40.0))
+    listed = [*drive(2, "/front/image"), ("/front/detections", found), ("/other/mode", text("dry"))]
+    with BagReader(write_bag(tmp_path / "bag", listed), namespace="/front") as reader:
+        assert [(t.name, t.messages) for t in reader.topics] == [
+            ("detections", 1),
+            ("image", 2),
+            ("other/mode", 1),
+        ]
+        stamps = [(message.topic, message.stamp_ns) for message in reader.messages()]
+        assert stamps == [
+            ("image", FIRST_NS),
+            ("image", FIRST_NS + STEP_NS),
+            ("detections", FIRST_NS + 5),
+            ("other/mode", None),
+        ]
+        (boxes,) = (reader.decode(message) for message in reader.messages(["detections"]))
+        assert decoded_detections(boxes) == (Detection("car", 1.0, 1.0, 2.0, 30.0, 40.0),)
 
 
 def test_a_folder_without_metadata_is_all_its_files_in_order_of_time(tmp_path):
@@ -163,7 +198,7 @@ def test_a_damaged_database_says_how_far_it_was_read(tmp_path):
     data[middle : middle + 65536] = bytes(range(256)) * 256
     damaged = tmp_path / "damaged.db3"
     damaged.write_bytes(data)
-    with BagReader(damaged) as reader, pytest.raises((BagBreaksOff, ValueError)):
+    with BagReader(damaged) as reader, pytest.raises((BagDamaged, ValueError)):
         for message in reader.messages():
             reader.decode(message)
 

@@ -10,7 +10,8 @@ import pytest
 from limits import HANG_S
 from rosbags.highlevel import AnyReader
 
-from ros2_derain.bags.writing import WritingError, stamp_of
+from ros2_derain.bags import BagError
+from ros2_derain.bags.messages import raw_stamp_ns
 from ros2_derain.nodes import outputs, topics
 from ros2_derain.ros_testing import camera
 from ros2_derain.ros_testing.camera import CameraError, read_folder
@@ -68,7 +69,7 @@ def test_every_frame_is_recorded_with_the_stamp_that_the_camera_logged(clip, tmp
         recorder = observer.record(
             tmp_path / "bag",
             camera.OUTPUTS,
-            lambda name, time_ns, data: live.append((name, stamp_of(data))),
+            lambda name, time_ns, data: live.append((name, raw_stamp_ns(data))),
         )
         player = play(clip, tmp_path, frames=7)
         complete = observer.spin_until(lambda: recorder.counts == {"image": 7, "camera_info": 7}, HANG_S)
@@ -89,8 +90,8 @@ def test_every_frame_is_recorded_with_the_stamp_that_the_camera_logged(clip, tmp
         images, infos = [], []
         for connection, received, raw in bag.messages():
             message = bag.deserialize(raw, connection.msgtype)
-            assert stamp_of(raw) == message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
-            assert received >= stamp_of(raw)
+            assert raw_stamp_ns(raw) == message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
+            assert received >= raw_stamp_ns(raw)
             (images if connection.topic.endswith("image") else infos).append(message)
     assert [m.header.frame_id for m in images] == ["camera_optical"] * 7
     for message, (index, _) in zip(images, log, strict=True):
@@ -118,7 +119,7 @@ def test_folder_without_images_is_named(tmp_path):
 
 def test_a_bag_is_never_written_over(tmp_path):
     (tmp_path / "bag").mkdir()
-    with Observer() as observer, pytest.raises(WritingError, match="exists already"):
+    with Observer() as observer, pytest.raises(BagError, match="exists already"):
         observer.record(tmp_path / "bag", camera.OUTPUTS, lambda *message: None)
 
 

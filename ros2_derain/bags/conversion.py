@@ -1,4 +1,4 @@
-"""Bags out of pictures and videos, and videos out of bags."""
+"""Converts images and videos to bags, and bags to videos."""
 
 from __future__ import annotations
 
@@ -10,11 +10,20 @@ from statistics import median
 import numpy as np
 from rosbags.rosbag2 import StoragePlugin, Writer
 
-from ros2_derain.bags.images import BAD_IMAGE, COMPRESSED, IMAGE, decode, image_topics, stamp_of, why
-from ros2_derain.bags.reader import TYPES, BagReader
+from ros2_derain.bags import BagError
+from ros2_derain.bags.messages import (
+    BAD_MESSAGE,
+    COMPRESSED,
+    HEADER,
+    IMAGE,
+    TYPES,
+    decode_image,
+    reason,
+    stamp_ns,
+)
+from ros2_derain.bags.reader import BagReader
 from ros2_derain.data import image_files
 from ros2_derain.data.video import NewVideo, Video
-from ros2_derain.errors import EvaluationError
 from ros2_derain.nodes.outputs import CLEAN_IMAGE
 
 INFO = "sensor_msgs/msg/CameraInfo"
@@ -27,10 +36,10 @@ _T = TYPES.types
 
 @dataclass(frozen=True)
 class NewCamera:
-    """The camera that pictures are said to come from.
+    """The camera that the images of a new bag are attributed to.
 
     Attributes:
-        topic: of its images, such as ``/camera/image_raw``; ``/compressed`` is added where they are.
+        topic: of its images, such as ``/camera/image_raw``; ``/compressed`` is added for compressed ones.
         frame_id: of its headers.
         fps: frames per second.
         start_ns: stamp of the first.
@@ -44,41 +53,41 @@ class NewCamera:
     focal: float | None = None
 
     def stamp_ns(self, index: int) -> int:
-        """Of a picture by its number."""
+        """Stamp of an image by its index."""
         return self.start_ns + round(index * 1e9 / self.fps)
 
 
 def from_files(
     files: Iterable[Path], camera: NewCamera, compressed: bool, bag: Path, step: Callable[[], None]
 ) -> int:
-    """Write picture files as images with a ``camera_info`` each; returns how many.
+    """Write image files as messages with a ``camera_info`` each; returns how many.
 
     Args:
         files: in order.
-        camera: that they are said to come from.
-        compressed: JPEG and PNG files go into the bag byte by byte.
+        camera: that they are attributed to.
+        compressed: JPEG and PNG files are copied into the bag byte by byte.
         bag: folder that must not exist.
         step: called after each.
     """
 
     def messages() -> Iterator[tuple[str, object, tuple[int, int]]]:
         for index, path in enumerate(files):
-            picture, header = image_files.read(path), _header(camera, index)
+            image, header = image_files.read(path), _header(camera, index)
             if compressed:
-                yield f"{camera.topic}/compressed", _file(path, header), picture.shape[:2]
+                yield f"{camera.topic}/compressed", _file(path, header), image.shape[:2]
             else:
-                yield camera.topic, _image(picture, header), picture.shape[:2]
+                yield camera.topic, _image(image, header), image.shape[:2]
             step()
 
     return _write(messages(), camera, bag)
 
 
 def from_video(video: Video, camera: NewCamera, bag: Path, step: Callable[[], None]) -> int:
-    """Write a video's frames as images with a ``camera_info`` each; returns how many."""
+    """Write a video's frames as messages with a ``camera_info`` each; returns how many."""
 
     def messages() -> Iterator[tuple[str, object, tuple[int, int]]]:
-        for index, picture in enumerate(video.frames()):
-            yield camera.topic, _image(picture, _header(camera, index)), picture.shape[:2]
+        for index, frame in enumerate(video.frames()):
+            yield camera.topic, _image(frame, _header(camera, index)), frame.shape[:2]
             step()
 
     return _write(messages(), camera, bag)
@@ -89,57 +98,55 @@ def to_video(path: Path, topic: str, fps: float | None, target: Path, step: Call
 
     Args:
         path: the bag.
-        topic: '' where the bag has one camera, or is a bag of the pipeline's outputs.
-        fps: frames per second; None: as the stamps have it.
+        topic: '' for a bag with one camera or with the pipeline's outputs.
+        fps: frames per second; None: by the stamps.
         target: .mp4 or .avi.
         step: called after each image.
 
     Returns:
-        what was written, in a line.
+        a summary in one line.
 
     Raises:
-        EvaluationError: no image can be read, or the topic is not clear.
+        BagError: no image can be read, or the topic is ambiguous.
     """
-    unread, reason = 0, ""
-    with BagReader(path, mend=True) as bag:
+    unread, first_reason = 0, ""
+    with BagReader(path, recover=True) as bag:
         topic = topic or _only_topic(bag)
         pace = fps or _pace(bag, topic)
         with NewVideo(target, pace) as video:
             for message in bag.messages([topic]):
                 try:
-                    video.write(decode(bag.decode(message), message.type))
-                except BAD_IMAGE as error:
-                    unread, reason = unread + 1, reason or why(error)
+                    video.write(decode_image(bag.decode(message), message.type))
+                except BAD_MESSAGE as error:
+                    unread, first_reason = unread + 1, first_reason or reason(error)
                 step()
             if not video.count:
-                raise EvaluationError(
-                    f"{path} has no image on {topic} that can be read: {reason or 'it is empty'}"
+                raise BagError(
+                    f"{path} has no image on {topic} that can be read: {first_reason or 'it is empty'}"
                 )
-    left_out = f", {unread} left out: {reason}" if unread else ""
+    left_out = f", {unread} left out: {first_reason}" if unread else ""
     return f"{video.count} frames of {topic} at {pace:.3g} frames per second{left_out}"
 
 
 def _only_topic(bag: BagReader) -> str:
-    names = [topic.name for topic in image_topics(bag)]
+    names = [topic.name for topic in bag.image_topics()]
     clean = [name for name in names if name.endswith(f"/{CLEAN_IMAGE.name}")]
-    for few in (clean, names):
-        if len(few) == 1:
-            return few[0]
-    raise EvaluationError(
-        f"{bag.path} has several image topics: choose with --topic one of {', '.join(names)}"
-    )
+    for candidates in (clean, names):
+        if len(candidates) == 1:
+            return candidates[0]
+    raise BagError(f"{bag.path} has several image topics: choose with --topic one of {', '.join(names)}")
 
 
 def _pace(bag: BagReader, topic: str) -> float:
-    """Frames per second by the median distance of the stamps."""
+    """Frames per second by the median interval of the stamps."""
     stamps = []
     for message in bag.messages([topic]):
         try:
-            stamps.append(stamp_of(bag.decode(message), message))
-        except BAD_IMAGE:
+            stamps.append(stamp_ns(bag.decode(message), message.received_ns))
+        except BAD_MESSAGE:
             continue
-    apart = [b - a for a, b in zip(stamps, stamps[1:], strict=False) if b > a]
-    return min(1e9 / median(apart), 240.0) if apart else FPS
+    intervals = [b - a for a, b in zip(stamps, stamps[1:], strict=False) if b > a]
+    return min(1e9 / median(intervals), 240.0) if intervals else FPS
 
 
 def _write(messages: Iterable[tuple[str, object, tuple[int, int]]], camera: NewCamera, path: Path) -> int:
@@ -147,12 +154,12 @@ def _write(messages: Iterable[tuple[str, object, tuple[int, int]]], camera: NewC
     info_topic = f"{camera.topic.rpartition('/')[0]}/camera_info"
     with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as bag:
         for topic, message, size in messages:
-            stamp_ns = camera.stamp_ns(count)
-            for name, said in ((info_topic, _info(camera, message.header, *size)), (topic, message)):
-                kind = said.__msgtype__
+            time_ns = camera.stamp_ns(count)
+            for name, sent in ((info_topic, _info(camera, message.header, *size)), (topic, message)):
+                kind = sent.__msgtype__
                 if name not in connections:
                     connections[name] = bag.add_connection(name, kind, typestore=TYPES)
-                bag.write(connections[name], stamp_ns, TYPES.serialize_cdr(said, kind))
+                bag.write(connections[name], time_ns, TYPES.serialize_cdr(sent, kind))
             count += 1
     return count
 
@@ -160,12 +167,12 @@ def _write(messages: Iterable[tuple[str, object, tuple[int, int]]], camera: NewC
 def _header(camera: NewCamera, index: int):
     seconds, nanoseconds = divmod(camera.stamp_ns(index), 1_000_000_000)
     stamp = _T["builtin_interfaces/msg/Time"](sec=seconds, nanosec=nanoseconds)
-    return _T["std_msgs/msg/Header"](stamp=stamp, frame_id=camera.frame_id)
+    return _T[HEADER](stamp=stamp, frame_id=camera.frame_id)
 
 
-def _image(picture: np.ndarray, header):
-    height, width = picture.shape[:2]
-    data = np.ascontiguousarray(picture).reshape(-1)
+def _image(image: np.ndarray, header):
+    height, width = image.shape[:2]
+    data = np.ascontiguousarray(image).reshape(-1)
     return _T[IMAGE](
         header=header, height=height, width=width, encoding="rgb8", is_bigendian=0, step=3 * width, data=data
     )
@@ -174,7 +181,7 @@ def _image(picture: np.ndarray, header):
 def _file(path: Path, header):
     kind = {".jpg": "jpeg", ".jpeg": "jpeg", ".png": "png"}.get(path.suffix.lower())
     if kind is None:
-        raise EvaluationError(f"{path} is neither JPEG nor PNG: leave out --compressed")
+        raise BagError(f"{path} is neither JPEG nor PNG: leave out --compressed")
     data = np.frombuffer(path.read_bytes(), np.uint8)
     return _T[COMPRESSED](header=header, format=f"rgb8; {kind} compressed bgr8", data=data)
 
