@@ -12,8 +12,7 @@ from ros2_derain.bags import BagError, conversion
 from ros2_derain.bags.conversion import NewCamera
 from ros2_derain.bags.messages import BAD_MESSAGE, COMPRESSED, IMAGE, decode_image, reason
 from ros2_derain.bags.reader import METADATA, BagReader, Topic, storage_files
-from ros2_derain.data.clip import PictureFolder
-from ros2_derain.data.video import CODECS, Video
+from ros2_derain.data.clips import CODECS, FPS, Clip, Video
 from ros2_derain.reporting.files import staged
 from ros2_derain.reporting.progress import Progress
 
@@ -125,7 +124,7 @@ def _image(bag: BagReader, topic: Topic) -> str:
 
 
 def _from_images(args: argparse.Namespace) -> int:
-    folder = PictureFolder.open(args.input, args.fps)
+    folder = Clip.open(args.input, fps=args.fps, default_fps=FPS)
     camera = _camera(args, folder.fps)
 
     def make(target: Path, step) -> int:

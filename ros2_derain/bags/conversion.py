@@ -22,8 +22,8 @@ from ros2_derain.bags.messages import (
     stamp_ns,
 )
 from ros2_derain.bags.reader import BagReader
-from ros2_derain.data import image_files
-from ros2_derain.data.video import NewVideo, Video
+from ros2_derain.data.clips import Video, VideoWriter
+from ros2_derain.data.images import read_image
 from ros2_derain.nodes.outputs import CLEAN_IMAGE
 
 INFO = "sensor_msgs/msg/CameraInfo"
@@ -72,7 +72,7 @@ def from_files(
 
     def messages() -> Iterator[tuple[str, object, tuple[int, int]]]:
         for index, path in enumerate(files):
-            image, header = image_files.read(path), _header(camera, index)
+            image, header = read_image(path), _header(camera, index)
             if compressed:
                 yield f"{camera.topic}/compressed", _file(path, header), image.shape[:2]
             else:
@@ -113,7 +113,7 @@ def to_video(path: Path, topic: str, fps: float | None, target: Path, step: Call
     with BagReader(path, recover=True) as bag:
         topic = topic or _only_topic(bag)
         pace = fps or _pace(bag, topic)
-        with NewVideo(target, pace) as video:
+        with VideoWriter(target, pace) as video:
             for message in bag.messages([topic]):
                 try:
                     video.write(decode_image(bag.decode(message), message.type))

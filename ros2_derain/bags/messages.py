@@ -17,7 +17,7 @@ from rosbags.typesys.store import Typestore
 
 from ros2_derain.bags import BagError
 from ros2_derain.engine import Detection
-from ros2_derain.nodes.decode import inspect
+from ros2_derain.image_decoding import inspect
 from ros2_derain.nodes.images import ImageError, compressed_to_rgb, to_rgb
 
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"

@@ -19,14 +19,13 @@ from pathlib import Path
 from ros2_derain import engine_options, environment, machine, resources
 from ros2_derain.bags.messages import raw_stamp_ns
 from ros2_derain.bench import engine_timing, timed_pipeline
-from ros2_derain.data import clip
-from ros2_derain.data.clip import Clip
+from ros2_derain.data.clips import Clip, parse_size
 from ros2_derain.engine import PRIORS, Engine, EngineSettings, LoadedModel
 from ros2_derain.errors import EvaluationError
 from ros2_derain.nodes import outputs
 from ros2_derain.nodes.topics import Topic
 from ros2_derain.options import positive
-from ros2_derain.rain_media.media import rain_clip
+from ros2_derain.rain_media.rendering import rain_clip
 from ros2_derain.reporting.files import write_json
 from ros2_derain.reporting.progress import Progress
 from ros2_derain.reporting.statistics import percentiles
@@ -96,7 +95,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
     parser.add_argument(
         "--size",
-        type=clip.size,
+        type=parse_size,
         default=(1280, 720),
         metavar="WxH",
         help="of the pictures (default: 1280x720)",

@@ -10,13 +10,14 @@ from .boxes import Boxes, read_boxes
 from .camvid import CAMVID_CLASSES, CamVid
 from .cityscapes import CITYSCAPES_CLASSES, Cityscapes
 from .coco import Coco
+from .images import DataError, list_images, read_image
 from .labels import UNLABELLED, count_class_pixels
 from .layouts import LAYOUTS
 from .objects import OBJECT_OF, OBJECTS
 from .pairs import Pair, RainLayers, RainPairs
 from .photographs import Photographs
 from .registry import KINDS, Source, check_options, open_dataset
-from .sample import Sample, list_images, read_image
+from .sample import Sample
 from .translated import Translated
 from .voc import VOC_CLASSES, Voc2012
 from .yolo import Yolo
@@ -34,6 +35,7 @@ __all__ = [
     "CamVid",
     "Cityscapes",
     "Coco",
+    "DataError",
     "Pair",
     "Photographs",
     "RainLayers",

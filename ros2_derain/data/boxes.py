@@ -8,10 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ros2_derain.data.errors import DataError
-
+from .images import DataError, list_images, read_image
 from .objects import box_array, clip_box, object_index
-from .sample import Sample, list_images, read_image
+from .sample import Sample
 
 
 class Boxes:

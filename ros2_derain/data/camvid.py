@@ -6,11 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ros2_derain.data.errors import DataError
-
 from .boxes import check_listed_size, read_boxes, read_sizes
-from .labels import UNLABELLED, id_table, map_ids, read_ids
-from .sample import Sample, check_files, check_same_size, list_images, read_image
+from .images import DataError, check_files, check_same_size, list_images, read_image, read_label_map
+from .labels import UNLABELLED, id_table, map_ids
+from .sample import Sample
 
 CAMVID_CLASSES = (
     "sky",
@@ -72,4 +71,4 @@ class CamVid:
 
     def labels(self, index: int) -> np.ndarray:
         """H x W uint8 class ids, 255 = unlabelled."""
-        return map_ids(read_ids(self._labels[index]), _TABLE, self._labels[index])
+        return map_ids(read_label_map(self._labels[index]), _TABLE, self._labels[index])

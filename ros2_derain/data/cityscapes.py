@@ -6,10 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ros2_derain.data.errors import DataError
-
-from .labels import UNLABELLED, id_table, map_ids, read_ids
-from .sample import Sample, check_same_size, read_image
+from .images import DataError, check_same_size, read_image, read_label_map
+from .labels import UNLABELLED, id_table, map_ids
+from .sample import Sample
 
 CITYSCAPES_CLASSES = (
     "road",
@@ -121,7 +120,7 @@ class Cityscapes:
     def labels(self, index: int) -> np.ndarray:
         """H x W uint8 train ids 0..18, 255 = unlabelled."""
         path = self._labels[index]
-        return map_ids(read_ids(path), _TABLES[path.stem.rsplit("_", 1)[1]], path)
+        return map_ids(read_label_map(path), _TABLES[path.stem.rsplit("_", 1)[1]], path)
 
 
 def _label_file(labels: Path, image: Path) -> Path:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from ros2_derain.data.errors import DataError
-
 from .boxes import check_listed_size
+from .images import DataError, check_files, read_image
 from .objects import box_array, clip_box, object_index
-from .sample import Sample, check_files, read_image
+from .sample import Sample
 
 
 class Coco:

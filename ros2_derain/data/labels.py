@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
-import cv2
 import numpy as np
 
-from ros2_derain.data.errors import DataError
+from ros2_derain.data.images import DataError
 
 UNLABELLED = 255
 _UNKNOWN = -1
@@ -52,23 +51,6 @@ def map_ids(ids: np.ndarray, table: np.ndarray, path: Path) -> np.ndarray:
         known = ", ".join(_ranges(np.flatnonzero(table != _UNKNOWN)))
         raise DataError(f"{path} holds label id {ids[y, x]} (at x {x}, y {y}); known are {known}")
     return mapped.astype(np.uint8)
-
-
-def read_ids(path: Path) -> np.ndarray:
-    """H x W uint8, the values of a picture with one channel.
-
-    Raises:
-        DataError: the file is missing, no image, or has colours or 16 bits.
-    """
-    ids = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if ids is None:
-        raise DataError(f"{path} is missing or not an image")
-    if ids.ndim != 2 or ids.dtype != np.uint8:
-        channels = ids.shape[2] if ids.ndim == 3 else 1
-        raise DataError(
-            f"{path} has {channels} channels of {ids.dtype}; labels are ids in one channel of uint8"
-        )
-    return ids
 
 
 def count_class_pixels(dataset: LabelledDataset) -> list[int]:

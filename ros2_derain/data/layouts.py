@@ -8,9 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ros2_derain.data.errors import DataError
-
-from .sample import check_same_size, list_images, read_image
+from .images import DataError, check_same_size, list_images, read_image
 
 
 @dataclass(frozen=True)

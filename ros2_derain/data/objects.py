@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from ros2_derain.data.errors import DataError
+from ros2_derain.data.images import DataError
 
 OBJECTS = ("car", "pedestrian", "bicyclist")
 """Detection classes of the default model."""

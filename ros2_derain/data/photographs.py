@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .sample import Sample, list_images, read_image
+from .images import list_images, read_image
+from .sample import Sample
 
 
 class Photographs:

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Iterable
 from pathlib import Path
 
-from ros2_derain.data.errors import DataError
+from ros2_derain.data.images import DataError
 
 from .boxes import Boxes
 from .camvid import CamVid

@@ -5,15 +5,13 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
-import cv2
 import numpy as np
 
-from ros2_derain.data.errors import DataError
-
 from .boxes import check_listed_size
+from .images import DataError, check_files, check_same_size, read_image, read_stored
 from .labels import UNLABELLED, id_table, map_ids
 from .objects import box_array, clip_box, object_index
-from .sample import Sample, check_files, check_same_size, read_image
+from .sample import Sample
 
 VOC_CLASSES = (
     "background",
@@ -114,9 +112,7 @@ _ORDER = np.argsort(_COLOURS)
 
 def _read_palette_ids(path: Path) -> np.ndarray:
     """H x W uint8 indices of a PNG with the VOC palette (OpenCV gives its colours), or plain ids."""
-    picture = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if picture is None:
-        raise DataError(f"{path} is missing or not an image")
+    picture = read_stored(path)
     if picture.dtype != np.uint8:
         raise DataError(f"{path} holds {picture.dtype}; labels have 8 bits")
     if picture.ndim == 2:

@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from ros2_derain.data.errors import DataError
-
+from .images import DataError, list_images, read_image
 from .objects import box_array, clip_box, object_index
-from .sample import Sample, list_images, read_image
+from .sample import Sample
 
 
 class Yolo:

@@ -13,14 +13,13 @@ from pathlib import Path
 
 from ros2_derain import environment, resources
 from ros2_derain.bags.reader import BagReader
-from ros2_derain.data import clip
-from ros2_derain.data.clip import Clip
+from ros2_derain.data.clips import Clip, parse_size
 from ros2_derain.demo import report
 from ros2_derain.demo.measure import CLEAN, Measured, measure
 from ros2_derain.demo.summary import summarise
 from ros2_derain.errors import EvaluationError
 from ros2_derain.options import positive
-from ros2_derain.rain_media.media import rain_clip
+from ros2_derain.rain_media.rendering import rain_clip
 from ros2_derain.reporting import page
 from ros2_derain.reporting.files import write_json
 from ros2_derain.reporting.progress import Progress
@@ -64,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--frames", type=positive(int), help="how many (default: the whole clip)")
     parser.add_argument("--clip", type=Path, help="another clip than the one that ships")
     parser.add_argument(
-        "--size", type=clip.size, metavar="WxH", help="size of the pictures (default: the clip's)"
+        "--size", type=parse_size, metavar="WxH", help="size of the pictures (default: the clip's)"
     )
     parser.add_argument("--model", help="a name that 'ros2-derain models' lists, or a model's folder")
     parser.add_argument("--device", help="auto, cpu, cuda or cuda:N")

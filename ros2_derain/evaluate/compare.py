@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ros2_derain import engine_options, models, provenance
-from ros2_derain.data import clip
+from ros2_derain.data.clips import parse_size
 from ros2_derain.engine import PRECISIONS, PRIORS
 from ros2_derain.errors import EvaluationError
 from ros2_derain.evaluate import compare_report, model_row
@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     engine_options.add_iterations(parser)
     parser.add_argument(
         "--size",
-        type=clip.size,
+        type=parse_size,
         default=(1280, 720),
         metavar="WxH",
         help="of GMAC and ms (default: 1280x720)",

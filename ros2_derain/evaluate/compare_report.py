@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ros2_derain.data import image_files, image_folders
+from ros2_derain.data.images import read_image, split_side_by_side
 from ros2_derain.evaluate.model_row import CLIP
 from ros2_derain.reporting import tables
 from ros2_derain.reporting.page import Report, Strip, Strips, Table, Tile
@@ -105,7 +105,7 @@ def _facing(result: Mapping) -> list[Column]:
 def _strips(rows: Sequence[Mapping], out: Path, name: str, heading: str) -> Strips:
     shown = [row for row in rows if name in row and "folder" in row]
     strips = [
-        Strip(row["model"], image_folders.apart(image_files.read(out / row["folder"] / f"{name}.jpg"), 3))
+        Strip(row["model"], split_side_by_side(read_image(out / row["folder"] / f"{name}.jpg"), 3))
         for row in shown
     ]
     return Strips(f"A pair of {heading}", "", ("Rainy", "Derained", "Clean"), strips)

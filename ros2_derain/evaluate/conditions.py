@@ -12,7 +12,7 @@ from ros2_derain.evaluate import running
 from ros2_derain.evaluate.labelled_clip import LabelledClip
 from ros2_derain.evaluate.scores import ImageScore, Motions, ParserScore
 from ros2_derain.metrics import Boxes
-from ros2_derain.rain_media.shower import Shower
+from ros2_derain.rain_media.rendering import RainOverlay
 
 OWN = "own"
 """The model's own parser among all parsers."""
@@ -97,9 +97,9 @@ def measure(
         engine.restorer.settings = replace(
             engine.restorer.settings, prior=way.prior, iterations=way.iterations
         )
-    shower, previous = Shower.of_rate(rate, seed), None
+    overlay, previous = RainOverlay.of_rate(rate, seed), None
     for sample in subject.clip:
-        image = rainy = shower.over(sample.image, sample.time_s)
+        image = rainy = overlay.render(sample.image, sample.time_s)
         motion = subject.motions.between(previous, sample)
         if way.prior:
             restored = running.restore(engine, rainy, sample.path, sample.time_s)

@@ -10,11 +10,11 @@ import torch
 
 from ros2_derain import machine, models, networks, provenance, resources
 from ros2_derain.bench import engine_timing
-from ros2_derain.data.clip import Clip
+from ros2_derain.data.clips import Clip
 from ros2_derain.engine import Engine, EngineSettings
 from ros2_derain.evaluate.result_cache import Journal
 from ros2_derain.model_tools import sizes
-from ros2_derain.rain_media.shower import Shower
+from ros2_derain.rain_media.rendering import RainOverlay
 
 RATE_MM_H = 150.0
 PICTURES = 4
@@ -65,8 +65,11 @@ class Cost:
         }
 
     def _pictures(self) -> Sequence[np.ndarray]:
-        clip, shower = Clip.open(resources.path("samples/highway"), self.size), Shower.of_rate(RATE_MM_H)
-        return [shower.over(clip.read(index), index / clip.fps) for index in range(PICTURES)]
+        clip, overlay = (
+            Clip.open(resources.path("samples/highway"), self.size),
+            RainOverlay.of_rate(RATE_MM_H),
+        )
+        return [overlay.render(clip.read(index), index / clip.fps) for index in range(PICTURES)]
 
 
 def _frames(fps: float) -> int:

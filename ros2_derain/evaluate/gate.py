@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from ros2_derain import engine_options, models, options, provenance
-from ros2_derain.data import image_files, image_folders
+from ros2_derain.data.images import list_images, read_image
 from ros2_derain.engine import Engine, Mode
 from ros2_derain.evaluate import running
 from ros2_derain.evaluate.result_cache import Journal
 from ros2_derain.nodes.diagnostics import ERROR_RAIN_MM_H, WARN_RAIN_MM_H
 from ros2_derain.options import positive
-from ros2_derain.rain_media.shower import Shower
+from ros2_derain.rain_media.rendering import RainOverlay
 from ros2_derain.reporting import statistics, tables
 from ros2_derain.reporting.charts import Axis, Series
 from ros2_derain.reporting.files import write_json
@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Measure every rate, print a table, write what was asked for; returns the exit status."""
-    paths = image_folders.listed(args.images)[: args.frames]
+    paths = list_images(args.images)[: args.frames]
     engine = Engine.load(engine_options.settings(args, prior="none"))
     used = {"rates": list(args.rates), "seeds": list(args.seed), "fps": args.fps}
     head = provenance.describe("gate", provenance.describe_data(args.images, paths), used, engine.identity)
@@ -84,10 +84,10 @@ def measure(
 ) -> dict[str, list]:
     """For each frame the rate that was read, whether the gate was open, whether it was left untouched."""
     engine.reset()
-    shower = Shower.of_rate(rate, seed)
+    overlay = RainOverlay.of_rate(rate, seed)
     seen: dict[str, list] = {"read_mm_h": [], "gate_open": [], "untouched": []}
     for index, path in enumerate(paths):
-        rainy = shower.over(image_files.read(path), index / fps)
+        rainy = overlay.render(read_image(path), index / fps)
         restored = running.restore(engine, rainy, path, index / fps)
         seen["read_mm_h"].append(restored.rain.rate)
         seen["gate_open"].append(restored.mode is not Mode.DRY)

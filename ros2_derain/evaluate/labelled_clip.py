@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ros2_derain.data import image_files, image_folders
+from ros2_derain.data.images import check_same_size, list_images, partners, read_image, read_label_map
 from ros2_derain.engine import UNLABELLED
 from ros2_derain.errors import EvaluationError
 from ros2_derain.metrics.detection import Boxes
@@ -60,8 +60,8 @@ class LabelledClip:
         Raises:
             EvaluationError: a folder is missing or empty, or lacks a label file.
         """
-        found = image_folders.listed(images)[:frames]
-        return cls(tuple(zip(found, image_folders.partners(found, labels, (".png",)), strict=True)), ids, fps)
+        found = list_images(images)[:frames]
+        return cls(tuple(zip(found, partners(found, labels, (".png",)), strict=True)), ids, fps)
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -73,8 +73,8 @@ class LabelledClip:
             EvaluationError: a file cannot be decoded, sizes differ, or a label id is unknown.
         """
         image_path, label_path = self.pairs[index]
-        image, labels = image_files.read(image_path), image_folders.read_labels(label_path)
-        image_folders.same_size(image, image_path, labels, label_path)
+        image, labels = read_image(image_path), read_label_map(label_path)
+        check_same_size(image, labels, image_path, label_path)
         mapped = self.ids[labels]
         if mapped.min() < 0:
             known = np.flatnonzero((self.ids >= 0) & (self.ids != UNLABELLED))

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from ros2_derain import models, networks, provenance
-from ros2_derain.data import image_files, image_folders
+from ros2_derain.data.images import DataError, list_images, partners, side_by_side, write_image
 from ros2_derain.engine import EngineSettings
 from ros2_derain.errors import EvaluationError
 from ros2_derain.evaluate import labelled_clip, paper_figures, perception, restoration
@@ -85,7 +85,7 @@ class Setting:
         """
         for name in PAIRS:
             restoration.open_pairs(self.pairs(name), None, None)
-        image_folders.partners(image_folders.listed(self.images), self.labels, (".png",))
+        partners(list_images(self.images), self.labels, (".png",))
         for path in (self.classes, self.boxes / "boxes.csv", self.boxes / "images.csv"):
             if not path.is_file():
                 raise EvaluationError(
@@ -147,7 +147,7 @@ class Contender:
         for part in (self._pairs, self._clip, self._cost):
             try:
                 row |= part()
-            except EvaluationError as error:
+            except (DataError, EvaluationError) as error:
                 missing.append(f"{self.card.name}: {error}")
         lacking = self._without_boxes()
         if lacking and "miou" in row:
@@ -193,7 +193,7 @@ class Contender:
                 return "its parser finds no boxes"
         try:
             labelled_clip.read_boxes(self.setting.boxes, (), self.card.objects)
-        except EvaluationError as error:
+        except (DataError, EvaluationError) as error:
             return str(error)
         return ""
 
@@ -240,7 +240,7 @@ def pairs(setting: Setting, out: Path, *which: object, noted: Callable[[dict], N
         if noted:
             noted(result)
         strip = restoration.columns(run.engine, run.pairs[len(run.pairs) // 2])
-        image_files.write(out / f"{name}.jpg", image_folders.side_by_side(strip))
+        write_image(out / f"{name}.jpg", side_by_side(strip))
         found[name] = {**result["rows"][0], "frames": result["frames"]}
     return found
 

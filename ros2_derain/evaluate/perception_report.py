@@ -11,7 +11,7 @@ from ros2_derain.evaluate.conditions import Subject
 from ros2_derain.evaluate.plan import Plan, box_rows
 from ros2_derain.evaluate.scores import SCORE
 from ros2_derain.nodes import overlay
-from ros2_derain.rain_media.shower import Shower
+from ros2_derain.rain_media.rendering import RainOverlay
 from ros2_derain.reporting import tables
 from ros2_derain.reporting.charts import Axis, Series
 from ros2_derain.reporting.page import Curve, Report, Section, Strip, Strips, Table, Tile
@@ -114,10 +114,10 @@ def _examples(subject: Subject, plan: Plan) -> Iterator[Strip]:
     middle = len(subject.clip) // 2
     for rate in plan.rates:
         engine.reset()
-        shower = Shower.of_rate(rate, plan.seeds[0])
+        rain = RainOverlay.of_rate(rate, plan.seeds[0])
         for index in range(max(0, middle - LEAD_IN), middle + 1):
             sample = subject.clip[index]
-            rainy = shower.over(sample.image, sample.time_s)
+            rainy = rain.render(sample.image, sample.time_s)
             restored = running.restore(engine, rainy, sample.path, sample.time_s)
             scene = running.interpret(engine, restored, sample.path)
         yield Strip(f"{rate:g} mm/h", (rainy, scene.image, _drawn(scene, engine.identity.class_names)))

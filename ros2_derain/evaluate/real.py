@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ros2_derain import engine_options, options, provenance
-from ros2_derain.data import image_files, image_folders
+from ros2_derain.data.images import list_images, read_image, side_by_side, split_side_by_side, write_image
 from ros2_derain.engine import Engine, Scene
 from ros2_derain.evaluate import running
 from ros2_derain.evaluate.result_cache import Journal
@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Process every picture, print a table, write everything below --out; returns the exit status."""
-    paths = image_folders.listed(args.images)[: args.frames]
+    paths = list_images(args.images)[: args.frames]
     used = {
         "prior": args.prior or ("temporal" if args.sequence else "closed_loop"),
         "iterations": args.iterations,
@@ -127,11 +127,11 @@ class Run:
 
     def one(self, path: Path, time_s: float | None) -> dict:
         """NIQE and rain rate of one picture before and after; its strip is written."""
-        before = image_files.read(path)
+        before = read_image(path)
         restored = running.restore(self.engine, before, path, time_s)
         scene = running.interpret(self.engine, restored, path)
-        strip = image_folders.side_by_side((before, scene.image, self._drawn(scene)))
-        image_files.write(self.strips / f"{path.stem}.jpg", strip)
+        strip = side_by_side((before, scene.image, self._drawn(scene)))
+        write_image(self.strips / f"{path.stem}.jpg", strip)
         return {
             "picture": path.stem,
             "niqe": _niqe(before),
@@ -183,9 +183,9 @@ def page(result: dict, strips: Path) -> Report:
 
 
 def _strip(one: dict, strips: Path) -> Strip:
-    picture = image_files.read(strips / f"{one['picture']}.jpg")
+    picture = read_image(strips / f"{one['picture']}.jpg")
     caption = f"{one['picture']} · {one['read_mm_h']:.0f} → {one['read_after_mm_h']:.0f} mm/h"
-    return Strip(caption, image_folders.apart(picture, len(COLUMNS)))
+    return Strip(caption, split_side_by_side(picture, len(COLUMNS)))
 
 
 def _niqe(picture) -> float | None:

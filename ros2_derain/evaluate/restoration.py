@@ -10,7 +10,15 @@ from pathlib import Path
 import numpy as np
 
 from ros2_derain import engine_options, models, options, provenance
-from ros2_derain.data import image_files, image_folders
+from ros2_derain.data.images import (
+    check_same_size,
+    chosen,
+    list_images,
+    partners,
+    read_image,
+    side_by_side,
+    write_image,
+)
 from ros2_derain.engine import Engine, ModelIdentity
 from ros2_derain.errors import EvaluationError
 from ros2_derain.evaluate import running
@@ -126,8 +134,8 @@ def open_pairs(folder: Path, names: Path | None, except_names: Path | None) -> l
     rainy, clean = folder / "rain", folder / "clean"
     if not rainy.is_dir() or not clean.is_dir():
         raise EvaluationError(f"{folder} must hold the folders rain and clean")
-    found = image_folders.chosen(image_folders.listed(rainy), names, except_names)
-    return list(zip(found, image_folders.partners(found, clean), strict=True))
+    found = chosen(list_images(rainy), names, except_names)
+    return list(zip(found, partners(found, clean), strict=True))
 
 
 def score(engine: Engine | None, rainy_path: Path, clean_path: Path) -> dict[str, float | None]:
@@ -197,8 +205,8 @@ def _figures(found: Sequence[dict]) -> list[dict]:
 
 
 def _read(rainy_path: Path, clean_path: Path) -> tuple[np.ndarray, np.ndarray]:
-    rainy, clean = image_files.read(rainy_path), image_files.read(clean_path)
-    image_folders.same_size(rainy, rainy_path, clean, clean_path)
+    rainy, clean = read_image(rainy_path), read_image(clean_path)
+    check_same_size(rainy, clean, rainy_path, clean_path)
     return rainy, clean
 
 
@@ -221,9 +229,7 @@ def _write_strips(engine: Engine | None, pairs: Sequence[tuple[Path, Path]], fol
     folder.mkdir(parents=True, exist_ok=True)
     with Progress("strips", len(pairs)) as progress:
         for pair in pairs:
-            image_files.write(
-                folder / f"{pair[0].stem}.jpg", image_folders.side_by_side(columns(engine, pair))
-            )
+            write_image(folder / f"{pair[0].stem}.jpg", side_by_side(columns(engine, pair)))
             progress.step()
 
 

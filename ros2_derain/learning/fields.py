@@ -8,7 +8,7 @@ import typing
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from typing import Any
 
-from ros2_derain.data.errors import DataError
+from ros2_derain.data.images import DataError
 
 from .errors import LearningError
 

@@ -19,7 +19,7 @@ import lightning
 import torch
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 
-from ros2_derain.data.errors import DataError
+from ros2_derain.data.images import DataError
 
 from ..options import positive
 from . import data, recipe

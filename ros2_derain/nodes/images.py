@@ -32,15 +32,7 @@ import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from ros2_derain.nodes.decode import decode
-from ros2_derain.nodes.image_errors import (
-    CAUSES,
-    MAX_PIXELS,
-    MIN_SIDE,
-    ImageError,
-    check_size,
-    quote,
-)
+from ros2_derain.image_decoding import CAUSES, MAX_PIXELS, MIN_SIDE, ImageError, check_size, decode, quote
 
 __all__ = [
     "CAUSES",

@@ -31,9 +31,9 @@ from rclpy.time import Time
 
 from ros2_derain import models
 from ros2_derain.engine import EngineError, ModelError, ModelIdentity
+from ros2_derain.image_decoding import ImageError
 from ros2_derain.nodes import diagnostics, parameters
 from ros2_derain.nodes.diagnostics import Condition, Health
-from ros2_derain.nodes.image_errors import ImageError
 from ros2_derain.nodes.parameters import P, ParameterError
 from ros2_derain.nodes.statistics import Statistics
 from ros2_derain.nodes.topics import DIAGNOSTICS, Topic

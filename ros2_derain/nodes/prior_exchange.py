@@ -17,8 +17,8 @@ from sensor_msgs.msg import Image
 from vision_msgs.msg import LabelInfo
 
 from ros2_derain.engine import Frame, fingerprint, to_image
+from ros2_derain.image_decoding import ImageError
 from ros2_derain.nodes import images, messages
-from ros2_derain.nodes.image_errors import ImageError
 from ros2_derain.nodes.outputs import LABEL_INFO, SEMANTIC_PRIOR
 from ros2_derain.nodes.topics import PROPOSAL
 

@@ -1,4 +1,4 @@
-"""Rain on the camera images of a rosbag2 bag; all else is copied as it is."""
+"""Rain on the camera images of a rosbag2 bag; all other messages are copied unchanged."""
 
 from __future__ import annotations
 
@@ -23,8 +23,7 @@ from ros2_derain.bags.messages import (
     with_image,
 )
 from ros2_derain.bags.reader import BagReader, Message, type_of
-from ros2_derain.errors import EvaluationError
-from ros2_derain.rain_media.shower import Shower
+from ros2_derain.rain_media.rendering import RainMediaError, RainOverlay
 
 _UNDEFINED = "RIHS01_" + 64 * "0"
 
@@ -35,7 +34,7 @@ class Bag:
 
     Attributes:
         path: the bag's folder, or its only file.
-        topics: the image topics that it rains on, sorted.
+        topics: the image topics that get rain, sorted.
         messages: number of messages of all topics.
     """
 
@@ -53,7 +52,7 @@ class Bag:
         """A bag with rain for some image topics, by default for all.
 
         Raises:
-            EvaluationError: it is no ROS 2 bag, or has no such image topic.
+            BagError: it is not a ROS 2 bag, or has no such image topic.
         """
         with BagReader(path) as bag:
             chosen = tuple(topic.name for topic in bag.image_topics(topics))
@@ -67,7 +66,7 @@ class Bag:
         with BagReader(self.path) as bag:
             return bag.first_image(self.topics[0])
 
-    def rain(self, shower: Shower, target: Path, step: Callable[[], None]) -> dict:
+    def rain(self, overlay: RainOverlay, target: Path, step: Callable[[], None]) -> dict:
         """Write the bag with rain into the folder ``target``, in the same storage format.
 
         Stamps, times of reception, order and offered QoS stay. An image keeps its
@@ -76,40 +75,43 @@ class Bag:
         where that is 0 the time of reception. An image that cannot be read is copied.
 
         Raises:
-            EvaluationError: the bag breaks off, or no image could be read.
+            BagError: the bag is truncated.
+            RainMediaError: no image can be read, or the new bag cannot be written.
         """
-        tally = _Tally()
+        counts = _ImageCounts()
         with BagReader(self.path) as source, _writer(target, source.storage) as bag:
             copies = _connections(source, bag)
             for message in source.messages():
                 raw = message.raw
                 if message.topic in self.topics:
-                    raw = self._rainy(source, message, shower, tally)
+                    raw = self._rainy(source, message, overlay, counts)
                 _write(bag, copies[message.topic, message.type], message.received_ns, raw)
                 step()
-        if not tally.rainy:
-            reason = next(iter(tally.reasons.values()), "there is none")
-            raise EvaluationError(f"{self.path} has no image that can be read: {reason}")
-        seeds = {camera: shower.camera_seed(index) for index, camera in enumerate(self.cameras)}
-        return {"cameras": seeds, "rainy": dict(tally.rainy), "copied_unread": tally.unread()}
+        if not counts.rainy:
+            first = next(iter(counts.reasons.values()), "there is none")
+            raise RainMediaError(f"{self.path} has no image that can be read: {first}")
+        seeds = {camera: overlay.camera_seed(index) for index, camera in enumerate(self.cameras)}
+        return {"cameras": seeds, "rainy": dict(counts.rainy), "copied_unread": counts.unread()}
 
-    def _rainy(self, source: BagReader, received: Message, shower: Shower, tally: _Tally) -> bytes:
+    def _rainy(
+        self, source: BagReader, received: Message, overlay: RainOverlay, counts: _ImageCounts
+    ) -> bytes:
         try:
             message = source.decode(received)
-            picture = decode_image(message, received.type)
+            image = decode_image(message, received.type)
         except BAD_MESSAGE as error:
-            tally.refuse(received.topic, error)
+            counts.refuse(received.topic, error)
             return received.raw
         camera = self.cameras.index(camera_of(received.topic))
-        rainy = shower.over(picture, stamp_ns(message, received.received_ns) / 1e9, camera)
-        tally.rainy[received.topic] += 1
+        rainy = overlay.render(image, stamp_ns(message, received.received_ns) / 1e9, camera)
+        counts.rainy[received.topic] += 1
         changed = with_image(message, received.type, rainy)
         return bytes(TYPES.serialize_cdr(changed, received.type))
 
 
 @dataclass
-class _Tally:
-    """How many images of each topic got rain, how many could not be read, and why the first could not."""
+class _ImageCounts:
+    """Images with rain and unreadable images per topic, and the first reason for the latter."""
 
     rainy: Counter = field(default_factory=Counter)
     refused: Counter = field(default_factory=Counter)
@@ -155,4 +157,4 @@ def _write(bag: Writer, connection: Connection, received_ns: int, raw: bytes) ->
     try:
         bag.write(connection, received_ns, raw)
     except (WriterError, sqlite3.Error) as error:
-        raise EvaluationError(f"the new bag cannot be written: {error}") from error
+        raise RainMediaError(f"the new bag cannot be written ({error}): is the disk full?") from error

@@ -13,7 +13,7 @@ import numpy as np
 
 from ros2_derain.bags.messages import BAD_MESSAGE, IMAGE, stamp_ns
 from ros2_derain.bags.reader import BagReader
-from ros2_derain.data import image_folders
+from ros2_derain.data.images import DataError, read_label_map
 from ros2_derain.engine import UNLABELLED, Engine, Frame, LoadedModel, Mode, Perception, Scene
 from ros2_derain.errors import EvaluationError
 from ros2_derain.evaluate.labelled_clip import class_ids
@@ -55,7 +55,7 @@ class LabelTruth:
             return None
         shape = frame.image.shape[:2]
         if isinstance(kept, Path):
-            labels, name = image_folders.read_labels(kept), str(kept)
+            labels, name = read_label_map(kept), str(kept)
         else:
             labels, name = np.frombuffer(zlib.decompress(kept), np.uint8), f"the truth of {frame.stamp_ns} ns"
             labels = labels.reshape(shape) if labels.size == shape[0] * shape[1] else labels[None]
@@ -97,7 +97,7 @@ class Truth:
         for name, part in self._parts.items():
             try:
                 true = part.of(frame, index)
-            except EvaluationError as error:
+            except (DataError, EvaluationError) as error:
                 notes.append(f"truth not used: {error}")
                 continue
             if true is not None:

@@ -17,7 +17,7 @@ from ros2_derain.evaluate.labelled_clip import Sample
 from ros2_derain.evaluate.scores import ParserScore, to_boxes, unseen
 from ros2_derain.metrics import Boxes, confusion, mean_iou, psnr, ssim
 from ros2_derain.rain import Rain
-from ros2_derain.rain_media.shower import Shower
+from ros2_derain.rain_media.rendering import RainOverlay
 from ros2_derain.replay.frame_records import number
 from ros2_derain.reporting.statistics import finite
 
@@ -37,7 +37,7 @@ class InjectedRain:
 
     def __init__(self, rate: float, seed: int, model: LoadedModel) -> None:
         self.rate = rate
-        self.shower = Shower(f"{rate:g}", Rain(rate), seed)
+        self.overlay = RainOverlay(f"{rate:g}", Rain(rate), seed)
         identity = model.identity
         self._objects = identity.object_names
         self._classes = len(identity.class_names)
@@ -59,7 +59,7 @@ class InjectedRain:
         Returns:
             the frame's figures, JSON-ready; the rainy frame; its scene.
         """
-        rainy = self.shower.over(frame.image, frame.stamp_ns / 1e9, camera)
+        rainy = self.overlay.render(frame.image, frame.stamp_ns / 1e9, camera)
         wet = Frame(frame.stamp_ns, frame.frame_id, rainy)
         scene = engine.process(wet)
         found = {"rain": engine.interpreter.interpret(rainy).perception, "derained": scene.perception}

@@ -25,8 +25,8 @@ from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
+from ros2_derain.image_decoding import ImageError
 from ros2_derain.nodes import images, topics
-from ros2_derain.nodes.image_errors import ImageError
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 FOCAL = 0.9

@@ -23,8 +23,8 @@ from rclpy.subscription import MessageInfo
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
 
+from ros2_derain.image_decoding import ImageError
 from ros2_derain.nodes import images, messages, outputs, runtime, topics
-from ros2_derain.nodes.image_errors import ImageError
 from ros2_derain.nodes.lifecycle_client import Questions
 from ros2_derain.nodes.topics import Topic
 from ros2_derain.ros_testing.observer import Observer

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from ros2_derain import resources
-from ros2_derain.data.clip import Clip, size
-from ros2_derain.errors import EvaluationError
+from ros2_derain.data import DataError
+from ros2_derain.data.clips import Clip, parse_size
 from ros2_derain.rain import Rain, RainRenderer
-from ros2_derain.rain_media.media import rain_clip
+from ros2_derain.rain_media.rendering import rain_clip
 
 
 def test_the_clip_that_ships():
@@ -37,18 +37,19 @@ def test_pictures_are_scaled_and_counted_on(small_clip):
 
 
 def test_a_folder_without_clip_yaml_is_refused(tmp_path):
-    with pytest.raises(EvaluationError, match="clip.yaml must give the clip's fps"):
+    cv2.imwrite(str(tmp_path / "1.png"), np.zeros((64, 64, 3), np.uint8))
+    with pytest.raises(DataError, match="clip.yaml must give the clip's fps"):
         Clip.open(tmp_path)
 
 
 def test_a_clip_without_pictures_is_refused(tmp_path):
     (tmp_path / "clip.yaml").write_text("fps: 25\n")
-    with pytest.raises(EvaluationError, match="holds no JPEG or PNG"):
+    with pytest.raises(DataError, match="holds no image"):
         Clip.open(tmp_path)
 
 
 def test_sizes_on_the_command_line():
-    assert size("960x540") == (960, 540)
+    assert parse_size("960x540") == (960, 540)
     for wrong in ("960", "960x", "32x540", "axb"):
         with pytest.raises(ValueError):
-            size(wrong)
+            parse_size(wrong)

@@ -24,7 +24,7 @@ from ros2_derain.data import (
     read_boxes,
     read_image,
 )
-from ros2_derain.data.errors import DataError
+from ros2_derain.data.images import DataError
 
 
 def test_a_kind_is_opened_below_the_data_folder(tmp_path):

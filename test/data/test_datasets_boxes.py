@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ros2_derain.data import OBJECTS, Boxes, Coco, Yolo, read_boxes
-from ros2_derain.data.errors import DataError
+from ros2_derain.data.images import DataError
 
 CAR, PEDESTRIAN, BICYCLIST = range(3)
 HEADER = "image,class,xmin,ymin,xmax,ymax\n"

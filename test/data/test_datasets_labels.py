@@ -17,7 +17,7 @@ from ros2_derain.data import (
     Voc2012,
     count_class_pixels,
 )
-from ros2_derain.data.errors import DataError
+from ros2_derain.data.images import DataError
 
 
 def write(path: Path, picture: np.ndarray) -> None:
@@ -135,7 +135,7 @@ def test_camvid_boxes_are_found_by_split_and_name(camvid, tmp_path):
 
 
 def test_a_broken_camvid_folder_is_named(camvid, tmp_path):
-    with pytest.raises(DataError, match="nowhere/images is not a folder; give the data folder by --data"):
+    with pytest.raises(DataError, match="nowhere/images is not a folder: correct the path"):
         CamVid(tmp_path / "nowhere")
     (camvid / "labels/b.png").unlink()
     with pytest.raises(DataError, match="1 label files are missing, the first is .*b.png"):
@@ -147,20 +147,20 @@ def test_a_broken_camvid_folder_is_named(camvid, tmp_path):
     with pytest.raises(DataError, match="b.jpg is 8x6 but .*b.png is 8x5"):
         CamVid(camvid)[1]
     write(camvid / "labels/b.png", picture())
-    with pytest.raises(DataError, match="b.png has 3 channels of uint8; labels are ids in one channel"):
+    with pytest.raises(DataError, match="b.png has 3 channels of uint8: a label map holds ids in one"):
         CamVid(camvid)[1]
     write(camvid / "labels/b.png", np.zeros((6, 8), np.uint16))
     with pytest.raises(DataError, match="b.png has 1 channels of uint16"):
         CamVid(camvid)[1]
     (camvid / "labels/b.png").write_bytes(b"")
-    with pytest.raises(DataError, match="b.png is missing or not an image"):
+    with pytest.raises(DataError, match="b.png is not an image that can be decoded"):
         CamVid(camvid)[1]
     (camvid / "images/a.jpg").write_bytes(b"no picture")
-    with pytest.raises(DataError, match="a.jpg is missing or not an image"):
+    with pytest.raises(DataError, match="a.jpg is not an image that can be decoded"):
         CamVid(camvid)[0]
     (camvid / "images/a.jpg").unlink()
     (camvid / "images/b.jpg").unlink()
-    with pytest.raises(DataError, match="images holds no .jpg"):
+    with pytest.raises(DataError, match="images holds no image"):
         CamVid(camvid)
 
 
@@ -241,7 +241,7 @@ def test_a_broken_voc_folder_is_named(voc, tmp_path):
     with pytest.raises(DataError, match="2007_1.xml is not a VOC annotation: no element found"):
         Voc2012(voc, with_boxes=True)[0]
     palette_png(voc / "SegmentationClass/2007_1.png", ids(0, 21), voc_colours())
-    with pytest.raises(DataError, match="2007_1.png holds colour #070707, which is not in the VOC palette"):
+    with pytest.raises(DataError, match=r"2007_1.png holds label id 21 .* known are 0..20, 255"):
         Voc2012(voc)[0]
     write(voc / "SegmentationClass/2007_1.png", ids(0, 21))
     with pytest.raises(DataError, match=r"2007_1.png holds label id 21 .* known are 0..20, 255"):

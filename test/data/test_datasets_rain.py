@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ros2_derain.data import LAYOUTS, RainLayers, RainPairs
-from ros2_derain.data.errors import DataError
+from ros2_derain.data.images import DataError
 
 RAIN, CLEAN = 200, 50
 FILES = {
@@ -99,7 +99,7 @@ def test_the_error_lists_every_layout(tmp_path):
         RainPairs(tmp_path / "nowhere")
     with pytest.raises(DataError, match="rain is not a folder"):
         RainPairs(tmp_path, "rain_clean")
-    with pytest.raises(DataError, match="holds no .jpg"):
+    with pytest.raises(DataError, match="holds no image"):
         RainPairs(tmp_path, "rain800")
 
 
@@ -126,7 +126,7 @@ def test_pairs_that_do_not_match_are_named(tmp_path):
     with pytest.raises(DataError, match="rain/a.png is 8x4 but .*clean/a.webp is 6x4"):
         RainPairs(tmp_path)[0]
     (tmp_path / "rain/a.png").write_bytes(b"no picture")
-    with pytest.raises(DataError, match="rain/a.png is missing or not an image"):
+    with pytest.raises(DataError, match="rain/a.png is not an image that can be decoded"):
         RainPairs(tmp_path)[0]
 
 

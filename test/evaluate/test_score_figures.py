@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ros2_derain.data import image_folders
+from ros2_derain.data.images import list_images, side_by_side, split_side_by_side
 from ros2_derain.errors import EvaluationError
 from ros2_derain.evaluate import labelled_clip
 from ros2_derain.evaluate.conditions import Way
@@ -57,7 +57,7 @@ def test_names_of_a_file_find_the_models_classes(tmp_path):
 def test_camvids_own_files_are_understood(data_dir):
     ids = labelled_clip.class_ids(CAMVID, data_dir / "camvid/classes.json", None)
     assert list(ids[:13]) == [*range(11), 255, -1]
-    images = image_folders.listed(data_dir / "camvid/val/images")[:5]
+    images = list_images(data_dir / "camvid/val/images")[:5]
     boxes = labelled_clip.read_boxes(
         data_dir / "boxes/camvid_from_masks", images, ("car", "pedestrian", "bicyclist")
     )
@@ -65,16 +65,16 @@ def test_camvids_own_files_are_understood(data_dir):
     with pytest.raises(EvaluationError, match="does not list"):
         labelled_clip.read_boxes(
             data_dir / "boxes/camvid_from_masks",
-            image_folders.listed(data_dir / "bsds/images")[:1],
+            list_images(data_dir / "bsds/images")[:1],
             ("car", "pedestrian", "bicyclist"),
         )
 
 
 def test_strips_come_apart_as_they_were_put_together():
     parts = [np.full((4, 5, 3), value, np.uint8) for value in (1, 2, 3)]
-    strip = image_folders.side_by_side(parts)
+    strip = side_by_side(parts)
     assert strip.shape == (4, 23, 3)
-    for part, again in zip(parts, image_folders.apart(strip, 3), strict=True):
+    for part, again in zip(parts, split_side_by_side(strip, 3), strict=True):
         assert np.array_equal(part, again)
 
 

@@ -169,7 +169,7 @@ def test_what_is_wrong_is_named(clip, rainy_model, tmp_path, capsys):
     says("'sometimes' is not one of closed_loop, temporal, none", "--prior", "sometimes")
     says("'9' is not a number of iterations in 1..5", "--iterations", "9")
     says("wanted is NAME=MODEL", "--parser", "clean")
-    says("is empty", "--images", str(tmp_path / "boxes"))
+    says("holds no image", "--images", str(tmp_path / "boxes"))
     (tmp_path / "classes.txt").write_text("sky\nroad\nboat\n")
     says("names class 'boat', which the model does not know", "--classes", tmp_path / "classes.txt")
     (tmp_path / "boxes/boxes.csv").write_text(
@@ -181,7 +181,7 @@ def test_what_is_wrong_is_named(clip, rainy_model, tmp_path, capsys):
     cv2.imwrite(str(clip / "labels/2.png"), wrong)
     says("labels/2.png holds label id 7: known are 0..2")
     cv2.imwrite(str(clip / "labels/2.png"), wrong[:70])
-    says("pictures that belong together have one size")
+    says("they must be equal")
     (clip / "labels/2.png").write_bytes(b"")
     says("labels/2.png is not an image")
     (clip / "labels/2.png").unlink()

@@ -78,7 +78,7 @@ def test_what_is_wrong_is_named(photos, rainy_model, tmp_path, capsys):
 
     tiny = tmp_path / "tiny"
     tiny.mkdir()
-    says("is empty", "gate", tiny)
+    says("holds no image", "gate", tiny)
     says("is not a folder", "real", tmp_path / "nowhere", "--out", tmp_path / "out")
     says("'0' is not a frame rate", "gate", photos, "--fps", "0")
     says("'often' is not one of", "real", photos, "--prior", "often", "--out", tmp_path / "out")

@@ -130,14 +130,14 @@ def test_what_is_wrong_is_named(pairs, tmp_path, capsys):
     says("no model named 'nothing'", "--model", "nothing")
     says("leave out --card", "--input", "--card")
     cv2.imwrite(str(pairs / "clean/b.png"), np.zeros((72, 90, 3), np.uint8))
-    says("b.png is 90x72: pictures that belong together have one size", "--input")
+    says("b.png is 90x72: they must be equal", "--input")
     (pairs / "clean/b.png").write_bytes(b"no picture")
     says("b.png is not an image that can be decoded", "--input")
     (pairs / "clean/b.png").unlink()
     says("lacks files for 1 of 3 pictures, the first is b", "--input")
     for path in (pairs / "rain").iterdir():
         path.unlink()
-    says("is empty", "--input")
+    says("holds no image", "--input")
 
 
 def test_the_figures_go_onto_the_card(pairs, tmp_path, capsys):

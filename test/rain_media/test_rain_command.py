@@ -1,6 +1,7 @@
 """``ros2-derain rain`` on real files: pictures, folders, videos and bags, and what it refuses."""
 
 import json
+import os
 from pathlib import Path
 
 import cv2
@@ -58,6 +59,32 @@ def test_a_folder_is_a_clip_whose_rain_moves_on(clip, tmp_path):
         streaks = np.round(255 * renderer.streaks(index / 10))
         assert (read(out / "streaks" / f"{index}.png")[:, :, 0] == streaks).all()
     assert (out / "clip.yaml").read_text() == "fps: 10\n"
+
+
+def test_one_broken_image_of_a_folder_is_named_and_the_others_keep_their_time(clip, tmp_path, capsys):
+    (clip / "1.png").write_bytes((clip / "0.png").read_bytes()[:-40])
+    assert rain(clip, tmp_path / "rainy", "--rate", 80) == 0
+    assert "1 of 3 left out" in (said := capsys.readouterr().out) and "1.png" in said
+    assert "cut off" in json.loads((tmp_path / "rainy/rain.json").read_text())["outputs"][0]["left_out"][0]
+    expected = RainRenderer(Rain(80), 96, 128).render(SCENE, 2 / 10)
+    assert (read(tmp_path / "rainy/2.png") == expected).all()
+    assert not (tmp_path / "rainy/1.png").exists()
+
+
+def test_a_folder_in_natural_order_with_hidden_files_and_a_name_that_is_not_utf_8(tmp_path):
+    folder, out = tmp_path / "photos", tmp_path / "rainy"
+    folder.mkdir()
+    ok, png = cv2.imencode(".png", SCENE[:, :, ::-1])
+    names = [b"1.png", b"2.png", b"10.png", b"stra\xdfe 11.png"]
+    for name in (*names, b"._1.png", b".DS_Store"):
+        Path(os.fsdecode(os.fsencode(folder) + b"/" + name)).write_bytes(png if ok else b"")
+    assert rain(folder, out, "--rate", 90, "--fps", 10) == 0
+    renderer = RainRenderer(Rain(90), 96, 128)
+    for index, name in enumerate(names):
+        made = np.frombuffer((out / os.fsdecode(name)).read_bytes(), np.uint8)
+        image = cv2.imdecode(made, cv2.IMREAD_COLOR)[:, :, ::-1]
+        assert (image == renderer.render(SCENE, index / 10)).all()
+    assert len(list(out.iterdir())) == len(names) + 1  # and rain.json
 
 
 def test_several_rates_make_one_folder_each_and_a_strip(street, tmp_path):
@@ -235,7 +262,7 @@ def test_an_existing_output_is_kept_unless_forced(street, clip, tmp_path, capsys
         (["{clip}", "{new}", "--fps", "0"], "--fps 0"),
         (["{clip}", "{new}", "--seed", "-1"], "--seed -1"),
         (["{clip}/0.png", "{clip}", "--rate", "5,10", "--force"], "holds the input"),
-        (["{empty}", "{new}"], "holds no picture"),
+        (["{empty}", "{new}"], "holds no image"),
     ],
 )
 def test_a_bad_call_is_one_line(street, clip, tmp_path, capsys, arguments, said):
@@ -244,9 +271,10 @@ def test_a_bad_call_is_one_line(street, clip, tmp_path, capsys, arguments, said)
     assert said in refused(capsys, tmp_path, *(argument.format(**names) for argument in arguments))
 
 
-def test_a_broken_picture_in_a_folder_leaves_nothing(clip, tmp_path, capsys):
-    (clip / "2.png").write_bytes(b"no picture")
-    assert "2.png" in refused(capsys, tmp_path, clip, tmp_path / "out")
+def test_a_folder_without_a_readable_image_leaves_nothing(clip, tmp_path, capsys):
+    for index in range(3):
+        (clip / f"{index}.png").write_bytes(b"no image")
+    assert "0.png" in refused(capsys, tmp_path, clip, tmp_path / "out")
 
 
 def test_a_bag_without_cameras_or_cut_off_is_refused(tmp_path, capsys):

@@ -1,8 +1,9 @@
-"""JPEG and PNG files in memory to RGB arrays, whole or not at all.
+"""JPEG and PNG bytes to RGB arrays, complete or not at all; the errors of images that are refused.
 
-OpenCV decodes what it can and stays silent about the rest: a cut JPEG becomes a
-picture with a grey lower half. So the container is read here first: the size,
-before any memory is taken, and the end, before anything is decoded.
+OpenCV decodes what it can and does not report the rest: a truncated JPEG becomes an image with a
+grey lower half. So the container is inspected here first: the size, before any memory is allocated,
+and the end, before anything is decoded. Image messages (``nodes``) and image files (``data``) share
+this module.
 """
 
 from __future__ import annotations
@@ -14,23 +15,76 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ros2_derain.nodes.image_errors import ImageError, check_size, quote
+MAX_PIXELS = 8192 * 8192
+"""Largest image that is accepted by default."""
 
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_JPEG_START = b"\xff\xd8\xff"
+MIN_SIDE = 64
+"""Smallest height and width that the networks accept."""
+
+CAUSES = (
+    "encoding",  # not one that is read
+    "size",  # no pixels, too few, or an odd side where it must be even
+    "too_large",  # more pixels than accepted
+    "step",  # a row of pixels does not fit into step
+    "length",  # data is not as long as step and height say, or empty
+    "not_finite",  # NaN or infinity among float samples
+    "range",  # float samples that are no camera image
+    "format",  # compressed data that is neither JPEG nor PNG
+    "truncated",  # the end of a JPEG or PNG is missing
+    "decode",  # a damaged JPEG or PNG
+)
+"""Every value that :attr:`ImageError.cause` takes."""
+
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+JPEG_START = b"\xff\xd8\xff"
 _JPEG_END = b"\xff\xd9"
 _JPEG_SCAN = b"\xff\xda"
 _FILL = re.compile(b"\xff+")
 _START_OF_SCAN = 0xDA
-_MAX_PARTS = 100_000  # segments or chunks: a file of nothing else must not keep us busy
-_MAX_SCANS = 100  # of a progressive JPEG: each costs a pass over the whole picture
+_MAX_PARTS = 100_000  # segments or chunks: bounds the time spent on a malicious file
+_MAX_SCANS = 100  # of a progressive JPEG: each costs a pass over the whole image
 _STANDALONE = {0x01, *range(0xD0, 0xD9)}  # markers without a length
 _START_OF_FRAME = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # not DHT, JPG, DAC
 
 
+class ImageError(ValueError):
+    """An image that cannot be converted completely.
+
+    Attributes:
+        cause: one of :data:`CAUSES`, the same for the same kind of fault whatever
+            its values: the key for counting and for throttling messages.
+        detail: what was wrong, with the values.
+    """
+
+    def __init__(self, cause: str, detail: str) -> None:
+        super().__init__(cause, detail)
+        self.cause = cause
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"image refused: {self.detail}"
+
+
+def check_size(height: int, width: int, max_pixels: int, min_side: int = MIN_SIDE) -> None:
+    """Refuse an image that is empty, too small or too large.
+
+    Raises:
+        ImageError: with the cause ``size`` or ``too_large``.
+    """
+    if min(height, width) < min_side:
+        raise ImageError("size", f"{width} x {height} pixels; each side must be at least {min_side}")
+    if height * width > max_pixels:
+        raise ImageError("too_large", f"{width} x {height} pixels; at most {max_pixels} are accepted")
+
+
+def quote(text: str) -> str:
+    """Quoted, and shortened where the sender's text is unreasonably long."""
+    return repr(text if len(text) <= 40 else text[:40] + "...")
+
+
 @dataclass(frozen=True)
 class Container:
-    """What a JPEG's or PNG's own header says.
+    """The header of a JPEG or PNG.
 
     Attributes:
         kind: ``jpeg`` or ``png``.
@@ -45,14 +99,14 @@ class Container:
 
 
 def decode(data: bytes, named: str, *, max_pixels: int) -> np.ndarray:
-    """The picture in a JPEG or PNG file.
+    """The image in a JPEG or PNG file.
 
     16 bits are reduced to 8, alpha is dropped, and an EXIF orientation is not
-    followed: a camera that is mounted upside down says so in its calibration.
+    applied: the calibration of a camera describes how it is mounted.
 
     Args:
         data: the file.
-        named: what the sender calls its format; only for messages, it is not believed.
+        named: the format that the sender states; used in error messages only.
         max_pixels: largest height * width that is decoded.
 
     Returns:
@@ -85,9 +139,9 @@ def inspect(data: bytes, named: str) -> Container:
         ImageError: with the cause ``format`` (neither JPEG nor PNG), ``truncated``
             or ``decode`` (a JPEG without a marker where one must be).
     """
-    if data.startswith(_JPEG_START):
+    if data.startswith(JPEG_START):
         return _inspect_jpeg(data)
-    if data.startswith(_PNG_SIGNATURE):
+    if data.startswith(PNG_SIGNATURE):
         return _inspect_png(data)
     raise ImageError(
         "format",
@@ -134,9 +188,9 @@ def _inspect_jpeg(data: bytes) -> Container:
 
 
 def _inspect_png(data: bytes) -> Container:
-    """Walk the chunks to IEND; their checksums are the decoder's business."""
+    """Walk the chunks to IEND; the decoder checks their checksums."""
     container = None
-    position = len(_PNG_SIGNATURE)
+    position = len(PNG_SIGNATURE)
     for _ in range(_MAX_PARTS):
         if position + 12 > len(data):
             break

@@ -1,0 +1,240 @@
+"""Consecutive frames of one camera: folders of images and video files, read and written."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import yaml
+
+from .images import DataError, list_images, read_image
+
+CARD = "clip.yaml"
+FPS = 25.0
+"""Frames per second of a folder that does not state its own."""
+MAX_FPS = 1000.0
+MIN_SIDE = 64
+CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
+"""Suffix of a video -> FourCC of the codec that it is written with."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A folder of consecutive images, in natural order of their names.
+
+    Attributes:
+        folder: the folder.
+        files: the images, in order.
+        fps: frames per second at which they were taken.
+        size: (width, height) in pixels to which they are scaled; None: they stay as they are.
+        title, source: their content and origin, for reports.
+    """
+
+    folder: Path
+    files: tuple[Path, ...]
+    fps: float
+    size: tuple[int, int] | None = None
+    title: str = ""
+    source: str = ""
+
+    @classmethod
+    def open(
+        cls,
+        folder: Path,
+        size: tuple[int, int] | None = None,
+        fps: float | None = None,
+        default_fps: float | None = None,
+    ) -> Clip:
+        """A folder of images; its ``clip.yaml`` gives ``fps``, and may give ``title`` and ``source``.
+
+        Args:
+            fps: instead of that of ``clip.yaml``.
+            default_fps: where neither states it.
+
+        Raises:
+            DataError: there is no image, ``clip.yaml`` is malformed, or nothing states the fps.
+        """
+        files = tuple(list_images(folder))
+        card = folder / CARD
+        described = {}
+        if card.is_file() or fps is None and default_fps is None:
+            described = _read_card(card)
+        fps = fps or described.get("fps", default_fps)
+        title, source = str(described.get("title", folder.name)), str(described.get("source", ""))
+        return cls(folder, files, fps, size, title, source)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def read(self, index: int) -> np.ndarray:
+        """Frame ``index`` (after the last one the clip starts again): H x W x 3 uint8 RGB.
+
+        Raises:
+            DataError: the file cannot be read.
+        """
+        image = read_image(self.files[index % len(self.files)])
+        if self.size and image.shape[1::-1] != self.size:
+            image = cv2.resize(image, self.size, interpolation=cv2.INTER_AREA)
+        return image
+
+
+@dataclass(frozen=True)
+class Video:
+    """A video file; its sound is not read.
+
+    Attributes:
+        fps: frames per second.
+    """
+
+    path: Path
+    fps: float
+
+    @classmethod
+    def open(cls, path: Path, fps: float | None = None) -> Video:
+        """A video that OpenCV can decode; ``fps`` replaces the frame rate that it states.
+
+        Raises:
+            DataError: it cannot be decoded, or states no frame rate.
+        """
+        capture = _capture(path)
+        opened, stated = capture.isOpened(), capture.get(cv2.CAP_PROP_FPS)
+        capture.release()
+        if not opened:
+            raise DataError(f"{path} is not a video that can be decoded: convert it to .mp4 or .avi")
+        if not fps and not 0 < stated < MAX_FPS:
+            raise DataError(f"{path} states no frame rate (fps {stated:g}): pass --fps")
+        return cls(path, fps or stated)
+
+    def __len__(self) -> int:
+        return max(count_frames(self.path), 1)
+
+    def read(self, index: int) -> np.ndarray:
+        """Frame ``index``: H x W x 3 uint8 RGB. All frames before it are decoded.
+
+        Raises:
+            DataError: it cannot be decoded.
+        """
+        for number, frame in enumerate(self.frames()):
+            if number == index:
+                return frame
+        raise DataError(f"{self.path} has no frame {index} that can be decoded")
+
+    def frames(self) -> Iterator[np.ndarray]:
+        """Its frames: H x W x 3 uint8 RGB.
+
+        Raises:
+            DataError: the first cannot be decoded.
+        """
+        capture = _capture(self.path)
+        try:
+            found, frame = capture.read()
+            if not found:
+                raise DataError(f"{self.path} has no frame that can be decoded: convert it to .mp4 or .avi")
+            while found:
+                yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+                found, frame = capture.read()
+        finally:
+            capture.release()
+
+
+class VideoWriter:
+    """Writes a video file; a context manager.
+
+    Args:
+        path: ends in .mp4 (MPEG-4) or .avi (Motion JPEG).
+        fps: frames per second.
+
+    Raises:
+        DataError: OpenCV cannot write it, or it was not written completely.
+
+    Attributes:
+        count: frames written.
+    """
+
+    def __init__(self, path: Path, fps: float) -> None:
+        self.count = 0
+        self._path, self._fps = path, fps
+        self._writer: cv2.VideoWriter | None = None
+        self._size = (0, 0)
+
+    def write(self, image: np.ndarray) -> None:
+        """Add an H x W x 3 uint8 RGB frame; one of another size is scaled to that of the first."""
+        if self._writer is None:
+            self._size = (image.shape[1], image.shape[0])
+            codec = cv2.VideoWriter.fourcc(*CODECS[self._path.suffix.lower()])
+            self._writer = cv2.VideoWriter(_utf8_name(self._path), codec, self._fps, self._size)
+            if not self._writer.isOpened():
+                raise DataError(f"OpenCV cannot write {self._path.name}: try .avi instead of .mp4")
+        if image.shape[1::-1] != self._size:
+            image = cv2.resize(image, self._size, interpolation=cv2.INTER_AREA)
+        self._writer.write(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+        self.count += 1
+
+    def __enter__(self) -> VideoWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._writer is not None:
+            self._writer.release()
+        if kind is None and count_frames(self._path) != self.count:
+            raise DataError(f"{self._path.name} was not written completely: is the disk full?")
+
+
+def count_frames(video: Path) -> int:
+    """Number of frames that a video states; 0 where it cannot be decoded."""
+    capture = _capture(video)
+    count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+    capture.release()
+    return count
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """``960x540`` -> (960, 540): a size on the command line.
+
+    Raises:
+        ValueError: it is not WIDTHxHEIGHT with both >= 64.
+    """
+    width, height = (int(side) for side in text.lower().split("x"))
+    if min(width, height) < MIN_SIDE:
+        raise ValueError(text)
+    return width, height
+
+
+def _read_card(card: Path) -> dict:
+    """The content of a ``clip.yaml``, its ``fps`` as a number in range."""
+    try:
+        described = yaml.safe_load(card.read_text(encoding="utf-8"))
+        fps = float(described["fps"])
+    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{card} must give the clip's fps, such as 'fps: 25' ({error!r})") from error
+    if not 0 < fps < MAX_FPS:
+        raise DataError(f"{card} gives fps {fps:g}: it must be > 0 and < {MAX_FPS:g}")
+    return described | {"fps": fps}
+
+
+def _capture(path: Path) -> cv2.VideoCapture:
+    """OpenCV takes names in UTF-8 only; another one is opened by a link to it."""
+    if _is_utf8(path):
+        return cv2.VideoCapture(str(path))
+    with tempfile.TemporaryDirectory() as folder:
+        link = Path(folder) / f"video{path.suffix}"
+        link.symlink_to(path.resolve())
+        return cv2.VideoCapture(str(link))
+
+
+def _utf8_name(path: Path) -> str:
+    if not _is_utf8(path):
+        raise DataError(f"{os.fsencode(path)!r} is not a name in UTF-8: name the video otherwise")
+    return str(path)
+
+
+def _is_utf8(path: Path) -> bool:
+    try:
+        return bool(str(path).encode())
+    except UnicodeEncodeError:
+        return False
