@@ -8,7 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ros2_derain import engine_options, options, provenance
-from ros2_derain.data.images import list_images, read_image, side_by_side, split_side_by_side, write_image
+from ros2_derain.data.images import (
+    check_unique_stems,
+    list_images,
+    read_image,
+    side_by_side,
+    split_side_by_side,
+    write_image,
+)
 from ros2_derain.engine import Engine, Scene
 from ros2_derain.evaluate import running
 from ros2_derain.evaluate.result_cache import Journal
@@ -59,6 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Process every picture, print a table, write everything below --out; returns the exit status."""
     paths = list_images(args.images)[: args.frames]
+    check_unique_stems(paths)
     used = {
         "prior": args.prior or ("temporal" if args.sequence else "closed_loop"),
         "iterations": args.iterations,

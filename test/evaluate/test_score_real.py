@@ -85,4 +85,4 @@ def test_what_is_wrong_is_named(photos, rainy_model, tmp_path, capsys):
     cv2.imwrite(str(tiny / "a.png"), np.zeros((40, 40, 3), np.uint8))
     says("a.png: image is 40x40, at least 64x64", "gate", tiny, "--rates", "0")
     (tiny / "a.jpg").write_bytes(b"")
-    says("holds a.jpg and a.png: keep one", "gate", tiny)
+    says("holds a.jpg and a.png: keep one", "real", tiny, "--out", tmp_path / "out")
