@@ -288,10 +288,18 @@ def to_yaml() -> str:
 
 
 def to_markdown() -> str:
-    """The README's tables of parameters."""
-    lines = []
+    """The text of docs/parameters.md: a table for each node."""
+    lines = [
+        "# Parameters",
+        "",
+        "[config/pipeline.yaml](../config/pipeline.yaml) holds them all with their defaults. Those that change",
+        "*live* can be set while the node runs; the others are read at configure.",
+        "",
+        "This page is generated: `python -m ros2_derain.nodes.parameters --markdown > docs/parameters.md`",
+        "",
+    ]
     for node, kind in NODES.items():
-        lines += [f"**{node}**", "", "| parameter | default | range | changes | meaning |"]
+        lines += [f"## {node}", "", "| parameter | default | range | changes | meaning |"]
         lines += ["|---|---|---|---|---|"]
         for item in fields(kind):
             changes = "live" if item.metadata["live"] else "at configure"
@@ -300,7 +308,7 @@ def to_markdown() -> str:
                 f"| {changes} | {item.metadata['description']} |"
             )
         lines.append("")
-    return "\n".join(lines)
+    return "\n".join(lines[:-1]) + "\n"
 
 
 def _yaml_value(value: Value) -> str:
@@ -312,7 +320,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m ros2_derain.nodes.parameters")
     form = parser.add_mutually_exclusive_group(required=True)
     form.add_argument("--yaml", action="store_true", help="print config/pipeline.yaml")
-    form.add_argument("--markdown", action="store_true", help="print the README's tables")
+    form.add_argument("--markdown", action="store_true", help="print docs/parameters.md")
     print(to_yaml() if parser.parse_args(argv).yaml else to_markdown(), end="")
 
 
