@@ -23,7 +23,7 @@ def shared(folder: str) -> list[tuple[str, list[str]]]:
 setup(
     name=PACKAGE,
     version=MANIFEST.findtext("version"),
-    description="Lets a car see through rain: deraining and scene parsing in a closed loop on ROS 2",
+    description="Lets a car see through rain: image deraining and scene parsing in a closed loop, for ROS 2",
     author="ros2_derain maintainers",
     author_email="maintainers@users.noreply.b-seed-e9ac159f.example",
     maintainer="ros2_derain maintainers",

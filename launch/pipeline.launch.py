@@ -25,7 +25,7 @@ def generate_launch_description() -> LaunchDescription:
 
 
 def arguments() -> list[DeclareLaunchArgument]:
-    """What may be set on the command line. An empty default leaves params_file in charge."""
+    """The launch arguments. An empty default leaves the value of params_file."""
     share = get_package_share_directory(PACKAGE)
     return [
         DeclareLaunchArgument(
@@ -40,7 +40,7 @@ def arguments() -> list[DeclareLaunchArgument]:
             "cameras",
             default_value="",
             description="Several cameras on one model in one process, such as [front,left,right]: "
-            "each name is a namespace, in which image is sought",
+            "each name is a namespace for its nodes and topics",
         ),
         DeclareLaunchArgument(
             "image",
@@ -89,37 +89,40 @@ def arguments() -> list[DeclareLaunchArgument]:
 
 
 def environment() -> list[SetEnvironmentVariable]:
-    """What must be set before a process starts, each unless the user has set it.
+    """Environment variables of the processes, except those that the user has set.
 
-    Fast DDS's default shared memory loses images between processes; idle OpenMP
-    threads look for work for a moment, but must not take the cores from ROS threads;
-    freed image buffers are kept, because the page faults of new ones cost more than the copy.
+    Fast DDS's default shared memory loses images between processes; idle OpenMP threads
+    spin only briefly, so that they do not take cores from ROS threads; freed image buffers
+    are kept, because the page faults of new ones cost more than the copy.
     """
     older = os.environ.get("ROS_DISTRO") in ("humble", "iron", "jazzy")
     profile = "FASTRTPS_DEFAULT_PROFILES_FILE" if older else "FASTDDS_DEFAULT_PROFILES_FILE"
-    wanted = {
+    defaults = {
         profile: os.path.join(get_package_share_directory(PACKAGE), "config", "fastdds.xml"),
         "OMP_WAIT_POLICY": "PASSIVE",
         "GOMP_SPINCOUNT": "1000",
         "MALLOC_MMAP_MAX_": "0",
         "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
     }
-    return [SetEnvironmentVariable(n, v) for n, v in wanted.items() if n not in os.environ]
+    return [SetEnvironmentVariable(n, v) for n, v in defaults.items() if n not in os.environ]
 
 
 def processes(context: LaunchContext) -> list[Node]:
-    """The processes, now that every argument has its value."""
+    """The processes to start, from the values of the arguments."""
     value = {a.name: LaunchConfiguration(a.name).perform(context) for a in arguments()}
     params_file = os.path.expanduser(value["params_file"])
     if not os.path.isfile(params_file):
-        raise RuntimeError(f"params_file:={params_file} is not a file")
+        raise RuntimeError(f"params_file:={params_file} is not a file: give the path of a YAML file")
 
     overrides = [Parameter(n, value[n], value_type=str) for n in ("model", "device") if value[n]]
     if value["use_sim_time"] == "true":
         overrides.append(Parameter("use_sim_time", True))
     cameras = [name.strip() for name in value["cameras"].strip("[] ").split(",") if name.strip()]
     if cameras and (value["composed"] == "false" or value["image"].startswith("/")):
-        raise RuntimeError("cameras need composed:=true and an image without a leading /")
+        raise RuntimeError(
+            "cameras cannot be combined with composed:=false or an absolute image topic: "
+            "use composed:=true and an image without a leading /"
+        )
     common = {
         "package": PACKAGE,
         "respawn": value["respawn"] == "true",

@@ -1,7 +1,7 @@
-"""The console command ``ros2-derain``: finds the subcommand's module, and runs it.
+"""The console command ``ros2-derain``: imports the subcommand's module and runs it.
 
 A subcommand is a module with ``add_arguments(parser)`` and ``main(args) -> int``.
-It is imported only when it is named, so that ``--help`` needs neither ROS nor torch.
+It is imported only when it is used, so that ``--help`` needs neither ROS nor torch.
 """
 
 from __future__ import annotations
@@ -16,20 +16,35 @@ from ros2_derain import environment
 
 COMMANDS = {
     "run": ("ros2_derain.nodes.run", "run the pipeline on a camera topic"),
-    "demo": ("ros2_derain.demo.command", "rain on the sample clip, through the pipeline, with a report"),
-    "bench": ("ros2_derain.bench.command", "measure frames per second and latencies on this machine"),
-    "evaluate": ("ros2_derain.evaluate.command", "score a model on folders of pictures"),
-    "replay": ("ros2_derain.replay.command", "replay a bag: outputs, report, verdict"),
-    "bag": ("ros2_derain.bags.command", "look into bags; make them of pictures and videos"),
-    "drill": ("ros2_derain.drill.command", "inject faults into a running pipeline and judge it"),
-    "metrics": ("ros2_derain.nodes.prometheus", "serve diagnostics to Prometheus on this computer"),
-    "rain": ("ros2_derain.rain_media.command", "put rain onto pictures, a video or a bag"),
-    "models": ("ros2_derain.model_tools.command", "list the models that are installed; import checkpoints"),
-    "train": ("ros2_derain.learning.train", "train a model"),
-    "ablate": ("ros2_derain.learning.ablate", "try the papers' claims about their parts again"),
-    "export": ("ros2_derain.learning.export", "make a model folder of a training run"),
+    "demo": (
+        "ros2_derain.demo.command",
+        "run the pipeline on the sample clip with rendered rain, and write a report",
+    ),
+    "bench": ("ros2_derain.bench.command", "measure throughput and latency on this machine"),
+    "evaluate": (
+        "ros2_derain.evaluate.command",
+        "score models: restoration, perception, real rain, rain gate",
+    ),
+    "replay": (
+        "ros2_derain.replay.command",
+        "run the pipeline on recorded bags: outputs, cost of rain, pass or fail",
+    ),
+    "bag": ("ros2_derain.bags.command", "inspect bags; make them from images and videos"),
+    "drill": (
+        "ros2_derain.drill.command",
+        "inject faults and overload into a running pipeline, and judge it",
+    ),
+    "metrics": ("ros2_derain.nodes.prometheus", "serve diagnostics to Prometheus on the loopback interface"),
+    "rain": ("ros2_derain.rain_media.command", "render rain onto images, videos and bags"),
+    "models": (
+        "ros2_derain.model_tools.command",
+        "list the installed models; import checkpoints; sizes of networks",
+    ),
+    "train": ("ros2_derain.learning.train", "train a recipe of config/recipes/"),
+    "ablate": ("ros2_derain.learning.ablate", "repeat the ablations of the five papers"),
+    "export": ("ros2_derain.learning.export", "make a model folder from training runs"),
 }
-"""Subcommand to its module and a line of help."""
+"""Name of a subcommand -> its module, and its line in the help."""
 
 FAILED, INTERRUPTED, BY_SIGNAL = 2, 130, 128
 
@@ -38,14 +53,14 @@ def main(argv: list[str] | None = None) -> int:
     """Run the subcommand that ``argv`` (by default the command line) names.
 
     Returns:
-        The exit status: the subcommand's own, 2 for an error that the project
-        explains in one line, 130 for Ctrl-C. SIGTERM leaves with 143 and a closed
-        terminal (SIGHUP) with 129, both as tidily as Ctrl-C.
+        The exit status: the subcommand's own, 2 for an error of the project's own classes,
+        which is printed in one line, 130 for Ctrl-C. SIGTERM exits with 143 and a closed
+        terminal (SIGHUP) with 129, with the same clean-up as Ctrl-C.
     """
     argv = sys.argv[1:] if argv is None else argv
     chosen = _parser().parse_args(argv[:1]).command
     for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+        if signal.getsignal(number) is not signal.SIG_IGN:  # e.g. under nohup
             signal.signal(number, _terminate)
     try:
         environment.prepare()
@@ -58,7 +73,7 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception as error:
-        if not _explains_itself(error):
+        if not _is_for_the_user(error):
             raise
         print(f"ros2-derain {chosen}: {error}", file=sys.stderr)
         return FAILED
@@ -76,28 +91,28 @@ def _terminate(number: int, _) -> None:
     sys.exit(BY_SIGNAL + number)
 
 
-def _explains_itself(error: Exception) -> bool:
-    """The project's own errors and those of files are for the user; others are bugs."""
+def _is_for_the_user(error: Exception) -> bool:
+    """Whether the message is for the user: the project's own errors and those of files; others are bugs."""
     return type(error).__module__.startswith("ros2_derain.") or isinstance(error, OSError)
 
 
 def _parser() -> argparse.ArgumentParser:
     width = max(map(len, COMMANDS))
-    listed = "\n".join(f"  {name:<{width}}  {text}" for name, (_, text) in COMMANDS.items())
+    commands = "\n".join(f"  {name:<{width}}  {text}" for name, (_, text) in COMMANDS.items())
     parser = argparse.ArgumentParser(
         prog="ros2-derain",
         usage="ros2-derain COMMAND [options]",
         description="Lets a car see through rain.",
-        epilog=f"commands:\n{listed}\n\n'ros2-derain COMMAND --help' explains one, with examples.",
+        epilog=f"commands:\n{commands}\n\n'ros2-derain COMMAND --help' explains one, with examples.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="one of the commands below")
-    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and leave")
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     return parser
 
 
 class _Version(argparse.Action):
-    """Looks the version up only when it is asked for."""
+    """Determines the version only when it is requested."""
 
     def __call__(self, parser, *_) -> None:
         print(f"ros2-derain {version()}")

@@ -1,29 +1,30 @@
-"""A headless Chromium that tests look at pages with, over its debugging pipe."""
+"""A headless Chromium for tests of report pages, controlled over its debugging pipe."""
 
 from __future__ import annotations
 
-import base64
 import fcntl
 import json
 import os
+import select
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-PATIENCE_S = 120
+TIMEOUT_S = 120
+"""After which Chromium is considered hung."""
 
 
 class Browser:
-    """One page in a Chromium of its own. Use it as a context manager; skips where there is no Chromium."""
+    """A context manager: one page in its own Chromium. Skips the test where there is no Chromium."""
 
     def __init__(self, profile: Path) -> None:
         program = (
             shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
         )
         if program is None:
-            pytest.skip("needs Chromium to look at pages with")
+            pytest.skip("needs Chromium (Debian: apt-get install chromium)")
         self.errors: list[str] = []
         to_browser, from_browser = os.pipe(), os.pipe()
         inside = [fcntl.fcntl(fd, fcntl.F_DUPFD, 10) for fd in (to_browser[0], from_browser[1])]
@@ -43,7 +44,9 @@ class Browser:
         for fd in (*inside, to_browser[0], from_browser[1]):
             os.close(fd)
         self._write, self._read = os.fdopen(to_browser[1], "wb", 0), os.fdopen(from_browser[0], "rb")
-        self._count, self._rest, self._session = 0, b"", None
+        self._count, self._rest = 0, b""
+        self._session: str | None = None
+        self._events: set[str] = set()
 
     def call(self, method: str, **parameters) -> dict:
         """One command of the Chrome DevTools protocol."""
@@ -53,14 +56,14 @@ class Browser:
             command["sessionId"] = self._session
         self._write.write(json.dumps(command).encode() + b"\0")
         while True:
-            said = self._next()
-            if said.get("id") == self._count:
-                assert "error" not in said, said
-                return said["result"]
-            self._note(said)
+            message = self._next()
+            if message.get("id") == self._count:
+                assert "error" not in message, message
+                return message["result"]
+            self._note(message)
 
     def open(self, page: Path, width: int, height: int, phone: bool = False) -> None:
-        """Show a file in a window of this size."""
+        """Show a file in a window of this size; returns when it has loaded."""
         if self._session is None:
             target = self.call("Target.createTarget", url="about:blank")["targetId"]
             self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
@@ -73,53 +76,47 @@ class Browser:
             deviceScaleFactor=1,
             mobile=phone,
         )
+        self._events.clear()
         self.call("Page.navigate", url=page.resolve().as_uri())
-        while self.run("document.readyState") != "complete" or self.run("location.href") == "about:blank":
-            pass
+        while "Page.loadEventFired" not in self._events:
+            self._note(self._next())
 
     def run(self, script: str):
-        """What an expression is worth in the page."""
-        found = self.call("Runtime.evaluate", expression=script, returnByValue=True)
-        assert "exceptionDetails" not in found, found
-        return found["result"].get("value")
+        """The value of a JavaScript expression in the page."""
+        evaluated = self.call("Runtime.evaluate", expression=script, returnByValue=True)
+        assert "exceptionDetails" not in evaluated, evaluated
+        return evaluated["result"].get("value")
 
     def click(self, x: float, y: float) -> None:
         """A click with the mouse."""
         for kind in ("mousePressed", "mouseReleased"):
             self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 
-    def picture(self, path: Path, whole: bool = False) -> None:
-        """A PNG of the window, or of the whole page."""
-        data = self.call("Page.captureScreenshot", captureBeyondViewport=whole)["data"]
-        path.write_bytes(base64.b64decode(data))
-
     def __enter__(self) -> Browser:
         return self
 
     def __exit__(self, *exception) -> None:
         self._process.terminate()
-        self._process.wait(PATIENCE_S)
+        self._process.wait(TIMEOUT_S)
         self._write.close()
         self._read.close()
 
     def _next(self) -> dict:
         while b"\0" not in self._rest:
-            got = os.read(self._read.fileno(), 1 << 20)
-            assert got, "Chromium has ended"
-            self._rest += got
+            assert select.select([self._read], [], [], TIMEOUT_S)[0], "Chromium does not respond"
+            data = os.read(self._read.fileno(), 1 << 20)
+            assert data, "Chromium has ended"
+            self._rest += data
         line, _, self._rest = self._rest.partition(b"\0")
         return json.loads(line)
 
-    def _note(self, said: dict) -> None:
-        """Keep what a developer would see in red."""
-        told = said.get("params", {})
-        if said.get("method") == "Runtime.exceptionThrown":
-            self.errors.append(str(told["exceptionDetails"]))
-        if said.get("method") == "Runtime.consoleAPICalled" and told["type"] in (
-            "error",
-            "warning",
-            "assert",
-        ):
-            self.errors.append(str(told["args"]))
-        if said.get("method") == "Log.entryAdded" and told["entry"]["level"] in ("error", "warning"):
-            self.errors.append(str(told["entry"]))
+    def _note(self, message: dict) -> None:
+        """Record an event, and the errors and warnings of the developer console."""
+        event, parameters = message.get("method", ""), message.get("params", {})
+        self._events.add(event)
+        if event == "Runtime.exceptionThrown":
+            self.errors.append(str(parameters["exceptionDetails"]))
+        if event == "Runtime.consoleAPICalled" and parameters["type"] in ("error", "warning", "assert"):
+            self.errors.append(str(parameters["args"]))
+        if event == "Log.entryAdded" and parameters["entry"]["level"] in ("error", "warning"):
+            self.errors.append(str(parameters["entry"]))
