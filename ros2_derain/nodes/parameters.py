@@ -292,7 +292,7 @@ def to_markdown() -> str:
     lines = [
         "# Parameters",
         "",
-        "[config/pipeline.yaml](../config/pipeline.yaml) has all of them with their defaults. Parameters that",
+        "[config/pipeline.yaml](../config/pipeline.yaml) has all of them with their defaults. Those that",
         "change *live* can be set while the node runs; the others are read at configure.",
         "",
         "This page is generated: `python -m ros2_derain.nodes.parameters --markdown > docs/parameters.md`",

@@ -14,7 +14,7 @@ PAGE = Report(
     subtitle="one camera",
     passed=False,
     verdict="75 of 75 frames processed",
-    problems=("recovery: injected.150.recovery.miou is 0.1, wanted is >= 0.3",),
+    problems=("recovery: injected.150.recovery.miou is 0.1, expected >= 0.3",),
     tiles=(Tile("Frames", "75 / 75", "0 could not be read"),),
     sections=(
         Table("Criteria", "", ("criterion", "verdict"), (("recovery", "✗ failed"),)),
