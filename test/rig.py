@@ -55,16 +55,25 @@ def separate(**options):
     return SegmentationNode(**options), DerainNode(**options)
 
 
+def connected(made):
+    """Wait until derain_node knows the parser's classes, and the parser its proposals and status."""
+    priors, client = made.derain._priors, made.client.node
+    status = (outputs.DERAIN_STATUS, outputs.SEGMENTATION_STATUS)
+    assert made.client.until(lambda: priors._classes is not None)
+    assert made.client.until(lambda: priors._proposals.get_subscription_count() == 1)
+    assert made.client.until(lambda: all(client.count_subscribers(topic.name) >= 2 for topic in status))
+
+
 def stuck(made):
     """Make the derainer of a rig hang; returns the event that lets it go."""
     may_go = threading.Event()
-    coarse = made.derain.restorer._derainer.coarse
+    coarse = made.derain.engine.restorer._derainer.coarse
 
     def hang(*arguments):
         assert may_go.wait(HANG_S)
         return coarse(*arguments)
 
-    made.derain.restorer._derainer.coarse = hang
+    made.derain.engine.restorer._derainer.coarse = hang
     return may_go
 
 

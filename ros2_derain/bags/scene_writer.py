@@ -5,31 +5,23 @@ For frames that were processed without a running pipeline; no node is involved.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
-from functools import partial
+from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rclpy.serialization import deserialize_message, serialize_message
 from rosbags.interfaces import Connection
 from sensor_msgs.msg import CameraInfo
-from std_msgs.msg import Float32, Header, String
 
 from ros2_derain.bags.writing import BagWriter
 from ros2_derain.engine import Mode, ModelIdentity, Scene
-from ros2_derain.nodes import images, messages, outputs, overlay
-from ros2_derain.nodes.calibrations import Calibrations
-from ros2_derain.nodes.parameters import DerainParameters, SegmentationParameters
+from ros2_derain.nodes import messages, outputs
+from ros2_derain.nodes.outputs import Context, Output
 from ros2_derain.nodes.topics import Topic
 
-COMPACT = (
-    outputs.CLEAN_COMPRESSED, outputs.CLEAN_CAMERA_INFO, outputs.RAIN_RATE, outputs.MODE,
-    outputs.LABEL_INFO, outputs.DETECTIONS, outputs.VISION_INFO,
-)  # fmt: skip
-"""Topics that take little space: the clean image as JPEG, no maps."""
-
-Supply = tuple[Topic, Callable[[], Any]]
-"""A topic, and what makes its message."""
+COMPACT = tuple(output for output in outputs.OUTPUTS if output.compact)
+"""Outputs that take little space: the clean image as JPEG, no maps."""
 
 
 class SceneBag(BagWriter):
@@ -67,7 +59,7 @@ class CameraScenes:
     ) -> None:
         self._bag, self._namespace, self._identity = bag, namespace, identity
         self._connections = connections
-        self._calibrations = Calibrations()
+        self._calibrations = messages.Calibrations()
         self._mode: Mode | None = None
 
     def calibrate(self, info: bytes) -> None:
@@ -80,40 +72,33 @@ class CameraScenes:
         Raises:
             BagError: it cannot be written, for example to a full disk.
         """
-        for topic, make in self._messages(scene, received_ns, confidence_threshold):
-            if topic.name in self._connections:
-                self._bag.write(self._connections[topic.name], received_ns, serialize_message(make()))
-
-    def _messages(self, scene: Scene, received_ns: int, threshold: float) -> Iterator[Supply]:
-        """What the nodes publish, in their order."""
         header = messages.to_header(scene.stamp_ns, scene.frame_id)
+        context = Context(
+            header,
+            self._identity,
+            camera_info=self._calibrations.of(header),
+            confidence_threshold=confidence_threshold,
+            label_info_topic=f"{self._namespace}/{outputs.LABEL_INFO.name}",
+        )
         if self._mode is None:
-            yield from self._introduction(messages.to_header(received_ns, ""), threshold)
-        if scene.mode is not self._mode:
-            self._mode = scene.mode
-            yield outputs.MODE, lambda: String(data=scene.mode.value)
-        yield outputs.CLEAN_IMAGE, lambda: images.from_rgb(scene.image, header)
-        yield outputs.TRUST, lambda: images.from_mono(scene.trust, header)
-        yield outputs.RAIN_RATE, lambda: Float32(data=scene.rain.rate)
-        info = self._calibrations.of(header)
-        if info is not None:
-            yield outputs.CLEAN_CAMERA_INFO, lambda: messages.to_camera_info(info, header)
-        quality = DerainParameters().jpeg_quality
-        yield outputs.CLEAN_COMPRESSED, lambda: images.compress_rgb(scene.image, header, quality)
-        seen = scene.perception
-        if seen is None:
-            return
-        yield outputs.SEMANTIC_PRIOR, lambda: images.from_channels(scene.prior, header)
-        yield outputs.LABEL_MAP, lambda: images.from_mono(seen.labels, header)
-        yield outputs.DETECTIONS, lambda: messages.to_detections(seen.detections, header)
-        yield outputs.CONFIDENCE, lambda: images.from_mono(seen.confidence, header)
-        names, opacity = self._identity.class_names, SegmentationParameters().overlay_opacity
-        drawn = partial(overlay.draw, scene.image, seen, names, opacity)
-        yield outputs.OVERLAY, lambda: images.from_rgb(drawn(), header)
+            on_start = replace(context, header=messages.to_header(received_ns, ""))
+            for output in outputs.ON_START:
+                if output.name in self._connections:
+                    self._write(output, received_ns, output.make(on_start))
+        for mode in (scene.derain_mode, scene.mode):
+            if mode is not self._mode:
+                self._mode = mode
+                changed = replace(scene, mode=mode)
+                self._write_scene(outputs.MODE, received_ns, changed, context)
+        for output in outputs.PER_FRAME:
+            self._write_scene(output, received_ns, scene, context)
 
-    def _introduction(self, header: Header, threshold: float) -> Iterator[Supply]:
-        """What is published once: the model's identity, and what its label ids mean."""
-        database = f"{self._namespace}/{outputs.LABEL_INFO.name}"
-        yield outputs.VISION_INFO, lambda: messages.to_vision_info(self._identity, database, header)
-        names = self._identity.class_names
-        yield outputs.LABEL_INFO, lambda: messages.to_label_info(names, threshold, header)
+    def _write_scene(self, output: Output, received_ns: int, scene: Scene, context: Context) -> None:
+        """Write a frame on an output, if it is recorded and has a message."""
+        if output.name in self._connections:
+            message = output.make(scene, context)
+            if message is not None:
+                self._write(output, received_ns, message)
+
+    def _write(self, output: Topic, received_ns: int, message: Any) -> None:
+        self._bag.write(self._connections[output.name], received_ns, serialize_message(message))

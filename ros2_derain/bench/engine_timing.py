@@ -62,7 +62,7 @@ def timed_together(
     settings: EngineSettings,
     cameras: int,
     pictures: Sequence[np.ndarray],
-    rounds: int,
+    repeats: int,
     fps_of_one: float,
 ) -> dict:
     """What several cameras on one model cost, all of which always have a frame waiting.
@@ -71,7 +71,7 @@ def timed_together(
         model, settings: of the engines, one for each camera.
         cameras: how many.
         pictures: H x W x 3 uint8 RGB; each camera begins at another one.
-        rounds: how many times each camera's share of frames is measured.
+        repeats: how many times each camera's share of frames is measured.
         fps_of_one: frames per second of a single camera on the same model.
 
     Returns:
@@ -79,15 +79,15 @@ def timed_together(
         time of one of a single camera), and ``least_share``: the frames of the camera that got
         fewest, over the mean.
     """
-    turns = model.turns(cameras)
-    shared = model.shared(turns)
-    seconds = rounds * cameras / fps_of_one
+    sharing = model.sharing(cameras)
+    shared = model.shared(sharing)
+    seconds = repeats * cameras / fps_of_one
 
     def drive(camera: int) -> int:
         """Frames that a camera got through until time is up."""
         engine, index = Engine.of(shared, settings), 0
         while index < LEAST or time.perf_counter() < end:
-            with turns.frame():
+            with sharing.frame():
                 picture = pictures[(index + camera) % len(pictures)]
                 engine.process(Frame(index * 40_000_000, f"camera_{camera}", picture))
             index += 1

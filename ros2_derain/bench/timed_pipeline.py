@@ -13,34 +13,34 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ros2_derain.engine import Interpretation, Restored
+from ros2_derain.engine import Engine, Restored, Scene, SharedModel
 from ros2_derain.nodes import runtime
-from ros2_derain.nodes.pipeline import ComposedDerainNode, ComposedSegmentationNode, SharedModel
+from ros2_derain.nodes.derain_node import DerainNode
+from ros2_derain.nodes.segmentation_node import SegmentationNode
 
 COLUMNS = ("stamp_ns", "gate", "derain", "parse")
 
 
-class TimedSegmentationNode(ComposedSegmentationNode):
+class TimedSegmentationNode(SegmentationNode):
     """segmentation_node that notes the engine's milliseconds of every frame it parses.
 
     Args:
         log: a writer of CSV rows.
-        shared: the engine of the process.
-        options: further arguments of :class:`ComposedSegmentationNode`.
+        models: the model of the process.
+        options: further arguments of :class:`SegmentationNode`.
     """
 
-    def __init__(self, log: Any, shared: SharedModel, **options: Any) -> None:
+    def __init__(self, log: Any, models: SharedModel, **options: Any) -> None:
         self._log = log
-        super().__init__(shared, **options)
+        super().__init__(models, **options)
 
-    def take(self, restored: Restored) -> Interpretation | None:
-        """As the base class; then note the frame."""
-        spent = dict(restored.milliseconds)
-        found = super().take(restored)
-        if found is not None:
-            spent |= found.milliseconds
-            self._log.writerow((restored.frame.stamp_ns, *(spent.get(stage, 0.0) for stage in COLUMNS[1:])))
-        return found
+    def interpret(self, engine: Engine, restored: Restored) -> Scene:
+        """As the base class; then log the frame."""
+        scene = super().interpret(engine, restored)
+        if scene.perception is not None:
+            spent = (scene.milliseconds.get(stage, 0.0) for stage in COLUMNS[1:])
+            self._log.writerow((scene.stamp_ns, *spent))
+        return scene
 
 
 def read(log: Path) -> dict[int, dict[str, float]]:
@@ -60,9 +60,9 @@ def main(argv: list[str] | None = None) -> int:
         rows.writerow(COLUMNS)
 
         def create() -> runtime.Nodes:
-            shared = SharedModel()
-            segmentation = TimedSegmentationNode(rows, shared)
-            return segmentation, ComposedDerainNode(shared, segmentation)
+            models = SharedModel()
+            segmentation = TimedSegmentationNode(rows, models)
+            return segmentation, DerainNode(models, segmentation)
 
         return runtime.run(create, arguments, ready=runtime.activate)
 

@@ -18,10 +18,8 @@ from typing import Any
 
 import torch
 
-from ros2_derain.engine import LoadedModel
-from ros2_derain.nodes import runtime
-from ros2_derain.nodes.managed_node import ManagedNode
-from ros2_derain.nodes.pipeline import ComposedDerainNode, ComposedSegmentationNode, SharedModel
+from ros2_derain.engine import EngineSettings, LoadedModel, SharedModel
+from ros2_derain.nodes import pipeline, runtime
 
 
 class Sabotaged:
@@ -71,8 +69,8 @@ class SabotagedModel(SharedModel):
         super().__init__()
         self._order = order
 
-    def acquire(self, user: ManagedNode) -> LoadedModel:
-        model = super().acquire(user)
+    def acquire(self, user: str, settings: EngineSettings) -> LoadedModel:
+        model = super().acquire(user, settings)
         networks = {part: Sabotaged(net, part, self._order) for part, net in model.networks.items()}
         return replace(model, networks=networks)
 
@@ -96,12 +94,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.largest_file:
         resource.setrlimit(resource.RLIMIT_FSIZE, (args.largest_file, args.largest_file))
 
-    def create() -> runtime.Nodes:
-        shared = SabotagedModel(args.order)
-        segmentation = ComposedSegmentationNode(shared)
-        return segmentation, ComposedDerainNode(shared, segmentation)
-
-    return runtime.run(create, arguments, ready=runtime.activate)
+    return runtime.run(lambda: pipeline.create(SabotagedModel(args.order)), arguments, ready=runtime.activate)
 
 
 if __name__ == "__main__":

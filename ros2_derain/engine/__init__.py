@@ -2,14 +2,15 @@
 
 from ros2_derain.models import ModelError
 
-from .cpu_scheduler import Seats
+from .cpu_scheduler import CpuScheduler
 from .device import Runtime, choose, to_image
-from .engine import UNPARSED, Engine, LocalExchange
-from .gpu_batcher import Rounds
+from .engine import Engine, interpreted, scene_of
+from .gpu_batcher import GpuBatcher
 from .interpreter import Interpretation, Interpreter
-from .loaded_model import LoadedModel, ModelIdentity, Turns
-from .restorer import PriorExchange, Restored, Restorer, passed_through
+from .loaded_model import LoadedModel, ModelIdentity, SharedModel
+from .restorer import PriorSource, Restorer
 from .scene import (
+    NOT_PARSED,
     UNLABELLED,
     Detection,
     EngineError,
@@ -17,41 +18,44 @@ from .scene import (
     Mode,
     Perception,
     RainEstimate,
+    Restored,
     Scene,
     fingerprint,
+    passed_through,
 )
 from .settings import MAX_ITERATIONS, PRECISIONS, PRIORS, EngineSettings
 
 __all__ = [
     "MAX_ITERATIONS",
+    "NOT_PARSED",
     "PRECISIONS",
     "PRIORS",
     "UNLABELLED",
-    "UNPARSED",
+    "CpuScheduler",
     "Detection",
     "Engine",
     "EngineError",
     "EngineSettings",
     "Frame",
+    "GpuBatcher",
     "Interpretation",
     "Interpreter",
     "LoadedModel",
-    "LocalExchange",
     "Mode",
     "ModelError",
     "ModelIdentity",
     "Perception",
-    "PriorExchange",
+    "PriorSource",
     "RainEstimate",
     "Restored",
     "Restorer",
-    "Rounds",
     "Runtime",
     "Scene",
-    "Seats",
-    "Turns",
+    "SharedModel",
     "choose",
     "fingerprint",
+    "interpreted",
     "passed_through",
+    "scene_of",
     "to_image",
 ]

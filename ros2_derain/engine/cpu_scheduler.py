@@ -1,10 +1,10 @@
-"""Several cameras on one set of networks, on a CPU: several frames at a time, each on cores of its own.
+"""Several cameras on one set of networks, on a CPU: frames in parallel, each on its share of the cores.
 
-Two cores get more frames done with one each than with both at one: a network's layers
-wait for each other, frames do not. A batch would gain nothing either, and at 1280x720
-not even fit the caches. (On a GPU it is the other way round: :mod:`.rounds`.)
+Two cores process more frames with one core each than with both on one frame: the threads of a
+network wait for each other at every layer, frames do not. A batch gains nothing either, and at
+1280x720 does not fit the caches. (A GPU is the opposite case: :mod:`.gpu_batcher`.)
 
-Frames are seated in the order in which they come, so that each camera gets its share.
+Frames are scheduled in arrival order, so that each camera gets its share.
 """
 
 from __future__ import annotations
@@ -18,47 +18,47 @@ from typing import Any
 import torch
 
 STUCK_S = 2.0
-"""A frame that has waited longer for a seat is processed without one: those who sit may hang."""
+"""A frame that has waited longer is processed at once: the running ones may hang."""
 
 
-class Seats:
-    """Who is at work now, and who is next.
+class CpuScheduler:
+    """Limits how many frames are processed at a time, and the threads of each.
 
     Args:
-        cameras: how many take part.
-        cores: that they share; by default as many as torch would use for one.
+        cameras: number of cameras.
+        cores: shared by them; by default the number of threads that torch would use.
     """
 
     def __init__(self, cameras: int, cores: int | None = None) -> None:
         cores = cores or torch.get_num_threads()
         self.threads = max(1, cores // cameras)
-        """Of each frame."""
+        """Per frame."""
         self.count = min(cameras, max(1, cores // self.threads))
-        """Frames that are worked on at a time."""
+        """Frames processed at a time."""
         self._free = self.count
         self._queue: deque[threading.Event] = deque()
         self._lock = threading.Lock()
-        self._known = threading.local()
+        self._prepared = threading.local()
 
     @contextmanager
     def frame(self) -> Iterator[None]:
-        """Wait for a seat; its block is one frame of the calling thread's camera."""
-        if not hasattr(self._known, "thread"):
-            self._known.thread = True
-            torch.set_num_threads(self.threads)  # of what this thread computes
-        seated = self._sit()
+        """Wait for a free slot; the block is one frame of the calling thread's camera."""
+        if not hasattr(self._prepared, "done"):
+            self._prepared.done = True
+            torch.set_num_threads(self.threads)  # of this thread's operators
+        acquired = self._acquire()
         try:
             yield
         finally:
-            if seated:
-                self._rise()
+            if acquired:
+                self._release()
 
     def share(self, network: Any) -> Any:
-        """A network as each of the cameras sees it: their own."""
+        """The network as each of the cameras calls it: itself."""
         return network
 
-    def _sit(self) -> bool:
-        """Whether there was a seat in time."""
+    def _acquire(self) -> bool:
+        """Whether a slot became free in time."""
         with self._lock:
             if self._free:
                 self._free -= 1
@@ -73,8 +73,8 @@ class Seats:
             self._queue.remove(mine)
             return False
 
-    def _rise(self) -> None:
-        """Leave the seat to who has waited longest."""
+    def _release(self) -> None:
+        """Give the slot to the frame that has waited longest."""
         with self._lock:
             if self._queue:
                 self._queue.popleft().set()

@@ -1,12 +1,11 @@
-"""Several cameras on one set of networks, on a GPU: frames that wait together are one batch.
+"""Several cameras on one set of networks, on a GPU: frames that arrive together form a batch.
 
-Cameras take turns in rounds. A round takes the newest waiting frame of every camera
-that has one, and each network then runs once for all of them. A camera has at most one
-frame in a round, and no round begins before every frame of the last one is done: so
-each camera gets its share, whatever the pace of the others.
+A batch takes the newest waiting frame of every camera that has one; each network then runs once
+for all of them. A camera has at most one frame in a batch, and no batch begins before every frame
+of the last one is done: each camera gets its share, whatever the frame rate of the others.
 
-Each camera's frames are processed by a thread of its own, as if the networks were its
-own; only :class:`Shared` knows of the batch.
+Each camera's frames are processed by a thread of its own, as if the networks were its own; only
+:class:`BatchedNetwork` knows of the batch.
 """
 
 from __future__ import annotations
@@ -25,17 +24,16 @@ GATHER_S = 0.003
 STRAGGLER_S = 0.05
 
 STUCK_S = 2.0
-"""A round that lasts longer keeps nobody from beginning the next."""
+"""A batch that takes longer no longer blocks the next one."""
 
 
-class Rounds:
-    """Who is in the present round, and what they want computed.
+class GpuBatcher:
+    """The frames of the current batch, and the network calls that they wait for.
 
     Args:
-        cameras: how many take part; a round in which all of them wait begins at once.
-        gather_s: any other begins so long after its first frame came.
-        straggler_s: how long a network waits for the slower frames of a round before it runs
-            without them.
+        cameras: number of cameras; when all of them wait, a batch begins at once.
+        gather_s: otherwise it begins this long after its first frame arrived.
+        straggler_s: longest wait of a network call for the slower frames of the batch.
     """
 
     def __init__(self, cameras: int, gather_s: float = GATHER_S, straggler_s: float = STRAGGLER_S) -> None:
@@ -49,7 +47,7 @@ class Rounds:
 
     @contextmanager
     def frame(self) -> Iterator[None]:
-        """Wait for the next round; its block is one frame of the calling thread's camera."""
+        """Wait for the next batch; the block is one frame of the calling thread's camera."""
         self._enter()
         try:
             yield
@@ -58,20 +56,20 @@ class Rounds:
                 self._running -= 1
                 self._changed.notify_all()
 
-    def share(self, network: Any) -> Shared:
-        """A network as each of the cameras sees it."""
-        return Shared(network, self)
+    def share(self, network: Any) -> BatchedNetwork:
+        """The network as each of the cameras calls it."""
+        return BatchedNetwork(network, self)
 
     def run(self, function: Callable, *arguments: Any) -> Any:
-        """``function(*arguments)``, together with the other frames of the round that want the same.
+        """``function(*arguments)``, together with the other frames of the batch that call the same.
 
         Args:
             function: of tensors N x ..., or (named) tuples of such; so is its result.
             arguments: with N = 1.
 
         Raises:
-            whatever the function raises. A batch that fails with RuntimeError is tried frame by
-            frame, so that no camera pays for another's frame.
+            Exception: whatever the function raises. A batch that fails with RuntimeError is repeated
+                frame by frame, so that only the failing frame's camera sees the error.
         """
         request = _Request(function, arguments)
         with self._changed:
@@ -100,7 +98,7 @@ class Rounds:
                     self._changed.wait(left)
 
     def _seconds_to_next(self) -> float:
-        """Until the next round begins, if nothing else happens before."""
+        """Until the next batch begins, if nothing else happens before."""
         now = time.monotonic()
         if self._running:
             return self._began + STUCK_S - now
@@ -114,7 +112,7 @@ class Rounds:
         self._changed.notify_all()
 
     def _is_complete(self) -> bool:
-        """Whether every frame of the round wants something computed, or has it computed now."""
+        """Whether every frame of the batch has a call waiting or running."""
         return len(self._requests) + self._computing >= self._running
 
     def _take(self) -> list[_Request]:
@@ -139,25 +137,25 @@ class Rounds:
                 self._changed.notify_all()
 
 
-class Shared:
-    """A network as one of several cameras sees it: called as if it were its own.
+class BatchedNetwork:
+    """A network that several cameras call, each as if it were its own.
 
     Args:
         network: a derainer, a parser or a gauge; it must treat the images of a batch alike.
-        rounds: of the cameras that share it.
+        batcher: of the cameras that share it.
     """
 
-    def __init__(self, network: Any, rounds: Rounds) -> None:
-        self._network, self._rounds = network, rounds
+    def __init__(self, network: Any, batcher: GpuBatcher) -> None:
+        self._network, self._batcher = network, batcher
 
     def __call__(self, *arguments: Any) -> Any:
         """The network's ``forward``."""
-        return self._rounds.run(self._network, *arguments)
+        return self._batcher.run(self._network, *arguments)
 
     def __getattr__(self, name: str) -> Any:
-        """A method of the network (``coarse``, ``refine``), or what it says of itself."""
+        """A method of the network (``coarse``, ``refine``), batched, or an attribute."""
         value = getattr(self._network, name)
-        return partial(self._rounds.run, value) if callable(value) else value
+        return partial(self._batcher.run, value) if callable(value) else value
 
 
 class _Request:
@@ -183,7 +181,7 @@ class _Request:
 
 
 def _alike(requests: list[_Request]) -> list[list[_Request]]:
-    """The requests in groups of the same function and the same shapes, first come first."""
+    """The requests in groups of equal function and shapes, in arrival order."""
     groups: dict[Any, list[_Request]] = {}
     for request in requests:
         groups.setdefault((request.function, _shape(request.arguments)), []).append(request)
@@ -200,7 +198,7 @@ def _together(group: list[_Request]) -> bool:
     """Compute the requests as one batch; False where that fails and each must be tried alone."""
     try:
         joined = _joined([request.arguments for request in group])
-        results = _parted(group[0].function(*joined), len(group))
+        results = _split(group[0].function(*joined), len(group))
     except RuntimeError:
         return False
     for request, result in zip(group, results, strict=True):
@@ -209,7 +207,7 @@ def _together(group: list[_Request]) -> bool:
 
 
 def _shape(value: Any) -> Any:
-    """What must be equal for values to be joined; hashable."""
+    """What must be equal for values to be joined into a batch; hashable."""
     if isinstance(value, Tensor):
         return tuple(value.shape), value.dtype
     if isinstance(value, tuple):
@@ -218,7 +216,7 @@ def _shape(value: Any) -> Any:
 
 
 def _joined(values: list[Any]) -> Any:
-    """Values of the same shape as one with N = how many they are."""
+    """Values of equal shape as one with N = len(values)."""
     first = values[0]
     if isinstance(first, Tensor):
         return torch.cat(values)
@@ -227,12 +225,12 @@ def _joined(values: list[Any]) -> Any:
     return first
 
 
-def _parted(value: Any, count: int) -> list[Any]:
-    """A value with N = ``count`` as so many with N = 1."""
+def _split(value: Any, count: int) -> list[Any]:
+    """A value with N = ``count`` as ``count`` values with N = 1."""
     if isinstance(value, Tensor):
         return list(value.split(1))
     if isinstance(value, tuple):
-        parts = [_parted(item, count) for item in value]
+        parts = [_split(item, count) for item in value]
         return [_rebuilt(value, list(items)) for items in zip(*parts, strict=True)]
     return [value] * count
 

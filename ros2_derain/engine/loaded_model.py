@@ -1,19 +1,20 @@
-"""A model on its device: what the two halves of the loop, and several cameras, may share."""
+"""A model on its device, shared by both halves of the loop and by several cameras."""
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ros2_derain import models
 
-from .cpu_scheduler import Seats
+from .cpu_scheduler import CpuScheduler
 from .device import Runtime, choose
-from .gpu_batcher import Rounds
-from .scene import fingerprint
+from .gpu_batcher import GpuBatcher
+from .scene import EngineError, fingerprint
 from .settings import EngineSettings
 
-Turns = Rounds | Seats
+Sharing = GpuBatcher | CpuScheduler
 """How several cameras share networks."""
 
 
@@ -67,11 +68,65 @@ class LoadedModel:
         )
         return cls(identity, runtime, {part: runtime.place(network) for part, network in networks.items()})
 
-    def turns(self, cameras: int) -> Turns:
-        """How several cameras best share these networks: in batches on a GPU, side by side on a CPU."""
-        return Rounds(cameras) if self.runtime.device.type == "cuda" else Seats(cameras)
+    def sharing(self, cameras: int) -> Sharing:
+        """How several cameras best share these networks: in batches on a GPU, in parallel on a CPU."""
+        return GpuBatcher(cameras) if self.runtime.device.type == "cuda" else CpuScheduler(cameras)
 
-    def shared(self, turns: Turns) -> LoadedModel:
-        """The same networks, for cameras that take ``turns``."""
-        networks = {part: turns.share(network) for part, network in self.networks.items()}
+    def shared(self, sharing: Sharing) -> LoadedModel:
+        """The same networks, for cameras that share them."""
+        networks = {part: sharing.share(network) for part, network in self.networks.items()}
         return replace(self, networks=networks)
+
+
+class SharedModel:
+    """A model that is loaded for the first of its users and unloaded after the last one.
+
+    Args:
+        parts: which of its networks.
+        cameras: number of cameras that share it.
+    """
+
+    def __init__(self, parts: tuple[str, ...] = models.PARTS, cameras: int = 1) -> None:
+        self.cameras = cameras
+        self._parts = parts
+        self._model: LoadedModel | None = None
+        self._loaded: tuple[str, str, str] | None = None
+        self._users: set[str] = set()
+        self._sharing: Sharing | None = None
+
+    def acquire(self, user: str, settings: EngineSettings) -> LoadedModel:
+        """The model that the settings name.
+
+        Args:
+            user: its name, for messages; to be released by.
+            settings: model, device and precision.
+
+        Raises:
+            EngineError: another user has loaded another model, device or precision.
+            ModelError: the model does not load.
+        """
+        wanted = settings.model, settings.device, settings.precision
+        if self._loaded and self._users - {user} and wanted != self._loaded:
+            raise EngineError(
+                f"{user} needs {_brief(wanted)}, but this process has loaded {_brief(self._loaded)}: "
+                "give all its nodes the same, or run them in separate processes"
+            )
+        if self._model is None:
+            self._model, self._loaded = LoadedModel.load(settings, self._parts), wanted
+            self._sharing = self._model.sharing(self.cameras) if self.cameras > 1 else None
+        self._users.add(user)
+        return self._model.shared(self._sharing) if self._sharing else self._model
+
+    def release(self, user: str) -> None:
+        """The user needs the model no longer."""
+        self._users.discard(user)
+        if not self._users:
+            self._model = self._loaded = self._sharing = None
+
+    def frame(self) -> AbstractContextManager[None]:
+        """The context in which a frame is processed: several cameras wait for each other."""
+        return self._sharing.frame() if self._sharing else nullcontext()
+
+
+def _brief(loaded: tuple[str, str, str]) -> str:
+    return "model {} on {} in {}".format(*loaded)

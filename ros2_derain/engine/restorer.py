@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -17,7 +17,7 @@ from .device import to_image
 from .gate import RainGate
 from .ladder import Ladder
 from .loaded_model import LoadedModel
-from .scene import EngineError, Frame, Mode, RainEstimate
+from .scene import EngineError, Frame, Mode, RainEstimate, Restored, passed_through
 from .settings import EngineSettings
 
 MIN_SIDE = 64
@@ -27,39 +27,14 @@ TRUST_SCALE = 16 / 255
 """Expected error at which the trust has fallen to 1/e."""
 
 
-class PriorExchange(Protocol):
-    """Where the derain side gets its priors from; None means: not in time."""
+class PriorSource(Protocol):
+    """Where semantic priors come from; None means: not available in time."""
 
     def previous(self, stamp_ns: int) -> Tensor | None:
         """The K x h x w uint8 prior of the frame with this stamp (temporal mode)."""
 
-    def ask(self, frame: Frame, clean: Tensor) -> Tensor | None:
-        """Have the intermediate image ``clean`` (1 x 3 x H x W, 0..1) parsed (closed loop)."""
-
-
-@dataclass(frozen=True)
-class Restored:
-    """A frame after the derain half.
-
-    Attributes:
-        frame: the input.
-        image: H x W x 3 uint8; the input array itself when dry or passed through.
-        tensor: 1 x 3 x H x W float32 on the device, what ``image`` shows; None when passed through.
-        trust: H x W uint8; 255 = as the camera saw it.
-        rain, mode, iterations, prior_missed, fault: as in :class:`Scene`.
-        milliseconds: ``gate``, ``derain`` and ``total`` so far; the parser adds to it.
-    """
-
-    frame: Frame
-    image: np.ndarray
-    tensor: Tensor | None
-    trust: np.ndarray
-    rain: RainEstimate
-    mode: Mode
-    iterations: int = 0
-    prior_missed: bool = False
-    fault: str = ""
-    milliseconds: dict[str, float] = field(default_factory=dict)
+    def parse(self, frame: Frame, clean: Tensor) -> Tensor | None:
+        """The prior of the frame's intermediate image ``clean`` (1 x 3 x H x W, 0..1; closed loop)."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +50,8 @@ class _Memory:
 class Restorer:
     """Restores the frames of one camera, in order.
 
-    A frame's time is judged when the next one comes, so that what the parser adds to
-    ``Restored.milliseconds`` counts against the budget too.
+    A frame's time is compared with the budget when the next one arrives, so that the parser's
+    share, added to ``Restored.milliseconds``, counts too.
 
     Args:
         model: with ``derainer`` and ``gauge``.
@@ -92,7 +67,7 @@ class Restorer:
         self._gate = RainGate()
         self._ladder = Ladder()
         self._memory: _Memory | None = None
-        self._unjudged: Restored | None = None
+        self._last: Restored | None = None
 
     @classmethod
     def load(cls, settings: EngineSettings) -> Restorer:
@@ -126,35 +101,35 @@ class Restorer:
         self.runtime.synchronize()
 
     @torch.inference_mode()
-    def restore(self, frame: Frame, exchange: PriorExchange) -> Restored:
+    def restore(self, frame: Frame, priors: PriorSource) -> Restored:
         """The clean image of a frame.
 
-        Never fails on a frame's account: a device error or a non-finite output steps the
-        ladder down and the raw image comes back with ``fault`` set.
+        A device error or a non-finite output raises nothing: the ladder steps down, and the raw
+        image is returned with ``fault`` set.
 
         Raises:
             EngineError: the image is not H x W x 3 uint8 with H, W >= 64.
         """
         _check(frame)
-        self._judge(frame)
+        self._begin(frame)
         started = time.perf_counter()
         try:
-            restored = self._process(frame, exchange, started)
+            restored = self._process(frame, priors, started)
         except RuntimeError as error:
             if isinstance(error, torch.OutOfMemoryError):
                 torch.cuda.empty_cache()
             self.fault(frame.stamp_ns)
             restored = passed_through(frame, f"{type(error).__name__}: {_first_line(error)}")
         restored.milliseconds["total"] = _since(started)
-        self._unjudged = restored
+        self._last = restored
         return restored
 
     def fault(self, stamp_ns: int) -> None:
-        """The frame failed on its further way: step down and forget what it left behind."""
+        """The frame with this stamp failed after it was restored: step down, drop its memory."""
         self._ladder.fault(stamp_ns)
         self._memory = None
 
-    def _process(self, frame: Frame, exchange: PriorExchange, started: float) -> Restored:
+    def _process(self, frame: Frame, priors: PriorSource, started: float) -> Restored:
         step = self._ladder.step
         if step is Mode.PASS_THROUGH:
             self._memory = None
@@ -171,7 +146,7 @@ class Restorer:
             return Restored(frame, frame.image, rainy, trust, rain, Mode.DRY, milliseconds=milliseconds)
         estimate = self._derainer.coarse(rainy, self._memory.state if self._memory else None)
         state = estimate.state
-        estimate, iterations, missed = self._refine(frame, rainy, estimate, step, exchange)
+        estimate, iterations, missed = self._refine(frame, rainy, estimate, step, priors)
         if not math.isfinite(float(estimate.image.sum()) + float(estimate.error.sum())):
             raise RuntimeError("the derainer's output is not finite")
         image, trust = to_image(estimate.image), _trust(estimate.error)
@@ -189,8 +164,8 @@ class Restorer:
             milliseconds=milliseconds,
         )
 
-    def _refine(self, frame: Frame, rainy: Tensor, estimate, step: Mode, exchange: PriorExchange):
-        """The refinements of a step; returns the estimate, their number, whether a prior was missed."""
+    def _refine(self, frame: Frame, rainy: Tensor, estimate, step: Mode, priors: PriorSource):
+        """Refine as the step says; the estimate, the number of refinements, whether a prior was missed."""
         if step is Mode.DERAIN_ONLY or not self._derainer.takes_prior:
             return estimate, 0, False
         source = self.settings.prior if step is Mode.LOOP else "temporal"
@@ -199,11 +174,11 @@ class Restorer:
             for iteration in range(self.settings.iterations):
                 if iteration:
                     estimate = self._derainer.again(rainy, estimate)
-                prior = exchange.ask(frame, estimate.image.clamp(0, 1))
+                prior = priors.parse(frame, estimate.image.clamp(0, 1))
                 missed |= prior is None
                 estimate = self._derainer.refine(rainy, estimate, self._prepared(prior))
             return estimate, self.settings.iterations, missed
-        prior = exchange.previous(self._memory.stamp_ns) if source == "temporal" and self._memory else None
+        prior = priors.previous(self._memory.stamp_ns) if source == "temporal" and self._memory else None
         missed = source == "temporal" and self._memory is not None and prior is None
         return self._derainer.refine(rainy, estimate, self._prepared(prior)), 1, missed
 
@@ -219,9 +194,9 @@ class Restorer:
     def _remember(self, frame: Frame, state: Tensor | None) -> None:
         self._memory = _Memory(frame.stamp_ns, frame.frame_id, frame.image.shape[:2], state)
 
-    def _judge(self, frame: Frame) -> None:
-        """Settle the ladder over the last frame and drop a memory that does not belong to this one."""
-        last, self._unjudged = self._unjudged, None
+    def _begin(self, frame: Frame) -> None:
+        """Update the ladder with the last frame's time; drop a memory that this frame does not continue."""
+        last, self._last = self._last, None
         settings = self.settings
         if last is not None and not last.fault:
             budget = settings.max_latency_ms
@@ -239,19 +214,11 @@ class Restorer:
 def _check(frame: Frame) -> None:
     image = frame.image
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-        raise EngineError(f"image is {image.shape} {image.dtype}, wanted is H x W x 3 uint8 RGB")
+        raise EngineError(f"image is {image.shape} {image.dtype}: give H x W x 3 uint8 RGB")
     if min(image.shape[:2]) < MIN_SIDE:
         raise EngineError(
-            f"image is {image.shape[1]}x{image.shape[0]}, at least {MIN_SIDE}x{MIN_SIDE} is wanted"
+            f"image is {image.shape[1]}x{image.shape[0]}: give at least {MIN_SIDE}x{MIN_SIDE} pixels"
         )
-
-
-def passed_through(frame: Frame, fault: str = "") -> Restored:
-    """A frame as the camera sent it; ``fault`` says why nothing was done to it."""
-    trust = np.full(frame.image.shape[:2], 255, np.uint8)
-    return Restored(
-        frame, frame.image, None, trust, RainEstimate(math.nan, math.nan), Mode.PASS_THROUGH, fault=fault
-    )
 
 
 def _trust(error: Tensor) -> np.ndarray:

@@ -1,16 +1,18 @@
-"""The records that flow through the engine: one frame in, one scene out.
+"""The records that flow through the engine: a frame in, a restored frame between, a scene out.
 
-All of them are frozen: a record never changes once it was made. Arrays inside
-are NumPy on the host; what stays on the device travels in :class:`Restored`.
+All of them are frozen. Arrays are NumPy on the host; what stays on the device travels in
+:class:`Restored`.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass, field
 from enum import Enum
 
 import numpy as np
+from torch import Tensor
 
 UNLABELLED = 255
 """Label map value of a pixel that carries no class."""
@@ -28,6 +30,10 @@ class Mode(str, Enum):
     DERAIN_ONLY = "derain_only"  # no scene parser: no labels, no detections
     PASS_THROUGH = "pass_through"  # the raw image, unprocessed
     DRY = "dry"  # no rain seen: the raw image, parsed
+
+
+NOT_PARSED = (Mode.DERAIN_ONLY, Mode.PASS_THROUGH)
+"""Modes in which the scene parser does not run."""
 
 
 class EngineError(Exception):
@@ -70,8 +76,33 @@ class RainEstimate:
 
 
 @dataclass(frozen=True)
+class Restored:
+    """A frame after the first half of the loop.
+
+    Attributes:
+        frame: the input.
+        image: H x W x 3 uint8; the input array itself when dry or passed through.
+        tensor: 1 x 3 x H x W float32 on the device, what ``image`` shows; None when passed through.
+        trust: H x W uint8; 255 = as the camera saw it.
+        rain, mode, iterations, prior_missed, fault: as in :class:`Scene`.
+        milliseconds: ``gate``, ``derain`` and ``total`` so far; the parser adds to it.
+    """
+
+    frame: Frame
+    image: np.ndarray
+    tensor: Tensor | None
+    trust: np.ndarray
+    rain: RainEstimate
+    mode: Mode
+    iterations: int = 0
+    prior_missed: bool = False
+    fault: str = ""
+    milliseconds: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Perception:
-    """What the scene parser says of one image.
+    """Output of the scene parser for one image.
 
     Attributes:
         labels: H x W uint8 class ids; 255 = unlabelled.
@@ -86,7 +117,7 @@ class Perception:
 
 @dataclass(frozen=True)
 class Scene:
-    """Everything said about one frame.
+    """Everything that is known about one frame.
 
     Attributes:
         stamp_ns, frame_id: copied from the frame.
@@ -94,14 +125,15 @@ class Scene:
             nothing was changed).
         trust: H x W uint8; 255 = the pixel is as the camera saw it, 0 = invented.
         rain: the rain estimate.
-        mode: how it was processed.
+        mode: how it was processed. ``derain_only`` also where the parser failed on a derained frame.
+        derain_mode: how it was restored; differs from ``mode`` where the parser failed.
         iterations: refinements done (0 when dry, passed through or derain only).
-        prior_missed: a prior was wanted and did not come in time.
+        prior_missed: a prior was needed and did not arrive in time.
         perception: None in the modes without a scene parser.
         prior: K x ceil(H/8) x ceil(W/8) uint8, class probabilities * 255, for the next frame; None
             where there is no perception.
         milliseconds: time per stage: ``gate``, ``derain``, ``parse``, ``total``.
-        fault: why the ladder stepped down on this frame, or ''.
+        fault: why the frame could not be restored or parsed, or ''.
     """
 
     stamp_ns: int
@@ -110,12 +142,20 @@ class Scene:
     trust: np.ndarray
     rain: RainEstimate
     mode: Mode
+    derain_mode: Mode
     iterations: int
     prior_missed: bool
     perception: Perception | None
     prior: np.ndarray | None = None
     milliseconds: dict[str, float] = field(default_factory=dict)
     fault: str = ""
+
+
+def passed_through(frame: Frame, fault: str = "") -> Restored:
+    """A frame as the camera sent it; ``fault`` says why nothing was done to it."""
+    trust = np.full(frame.image.shape[:2], 255, np.uint8)
+    unknown = RainEstimate(math.nan, math.nan)
+    return Restored(frame, frame.image, None, trust, unknown, Mode.PASS_THROUGH, fault=fault)
 
 
 def fingerprint(class_names: tuple[str, ...]) -> str:

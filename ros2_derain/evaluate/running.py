@@ -73,7 +73,7 @@ class _NoExchange:
     """A closed gate asks for no prior."""
 
     def previous(self, stamp_ns: int) -> None:
-        """See :class:`ros2_derain.engine.PriorExchange`."""
+        """See :class:`ros2_derain.engine.PriorSource`."""
 
-    def ask(self, frame: Frame, clean: object) -> None:
-        """See :class:`ros2_derain.engine.PriorExchange`."""
+    def parse(self, frame: Frame, clean: object) -> None:
+        """See :class:`ros2_derain.engine.PriorSource`."""

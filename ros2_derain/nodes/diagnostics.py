@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 
@@ -12,43 +11,22 @@ from ros2_derain.engine import Mode
 from ros2_derain.nodes.statistics import Snapshot
 
 WARN_AFTER_S = 1.0
-"""An active node without a frame for this long warns ..."""
+"""An active node without a frame for this long warns,"""
 ERROR_AFTER_S = 5.0
-"""... and for this long reports an error."""
+"""and for this long reports an error."""
 STALL_S = 2.0
-"""A frame that is worked on for longer is an error."""
-RIVAL_S = 30.0
+"""A frame that takes longer is an error."""
+DUPLICATE_S = 30.0
 """Another publisher of the node's output is an error after this long: DDS forgets a process that
 died after 20 s."""
-SAME_PICTURES = 10
-"""So many pictures in a row that are equal to the last byte: the camera is frozen."""
+FROZEN_AFTER = 10
+"""This many images in a row that are equal to the last byte: the camera is frozen."""
 WARN_AHEAD_S = 0.5
 """Stamps that are further ahead of the node's clock warn."""
 WARN_RAIN_MM_H, ERROR_RAIN_MM_H = 50.0, 100.0
-"""What the gauge reads; it reads low in the heaviest rain, and 100 stands for 150 mm/h and more."""
+"""Readings of the gauge; it reads low in the heaviest rain: 100 stands for 150 mm/h and more."""
 WARN_DROPPED = 0.10
 """Share of a window's frames; if more are dropped the node warns."""
-
-
-@dataclass(frozen=True)
-class Health:
-    """What the rules look at besides frames.
-
-    Attributes:
-        busy_s: how long the present frame has been worked on [s]; 0: none is.
-        incompatible: in words, a publisher of an input that the node cannot hear; or ''.
-        rival_s: how long another publisher of the node's output has been there [s]; 0: none is.
-        same_pictures: how many of the latest pictures were equal to the one before.
-        ahead_s: by how much the latest stamp was ahead of the node's clock [s].
-        rain_mm_h: what the gauge last read [mm/h]; NaN: nothing.
-    """
-
-    busy_s: float = 0.0
-    incompatible: str = ""
-    rival_s: float = 0.0
-    same_pictures: int = 0
-    ahead_s: float = 0.0
-    rain_mm_h: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -56,40 +34,50 @@ class Condition:
     """What the rules look at.
 
     Attributes:
-        books: frames, drops, latencies.
+        counters: frames, drops, latencies.
         active: the node's lifecycle state.
         mode: how the last frame was processed; None where the node has no modes.
         fault: why the ladder last stepped down, or ''.
-        budget_ms: the time that a frame may take; 0: any.
-        health: the rest.
+        budget_ms: time budget of a frame; 0: none.
+        busy_s: how long the current frame has been processed [s]; 0: there is none.
+        incompatible: description of a publisher whose quality of service excludes the node; or ''.
+        duplicate_s: how long another publisher of the node's outputs has been there [s]; 0: none.
+        identical_images: how many of the latest images were equal to the one before.
+        ahead_s: by how much the latest stamp was ahead of the node's clock [s].
+        rain_mm_h: last reading of the gauge [mm/h]; None before the first, NaN when passed through.
     """
 
-    books: Snapshot
+    counters: Snapshot
     active: bool
     mode: Mode | None = None
     fault: str = ""
     budget_ms: float = 0.0
-    health: Health = Health()
+    busy_s: float = 0.0
+    incompatible: str = ""
+    duplicate_s: float = 0.0
+    identical_images: int = 0
+    ahead_s: float = 0.0
+    rain_mm_h: float | None = None
 
 
 @dataclass(frozen=True)
 class Rule:
-    """``broken`` says in words what is wrong, or nothing where all is well."""
+    """``broken`` describes what is wrong; empty where nothing is."""
 
     level: bytes
     broken: Callable[[Condition], str]
 
 
-def _starved(after_s: float) -> Callable[[Condition], str]:
+def _idle(after_s: float) -> Callable[[Condition], str]:
     def broken(condition: Condition) -> str:
-        idle = condition.books.idle_s
+        idle = condition.counters.idle_s
         return f"no frame for {idle:.1f} s" if condition.active and idle > after_s else ""
 
     return broken
 
 
 def _dropping(condition: Condition) -> str:
-    window = condition.books.window
+    window = condition.counters.window
     dropped = sum(window.dropped.values())
     if dropped <= WARN_DROPPED * window.received:
         return ""
@@ -98,7 +86,7 @@ def _dropping(condition: Condition) -> str:
 
 
 def _all_refused(condition: Condition) -> str:
-    window = condition.books.window
+    window = condition.counters.window
     causes = [cause for cause in window.dropped if cause.startswith("refused.")]
     refused = sum(window.dropped[cause] for cause in causes)
     if not refused or refused < window.received:
@@ -119,14 +107,14 @@ def _passing_through(condition: Condition) -> str:
 
 
 def _late(condition: Condition) -> str:
-    age, budget = condition.books.age, condition.budget_ms
+    age, budget = condition.counters.age, condition.budget_ms
     if not budget or age is None or age.p95 <= budget:
         return ""
     return f"frames are {age.p95:.0f} ms old (p95), above the budget of {budget:g} ms"
 
 
 def _priors_missing(condition: Condition) -> str:
-    window = condition.books.window
+    window = condition.counters.window
     missed = window.counts.get("priors_missed", 0)
     if missed <= WARN_DROPPED * window.published:
         return ""
@@ -134,30 +122,30 @@ def _priors_missing(condition: Condition) -> str:
 
 
 def _stalled(condition: Condition) -> str:
-    busy = condition.health.busy_s
-    return f"a frame has been worked on for {busy:.1f} s" if busy > STALL_S else ""
+    busy = condition.busy_s
+    return f"a frame has been processed for {busy:.1f} s" if busy > STALL_S else ""
 
 
-def _rivalled(after_s: float) -> Callable[[Condition], str]:
+def _duplicated(after_s: float) -> Callable[[Condition], str]:
     def broken(condition: Condition) -> str:
-        if condition.health.rival_s <= after_s:
+        if condition.duplicate_s <= after_s:
             return ""
-        return "somebody else publishes this node's outputs: is it running twice?"
+        return "another node publishes the same outputs: is it running twice?"
 
     return broken
 
 
-def _deaf(condition: Condition) -> str:
-    return condition.health.incompatible if condition.active and condition.books.idle_s > WARN_AFTER_S else ""
+def _excluded(condition: Condition) -> str:
+    return condition.incompatible if condition.active and condition.counters.idle_s > WARN_AFTER_S else ""
 
 
 def _frozen(condition: Condition) -> str:
-    same = condition.health.same_pictures
-    return f"the camera is frozen: {same} times the same picture" if same >= SAME_PICTURES else ""
+    same = condition.identical_images
+    return f"the camera is frozen: the same image {same} times" if same >= FROZEN_AFTER else ""
 
 
 def _ahead(condition: Condition) -> str:
-    ahead = condition.health.ahead_s
+    ahead = condition.ahead_s
     if ahead <= WARN_AHEAD_S:
         return ""
     return f"stamps are {ahead:.1f} s ahead of this clock: synchronise the clocks"
@@ -165,8 +153,8 @@ def _ahead(condition: Condition) -> str:
 
 def _raining(above_mm_h: float) -> Callable[[Condition], str]:
     def broken(condition: Condition) -> str:
-        rate = condition.health.rain_mm_h
-        return f"rain of {rate:.0f} mm/h" if rate > above_mm_h else ""
+        rate = condition.rain_mm_h
+        return f"rain of {rate:.0f} mm/h" if rate is not None and rate > above_mm_h else ""
 
     return broken
 
@@ -174,26 +162,26 @@ def _raining(above_mm_h: float) -> Callable[[Condition], str]:
 RULES = (
     Rule(DiagnosticStatus.ERROR, _passing_through),
     Rule(DiagnosticStatus.ERROR, _stalled),
-    Rule(DiagnosticStatus.ERROR, _rivalled(RIVAL_S)),
+    Rule(DiagnosticStatus.ERROR, _duplicated(DUPLICATE_S)),
     Rule(DiagnosticStatus.ERROR, _raining(ERROR_RAIN_MM_H)),
     Rule(DiagnosticStatus.ERROR, _all_refused),
-    Rule(DiagnosticStatus.ERROR, _starved(ERROR_AFTER_S)),
-    Rule(DiagnosticStatus.WARN, _starved(WARN_AFTER_S)),
+    Rule(DiagnosticStatus.ERROR, _idle(ERROR_AFTER_S)),
+    Rule(DiagnosticStatus.WARN, _idle(WARN_AFTER_S)),
     Rule(DiagnosticStatus.WARN, _below_configured),
     Rule(DiagnosticStatus.WARN, _dropping),
     Rule(DiagnosticStatus.WARN, _late),
     Rule(DiagnosticStatus.WARN, _priors_missing),
-    Rule(DiagnosticStatus.WARN, _deaf),
-    Rule(DiagnosticStatus.WARN, _rivalled(0.0)),
+    Rule(DiagnosticStatus.WARN, _excluded),
+    Rule(DiagnosticStatus.WARN, _duplicated(0.0)),
     Rule(DiagnosticStatus.WARN, _frozen),
     Rule(DiagnosticStatus.WARN, _ahead),
     Rule(DiagnosticStatus.WARN, _raining(WARN_RAIN_MM_H)),
 )
-"""Every rule there is; the worst broken one gives the level, and names the cause."""
+"""All rules; the most severe broken one gives the level, and every broken one is named."""
 
 
 def judge(condition: Condition) -> tuple[bytes, str]:
-    """The level and the message that the rules give."""
+    """The level and the message by the rules."""
     broken = [(rule.level, text) for rule in RULES if (text := rule.broken(condition))]
     level = max((level for level, _ in broken), default=DiagnosticStatus.OK)
     state = "active" if condition.active else "inactive"
@@ -221,24 +209,26 @@ def status(name: str, hardware: str, condition: Condition, facts: dict[str, str]
 
 
 def _values(condition: Condition) -> Iterator[tuple[str, str]]:
-    books = condition.books
-    yield "frames_received", str(books.received)
-    yield "frames_published", str(books.published)
-    for cause, frames in sorted(books.dropped.items()):
+    counters = condition.counters
+    yield "frames_received", str(counters.received)
+    yield "frames_published", str(counters.published)
+    for cause, frames in sorted(counters.dropped.items()):
         yield f"dropped.{cause}", str(frames)
-    for event, times in sorted(books.counts.items()):
+    for event, times in sorted(counters.counts.items()):
         yield event, str(times)
-    yield "rate_in_hz", _per_second(books.window.received, books.window.seconds)
-    yield "rate_out_hz", _per_second(books.window.published, books.window.seconds)
-    yield "idle_s", f"{books.idle_s:.1f}"
-    spans = {f"latency_ms.{stage}": times for stage, times in books.latency.items()}
-    if books.age:
-        spans["age_ms"] = books.age
+    yield "rate_in_hz", _per_second(counters.window.received, counters.window.seconds)
+    yield "rate_out_hz", _per_second(counters.window.published, counters.window.seconds)
+    yield "idle_s", f"{counters.idle_s:.1f}"
+    spans = {f"latency_ms.{stage}": times for stage, times in counters.latency.items()}
+    if counters.age:
+        spans["age_ms"] = counters.age
     for span, percentiles in spans.items():
         for percentile, milliseconds in asdict(percentiles).items():
             yield f"{span}.{percentile}", f"{milliseconds:.2f}"
     if condition.mode is not None:
         yield "mode", condition.mode.value
+    if condition.rain_mm_h is not None:
+        yield "rain_rate_mm_h", f"{condition.rain_mm_h:.2f}"
 
 
 def _per_second(events: int, seconds: float) -> str:

@@ -1,7 +1,6 @@
-"""What derain_node and segmentation_node have in common.
+"""What derain_node and segmentation_node share: lifecycle, parameters, worker, topics, diagnostics.
 
-Lifecycle, parameters, worker, refusals and diagnostics; what a frame goes through
-is each node's own.
+The way of a frame is in each node's own file.
 """
 
 from __future__ import annotations
@@ -10,9 +9,8 @@ import threading
 import time
 import traceback
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from typing import Any, Generic
 
@@ -28,25 +26,27 @@ from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, qos_policy_name_from_kind
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.time import Time
+from std_msgs.msg import Header
 
 from ros2_derain import models
-from ros2_derain.engine import EngineError, ModelError, ModelIdentity
+from ros2_derain.engine import EngineError, LoadedModel, ModelError, ModelIdentity, Scene, SharedModel
 from ros2_derain.image_decoding import ImageError
-from ros2_derain.nodes import diagnostics, parameters
-from ros2_derain.nodes.diagnostics import Condition, Health
+from ros2_derain.nodes import diagnostics, outputs, parameters
+from ros2_derain.nodes.diagnostics import Condition
+from ros2_derain.nodes.outputs import Context, Output
 from ros2_derain.nodes.parameters import P, ParameterError
 from ros2_derain.nodes.statistics import Statistics
 from ros2_derain.nodes.topics import DIAGNOSTICS, Topic
-from ros2_derain.nodes.worker import HELD_S, Worker
+from ros2_derain.nodes.worker import THROTTLE_S, Worker
 
 REPEAT_AFTER_S = 5.0
-"""A message about the same cause is logged again after this long."""
+"""A warning with the same cause is logged again after this long."""
 
 Handler = Callable[[Any], None]
 
 
 class ManagedNode(LifecycleNode, ABC, Generic[P]):
-    """A lifecycle node with parameters, a worker thread and diagnostics.
+    """A lifecycle node with parameters, a model, a worker thread and diagnostics.
 
     Subscriptions, worker and timer exist only while the node is active, publishers
     and model only while it is configured.
@@ -54,6 +54,7 @@ class ManagedNode(LifecycleNode, ABC, Generic[P]):
     Args:
         name: the node's name.
         kind: the dataclass of its parameters.
+        models: the model, perhaps shared with other nodes.
         options: further arguments of :class:`rclpy.lifecycle.LifecycleNode`.
 
     Raises:
@@ -62,82 +63,71 @@ class ManagedNode(LifecycleNode, ABC, Generic[P]):
         EngineError: parameters that contradict each other.
     """
 
-    def __init__(self, name: str, kind: type[P], **options: Any) -> None:
+    events: tuple[str, ...] = ()
+    """What the node counts besides frames, listed from the start."""
+
+    def __init__(self, name: str, kind: type[P], models: SharedModel, **options: Any) -> None:
         super().__init__(name, **options)
         self._kind = kind
+        self._models = models
+        self._full_name = self.get_fully_qualified_name()
+        self.outputs = outputs.of_node(name)
         self.parameters: P = parameters.declare(self, kind)
         self.settings = parameters.engine_settings(self.parameters)
         self.statistics = Statistics()
         self.configured = False
         self.active = False
         self.finalized = False
+        self._identity: ModelIdentity | None = None
         self._publishers_by_topic: dict[Topic, LifecyclePublisher] = {}
         self._subscriptions_by_topic: dict[Topic, Any] = {}
         self._worker: Worker | None = None
-        self._reset_wanted = threading.Event()
-        self._said: dict[str, float] = {}
+        self._reset_requested = threading.Event()
+        self._warned: dict[str, float] = {}
         self._trusted_model = self.parameters.model
         self._incompatible = ""
-        self._rival_since: float | None = None
+        self._duplicate_since: float | None = None
         self.add_on_set_parameters_callback(self._on_set_parameters)
 
-    # What each node is
-
-    sharers = 1
-    """How many nodes of its kind share its executor."""
-
-    events: tuple[str, ...] = ()
-    """What the node counts besides frames, listed from the start."""
-
-    @property
-    @abstractmethod
-    def identity(self) -> ModelIdentity:
-        """The loaded model's identity."""
-
-    @property
-    @abstractmethod
-    def outputs(self) -> tuple[Topic, ...]:
-        """What the node publishes."""
+    # What each node defines
 
     @abstractmethod
-    def load(self) -> None:
-        """Load and warm up the model. Raises ModelError or EngineError where that fails."""
+    def use(self, model: LoadedModel) -> None:
+        """Take the loaded model, and warm it up. Raises EngineError or RuntimeError where that fails."""
 
     @abstractmethod
     def unload(self) -> None:
-        """Let go of the model, loaded or not."""
+        """Release the model, loaded or not."""
 
     @abstractmethod
-    def lanes(self) -> Mapping[str, Handler]:
-        """The worker's lanes; a handler's exceptions are logged and counted."""
+    def handlers(self) -> Mapping[str, Handler]:
+        """The worker's queues; a handler's exceptions are logged and counted."""
 
     @abstractmethod
     def start(self) -> None:
-        """Subscribe, and publish what is latched. The publishers and the worker are ready."""
+        """Subscribe. Publishers and worker are ready, and what is latched has been published."""
 
-    @abstractmethod
+    def interrupt(self) -> None:
+        """End what a handler may be waiting for: the worker is about to be joined."""
+
     def stop(self) -> None:
         """Undo :meth:`start`; the worker has ended."""
 
-    def turn(self) -> AbstractContextManager:
-        """The context in which the worker handles an item; entering it may wait."""
-        return nullcontext()
-
-    def interrupt(self) -> None:
-        """End what a handler waits for: the worker is about to be joined."""
-
     @abstractmethod
-    def forget(self) -> None:
-        """Reset what earlier frames left behind; called where no frame is at hand."""
+    def reset(self) -> None:
+        """Forget what earlier frames left behind; called where no frame is being processed."""
 
-    @abstractmethod
-    def condition(self) -> Condition:
-        """What the diagnostics' rules look at."""
+    @property
+    def identity(self) -> ModelIdentity:
+        """Of the loaded model; only while configured."""
+        if self._identity is None:
+            raise EngineError(f"{self.get_name()} has no model: configure it first")
+        return self._identity
 
     # Lifecycle
 
     def on_configure(self, previous: LifecycleState) -> TransitionCallbackReturn:
-        """Load the model; FAILURE with the reason logged when that cannot be."""
+        """Load the model; FAILURE with the reason logged when that is impossible."""
         return self._transition("configure", previous, self._configure)
 
     def on_activate(self, previous: LifecycleState) -> TransitionCallbackReturn:
@@ -145,11 +135,11 @@ class ManagedNode(LifecycleNode, ABC, Generic[P]):
         return self._transition("activate", previous, self._activate)
 
     def on_deactivate(self, previous: LifecycleState) -> TransitionCallbackReturn:
-        """Finish the frame at hand, take no more, forget the past."""
+        """Finish the current frame, take no more, forget the past."""
         return self._transition("deactivate", previous, self._deactivate)
 
     def on_cleanup(self, previous: LifecycleState) -> TransitionCallbackReturn:
-        """Let go of model and publishers."""
+        """Release model and publishers."""
         return self._transition("clean up", previous, self._release)
 
     def on_shutdown(self, previous: LifecycleState) -> TransitionCallbackReturn:
@@ -158,7 +148,7 @@ class ManagedNode(LifecycleNode, ABC, Generic[P]):
         return self._transition("shut down", previous, self._release)
 
     def on_error(self, previous: LifecycleState) -> TransitionCallbackReturn:
-        """Let go of everything, so that the node can be configured again."""
+        """Release everything, so that the node can be configured again."""
         return self._transition("recover", previous, self._release)
 
     def destroy_node(self) -> None:
@@ -172,7 +162,7 @@ class ManagedNode(LifecycleNode, ABC, Generic[P]):
         previous: LifecycleState,
         act: Callable[[LifecycleState | None], None],
     ) -> TransitionCallbackReturn:
-        """Run one transition; rclpy would drop an exception without a word."""
+        """Run one transition; rclpy would drop an exception silently."""
         try:
             act(previous)
         except (ModelError, EngineError) as error:
@@ -187,7 +177,7 @@ class ManagedNode(LifecycleNode, ABC, Generic[P]):
     def _configure(self, previous: LifecycleState) -> None:
         try:
             with ThreadPoolExecutor(1) as aside:  # OpenMP keeps a team for every thread that computes
-                aside.submit(self.load).result()
+                identity = aside.submit(self._load).result()
         except RuntimeError as error:
             raise EngineError(f"model {self.settings.model} fails at its warm-up: {error}") from error
         for topic in self.outputs:
@@ -199,30 +189,35 @@ class ManagedNode(LifecycleNode, ABC, Generic[P]):
             )
         self._diagnostics = self.create_publisher(DIAGNOSTICS.type, DIAGNOSTICS.name, DIAGNOSTICS.qos())
         super().on_configure(previous)
-        self.configured = True
-        identity = self.identity
+        self._identity, self.configured = identity, True
         self.get_logger().info(
             f"model {identity.name} ({identity.sha256[:12]}) on {identity.device}, "
             f"{identity.precision}, {len(identity.class_names)} classes"
         )
+
+    def _load(self) -> ModelIdentity:
+        model = self._models.acquire(self._full_name, self.settings)
+        self.use(model)
+        return model.identity
 
     def _activate(self, previous: LifecycleState) -> None:
         super().on_activate(previous)
         self.statistics = Statistics(self.events)
         self._worker = Worker(
             f"{self.get_name()} worker",
-            {lane: self._guarded(lane, handler) for lane, handler in self.lanes().items()},
-            replaced=lambda lane: self.lost(lane, "replaced"),
-            turn=self.turn,
-            held_s=HELD_S / self.sharers,
+            {queue: self._guarded(queue, handler) for queue, handler in self.handlers().items()},
+            replaced=lambda queue: self.dropped(queue, "replaced"),
+            context=self._models.frame,
+            throttle_s=THROTTLE_S / self._models.cameras,
         )
         self._timer = self.create_timer(self.parameters.diagnostics_period_s, self._on_diagnostics_timer)
         self._jumps = self.get_clock().create_jump_callback(
             JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True),
-            post_callback=lambda jump: self._reset_wanted.set(),
+            post_callback=lambda jump: self._reset_requested.set(),
         )
         self._incompatible = ""
         self.active = True
+        self.publish_on_start()
         self.start()
 
     def _deactivate(self, previous: LifecycleState | None = None) -> None:
@@ -230,14 +225,14 @@ class ManagedNode(LifecycleNode, ABC, Generic[P]):
         for topic in list(self._subscriptions_by_topic):
             self.unsubscribe(topic)
         self.interrupt()
-        for lane in self._worker.stop():
-            self.lost(lane, "shutdown")
+        for queue in self._worker.stop():
+            self.dropped(queue, "shutdown")
         self._worker = None
         self.stop()
         self._jumps.unregister()
         self.destroy_timer(self._timer)
-        self.forget()
-        self._reset_wanted.clear()
+        self.reset()
+        self._reset_requested.clear()
         self._publish_diagnostics()
         if previous is not None:
             super().on_deactivate(previous)
@@ -251,8 +246,9 @@ class ManagedNode(LifecycleNode, ABC, Generic[P]):
         self._publishers_by_topic.clear()
         if self.configured:
             self.destroy_publisher(self._diagnostics)
-        self.configured = False
+        self.configured, self._identity = False, None
         self.unload()
+        self._models.release(self._full_name)
 
     # Topics
 
@@ -260,15 +256,37 @@ class ManagedNode(LifecycleNode, ABC, Generic[P]):
         """Publish a message on one of :attr:`outputs`."""
         self._publishers_by_topic[topic].publish(message)
 
-    def supply(self, topic: Topic, make: Callable[[], Any]) -> None:
-        """Publish what ``make`` returns on one of :attr:`outputs`, if there is anyone to get it.
+    def publish_scene(self, chosen: Iterable[Output], scene: Scene, context: Context) -> None:
+        """Publish a frame on some of :attr:`outputs`; without a subscriber no message is made."""
+        for output in chosen:
+            if self.has_subscriber(output):
+                message = output.make(scene, context)
+                if message is not None:
+                    self.publish(output, message)
 
-        Without a subscriber the message is not even made.
-        """
-        if self.is_wanted(topic):
-            self.publish(topic, make())
+    def publish_on_start(self) -> None:
+        """Publish what is about the model, not about a frame."""
+        context = self.message_context(Header(stamp=self.get_clock().now().to_msg()))
+        for output in self.outputs:
+            if isinstance(output, outputs.StartOutput):
+                self.publish(output, output.make(context))
 
-    def is_wanted(self, topic: Topic) -> bool:
+    def message_context(self, header: Header, **more: Any) -> Context:
+        """What messages are made of besides the scene; parameters that the node lacks keep defaults."""
+        known = {
+            name: getattr(self.parameters, name)
+            for name in ("jpeg_quality", "overlay_opacity", "confidence_threshold")
+            if hasattr(self.parameters, name)
+        }
+        return Context(
+            header,
+            self.identity,
+            label_info_topic=self.resolve_topic_name(outputs.LABEL_INFO.name),
+            **known,
+            **more,
+        )
+
+    def has_subscriber(self, topic: Topic) -> bool:
         """Whether one of :attr:`outputs` has a subscriber, or keeps its messages for late ones."""
         publisher = self._publishers_by_topic[topic]
         if publisher.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL:
@@ -279,7 +297,7 @@ class ManagedNode(LifecycleNode, ABC, Generic[P]):
         """Subscribe until :meth:`unsubscribe` or the end of this activation.
 
         Args:
-            topic: what to.
+            topic: an input.
             callback: of the message, or of the message and rclpy's ``MessageInfo``.
         """
         self._subscriptions_by_topic[topic] = self.create_subscription(
@@ -304,30 +322,30 @@ class ManagedNode(LifecycleNode, ABC, Generic[P]):
             self.destroy_subscription(subscription)
 
     def _on_incompatible(self, topic: Topic, event: Any) -> None:
-        """A publisher was found that this subscription cannot hear."""
+        """A publisher was found whose quality of service excludes this subscription."""
         policy = qos_policy_name_from_kind(event.last_policy_kind).lower()
-        self._incompatible = f"a publisher of {topic.name} offers another {policy} than this node wants"
-        self.say(f"incompatible.{topic.name}", f"{self._incompatible}: see qos_overrides")
+        self._incompatible = f"a publisher of {topic.name} offers another {policy} than this node needs"
+        self.warn(f"incompatible.{topic.name}", f"{self._incompatible}: see qos_overrides")
 
     # Frames
 
-    def offer(self, lane: str, item: Any) -> None:
+    def offer(self, queue: str, item: Any) -> None:
         """Hand the worker an item."""
         if self._worker is not None:
-            self._worker.offer(lane, item)
+            self._worker.offer(queue, item)
 
-    def let_in(self) -> None:
-        """Hold up no message until the present item is done: its handler waits for one."""
+    def suspend_throttle(self) -> None:
+        """Block no message until the current item is done: its handler waits for one."""
         if self._worker is not None:
-            self._worker.let_in()
+            self._worker.suspend_throttle()
 
     @property
     def busy_s(self) -> float:
-        """How long the worker has been at its present item, in seconds."""
+        """How long the worker has been processing its current item, in seconds."""
         return self._worker.busy_s if self._worker is not None else 0.0
 
-    def lost(self, lane: str, cause: str) -> None:
-        """An item of this lane came to nothing."""
+    def dropped(self, queue: str, cause: str) -> None:
+        """An item of this queue was not processed or failed."""
         self.statistics.dropped(cause)
 
     def age_ms(self, stamp_ns: int) -> float:
@@ -335,35 +353,35 @@ class ManagedNode(LifecycleNode, ABC, Generic[P]):
         now: Time = self.get_clock().now()
         return (now.nanoseconds - stamp_ns) / 1e6
 
-    def say(self, cause: str, text: str) -> None:
-        """Warn, at most every :data:`REPEAT_AFTER_S` seconds about the same cause."""
+    def warn(self, cause: str, text: str) -> None:
+        """Log a warning, at most every :data:`REPEAT_AFTER_S` seconds for the same cause."""
         now = time.monotonic()
-        if now - self._said.get(cause, -REPEAT_AFTER_S) >= REPEAT_AFTER_S:
-            self._said[cause] = now
+        if now - self._warned.get(cause, -REPEAT_AFTER_S) >= REPEAT_AFTER_S:
+            self._warned[cause] = now
             self.get_logger().warning(text)
 
-    def _guarded(self, lane: str, handler: Handler) -> Handler:
+    def _guarded(self, queue: str, handler: Handler) -> Handler:
         """A handler that never raises: a frame may be lost, the worker never is."""
 
         def handle(item: Any) -> None:
-            if self._reset_wanted.is_set():
-                self._reset_wanted.clear()
-                self.forget()
+            if self._reset_requested.is_set():
+                self._reset_requested.clear()
+                self.reset()
             try:
                 handler(item)
             except ImageError as error:
-                self.lost(lane, f"refused.{error.cause}")
-                self.say(f"{lane}.{error.cause}", f"{lane}: {error}")
+                self.dropped(queue, f"refused.{error.cause}")
+                self.warn(f"{queue}.{error.cause}", f"{queue}: {error}")
             except Exception:
-                self.lost(lane, "error")
-                self.say(f"{lane}.error", f"{lane}: lost to an error:\n{traceback.format_exc()}")
+                self.dropped(queue, "error")
+                self.warn(f"{queue}.error", f"{queue}: lost to an error:\n{traceback.format_exc()}")
 
         return handle
 
     # Parameters
 
     def _on_set_parameters(self, changes: list[Parameter]) -> SetParametersResult:
-        """Take valid changes at once; refuse the others, all or none, with the reason."""
+        """Accept valid changes at once; refuse the others, all or none, with the reason."""
         values = asdict(self.parameters)
         changed = {item.name: item.value for item in changes if item.name in values}
         fixed = [name for name in changed if parameters.needs_cleanup(self._kind, name)]
@@ -371,19 +389,16 @@ class ManagedNode(LifecycleNode, ABC, Generic[P]):
             return _refused(f"{', '.join(fixed)}: read at configure; clean the node up to change it")
         model = changed.get("model", self._trusted_model)
         if model != self._trusted_model and models.is_path(model):
-            return _refused(f"model {model!r}: a path is taken when the node starts only; name a model")
+            return _refused(f"model {model!r}: a path is accepted at start-up only; name a model")
         try:
-            wanted = parameters.checked(self._kind, {**values, **changed})
-            settings = parameters.engine_settings(wanted)
+            new = parameters.checked(self._kind, {**values, **changed})
+            settings = parameters.engine_settings(new)
         except (ParameterError, EngineError) as error:
             return _refused(str(error))
-        self.parameters, self.settings = wanted, settings
+        self.parameters, self.settings = new, settings
         if changed and self.active:
-            self.on_parameters_changed()
+            self.publish_on_start()
         return SetParametersResult(successful=True)
-
-    def on_parameters_changed(self) -> None:
-        """Parameters changed while active; settings are taken up with the next frame."""
 
     # Diagnostics
 
@@ -399,34 +414,32 @@ class ManagedNode(LifecycleNode, ABC, Generic[P]):
             "model_sha256": identity.sha256,
             "device": identity.device,
             "precision": identity.precision,
-            **self.facts(),
         }
         if identity.device.startswith("cuda"):
             facts["gpu_memory_mb"] = f"{torch.cuda.memory_allocated(identity.device) / 2**20:.0f}"
-        name = self.get_fully_qualified_name().lstrip("/")
+        name = self._full_name.lstrip("/")
         status = diagnostics.status(name, identity.device, self.condition(), facts)
         message = DiagnosticArray(status=[status])
         message.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(message)
 
-    def health(self) -> Health:
+    def condition(self) -> Condition:
         """What the diagnostics' rules look at, of any node."""
-        rivals = self._has_rivals() if self.configured else False
+        duplicate = self.configured and self._has_duplicate()
         now = time.monotonic()
-        self._rival_since = (self._rival_since or now) if rivals else None
-        return Health(
+        self._duplicate_since = (self._duplicate_since or now) if duplicate else None
+        return Condition(
+            self.statistics.snapshot(),
+            self.active,
             busy_s=self.busy_s,
             incompatible=self._incompatible,
-            rival_s=now - self._rival_since + 1e-3 if rivals else 0.0,
+            duplicate_s=now - self._duplicate_since + 1e-3 if self._duplicate_since else 0.0,
         )
 
-    def _has_rivals(self) -> bool:
-        """Whether others publish under the name of this node's first output."""
-        return self.count_publishers(self._publishers_by_topic[self.outputs[0]].topic_name) > 1
-
-    def facts(self) -> dict[str, str]:
-        """Further keys and values of the node's diagnostics."""
-        return {}
+    def _has_duplicate(self) -> bool:
+        """Whether another node publishes under the name of one of this node's outputs."""
+        publishers = self._publishers_by_topic.values()
+        return any(self.count_publishers(publisher.topic_name) > 1 for publisher in publishers)
 
 
 def _refused(reason: str) -> SetParametersResult:

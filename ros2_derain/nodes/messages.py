@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Mapping, Sequence
 
 from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 from vision_msgs.msg import (
@@ -17,9 +19,19 @@ from vision_msgs.msg import (
     VisionInfo,
 )
 
-from ros2_derain.engine import Detection, ModelIdentity
+from ros2_derain.engine import Detection, Mode, ModelIdentity
 
 NANOSECONDS = 1_000_000_000
+
+OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
+LEVELS = {
+    Mode.LOOP: OK,
+    Mode.DRY: OK,
+    Mode.ONE_ITERATION: WARN,
+    Mode.DERAIN_ONLY: WARN,
+    Mode.PASS_THROUGH: ERROR,
+}
+"""How degraded a frame is in each mode."""
 
 
 def stamp_ns(header: Header) -> int:
@@ -31,6 +43,28 @@ def to_header(stamp: int, frame_id: str) -> Header:
     """The header of a frame: its stamp in nanoseconds and its frame_id, untouched."""
     seconds, nanoseconds = divmod(stamp, NANOSECONDS)
     return Header(stamp=Time(sec=seconds, nanosec=nanoseconds), frame_id=frame_id)
+
+
+class Calibrations:
+    """The latest ``camera_info`` messages of one camera."""
+
+    KEPT = 8
+
+    def __init__(self) -> None:
+        self._known: deque[CameraInfo] = deque(maxlen=self.KEPT)
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def add(self, info: CameraInfo) -> None:
+        """Add a message."""
+        self._known.append(info)
+
+    def of(self, header: Header) -> CameraInfo | None:
+        """The one with the stamp of this header, else the latest; None before the first."""
+        known = list(self._known)  # another thread may add one meanwhile
+        same = [info for info in known if info.header.stamp == header.stamp]
+        return (same or known or [None])[-1]
 
 
 def to_camera_info(info: CameraInfo, header: Header) -> CameraInfo:
@@ -51,7 +85,7 @@ def to_label_info(class_names: Sequence[str], threshold: float, header: Header) 
     Args:
         class_names: by id.
         threshold: confidence below which a pixel is unlabelled, 0..1.
-        header: when it was said.
+        header: of the present moment.
     """
     classes = [VisionClass(class_id=id_, class_name=name) for id_, name in enumerate(class_names)]
     return LabelInfo(header=header, class_map=classes, threshold=threshold)
@@ -63,18 +97,37 @@ def to_class_names(info: LabelInfo) -> tuple[str, ...]:
 
 
 def to_vision_info(identity: ModelIdentity, database: str, header: Header) -> VisionInfo:
-    """Which model speaks.
+    """Which model runs.
 
     Args:
         identity: name and sha256 of the model.
-        database: where its class names are to be had: the topic of the label info.
-        header: when it was said.
+        database: where its class names are found: the topic of the label info.
+        header: of the present moment.
     """
     return VisionInfo(
         header=header,
         method=f"{identity.name} sha256:{identity.sha256}",
         database_location=database,
     )
+
+
+def to_frame_status(
+    node: str, header: Header, level: bytes, text: str, values: Mapping[str, str]
+) -> DiagnosticArray:
+    """What a node did with one frame, as one status under the frame's header."""
+    status = DiagnosticStatus(
+        level=level,
+        name=f"{node}: frame",
+        message=text,
+        values=[KeyValue(key=key, value=value) for key, value in values.items()],
+    )
+    return DiagnosticArray(header=header, status=[status])
+
+
+def frame_mode(message: DiagnosticArray) -> Mode | None:
+    """The mode in a frame's status from derain_node; None where it has none."""
+    values = {pair.key: pair.value for status in message.status for pair in status.values}
+    return Mode(values["mode"]) if values.get("mode") in set(Mode) else None
 
 
 def _to_detection(found: Detection, header: Header) -> Detection2D:

@@ -1,41 +1,228 @@
-"""The outputs of the pipeline: every topic that it publishes about the camera's frames."""
+"""The one list of outputs: every topic that the pipeline publishes, and how its messages are made.
+
+The nodes publish from this list, and the bag of an offline replay is written from it. To add an
+output: a function ``scene, context -> message`` (None: nothing to publish for this frame), an
+:class:`Output`, and its place in :data:`OUTPUTS`, which is the order of publication.
+
+The stamp and frame_id of every message with a header are those of the camera's frame, except for
+:data:`LABEL_INFO` and :data:`VISION_INFO`, which are about the model. :data:`RAIN_RATE` and
+:data:`MODE` are of types without a header; :data:`DERAIN_STATUS` has both under the frame's header.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
-from std_msgs.msg import Float32, String
+from std_msgs.msg import Float32, Header, String
 from vision_msgs.msg import Detection2DArray, LabelInfo, VisionInfo
 
+from ros2_derain.engine import NOT_PARSED, Mode, ModelIdentity, Scene
+from ros2_derain.nodes import images, messages, overlay
 from ros2_derain.nodes.topics import Topic, latched
 
-CLEAN_IMAGE = Topic("derain/image", Image)
-CLEAN_COMPRESSED = Topic("derain/image/compressed", CompressedImage)
-CLEAN_CAMERA_INFO = Topic("derain/camera_info", CameraInfo)
-TRUST = Topic("derain/trust", Image)
-RAIN_RATE = Topic("derain/rain_rate", Float32)
-MODE = Topic("derain/mode", String, latched)
+DERAIN, SEGMENTATION = "derain_node", "segmentation_node"
 
-LABEL_MAP = Topic("segmentation/label_map", Image)
-CONFIDENCE = Topic("segmentation/confidence", Image)
-LABEL_INFO = Topic("segmentation/label_info", LabelInfo, latched)
-OVERLAY = Topic("segmentation/overlay", Image)
-SEMANTIC_PRIOR = Topic("semantic_prior", Image)
-DETECTIONS = Topic("detections", Detection2DArray)
-VISION_INFO = Topic("vision_info", VisionInfo, latched)
 
-OUTPUTS = (
+@dataclass(frozen=True)
+class Context:
+    """What a message is made of besides the scene.
+
+    Attributes:
+        header: of the camera's frame; of the present moment for what is published on start.
+        identity: of the model.
+        camera_info: calibration of the frame; None: unknown.
+        jpeg_quality, overlay_opacity, confidence_threshold: the nodes' parameters.
+        label_info_topic: resolved name of :data:`LABEL_INFO`.
+    """
+
+    header: Header
+    identity: ModelIdentity
+    camera_info: CameraInfo | None = None
+    jpeg_quality: int = 90
+    overlay_opacity: float = 0.45
+    confidence_threshold: float = 0.0
+    label_info_topic: str = ""
+
+
+Make = Callable[[Scene, Context], Any]
+
+
+@dataclass(frozen=True)
+class Output(Topic):
+    """A topic that the pipeline publishes.
+
+    Attributes:
+        node: which node publishes it.
+        make: the message of a scene; None: nothing to publish.
+        compact: part of a compact recording.
+    """
+
+    node: str = DERAIN
+    make: Make = lambda scene, context: None
+    compact: bool = False
+
+
+@dataclass(frozen=True)
+class StartOutput(Topic):
+    """A topic that a node publishes when it is activated; ``make`` gets the context alone."""
+
+    node: str = SEGMENTATION
+    make: Callable[[Context], Any] = lambda context: None
+    compact: bool = True
+
+
+def _parsed(make: Make) -> Make:
+    """For outputs of the parser: nothing where it did not run or failed."""
+    return lambda scene, context: None if scene.perception is None else make(scene, context)
+
+
+def _clean_camera_info(_: Scene, context: Context) -> CameraInfo | None:
+    if context.camera_info is None:
+        return None
+    return messages.to_camera_info(context.camera_info, context.header)
+
+
+def _derain_status(scene: Scene, context: Context) -> DiagnosticArray:
+    fault = scene.fault if scene.derain_mode is Mode.PASS_THROUGH else ""
+    return messages.to_frame_status(
+        DERAIN,
+        context.header,
+        messages.LEVELS[scene.derain_mode],
+        fault or scene.derain_mode.value,
+        {
+            "mode": scene.derain_mode.value,
+            "rain_rate_mm_h": _figure(scene.rain.rate),
+            "rain_severity": _figure(scene.rain.severity),
+            "trust_mean": _figure(float(scene.trust.mean())),
+            "iterations": str(scene.iterations),
+            "prior_missed": str(scene.prior_missed).lower(),
+        },
+    )
+
+
+def _segmentation_status(scene: Scene, context: Context) -> DiagnosticArray:
+    seen = scene.perception
+    if seen is not None:
+        values = {
+            "detections": str(len(seen.detections)),
+            "confidence_mean": _figure(float(seen.confidence.mean())),
+        }
+        return messages.to_frame_status(SEGMENTATION, context.header, messages.OK, "parsed", values)
+    if scene.derain_mode in NOT_PARSED:
+        text = f"not parsed: mode {scene.derain_mode.value}"
+        return messages.to_frame_status(SEGMENTATION, context.header, messages.WARN, text, {})
+    text = f"the parser failed: {scene.fault}"
+    return messages.to_frame_status(SEGMENTATION, context.header, messages.ERROR, text, {})
+
+
+def _figure(value: float) -> str:
+    return "nan" if math.isnan(value) else f"{value:.4g}"
+
+
+VISION_INFO = StartOutput(
+    "vision_info",
+    VisionInfo,
+    latched,
+    make=lambda context: messages.to_vision_info(context.identity, context.label_info_topic, context.header),
+)
+LABEL_INFO = StartOutput(
+    "segmentation/label_info",
+    LabelInfo,
+    latched,
+    make=lambda context: messages.to_label_info(
+        context.identity.class_names, context.confidence_threshold, context.header
+    ),
+)
+"""Published again when the confidence threshold changes."""
+
+MODE = Output(
+    "derain/mode", String, latched, make=lambda scene, _: String(data=scene.mode.value), compact=True
+)
+"""Published when it changes."""
+DERAIN_STATUS = Output("derain/status", DiagnosticArray, make=_derain_status, compact=True)
+CLEAN_IMAGE = Output(
+    "derain/image", Image, make=lambda scene, context: images.from_rgb(scene.image, context.header)
+)
+TRUST = Output(
+    "derain/trust", Image, make=lambda scene, context: images.from_mono(scene.trust, context.header)
+)
+RAIN_RATE = Output(
+    "derain/rain_rate", Float32, make=lambda scene, _: Float32(data=scene.rain.rate), compact=True
+)
+CLEAN_CAMERA_INFO = Output("derain/camera_info", CameraInfo, make=_clean_camera_info, compact=True)
+CLEAN_COMPRESSED = Output(
+    "derain/image/compressed",
+    CompressedImage,
+    make=lambda scene, context: images.compress_rgb(scene.image, context.header, context.jpeg_quality),
+    compact=True,
+)
+
+SEMANTIC_PRIOR = Output(
+    "semantic_prior",
+    Image,
+    node=SEGMENTATION,
+    make=_parsed(lambda scene, context: images.from_channels(scene.prior, context.header)),
+)
+LABEL_MAP = Output(
+    "segmentation/label_map",
+    Image,
+    node=SEGMENTATION,
+    make=_parsed(lambda scene, context: images.from_mono(scene.perception.labels, context.header)),
+)
+DETECTIONS = Output(
+    "detections",
+    Detection2DArray,
+    node=SEGMENTATION,
+    make=_parsed(lambda scene, context: messages.to_detections(scene.perception.detections, context.header)),
+    compact=True,
+)
+CONFIDENCE = Output(
+    "segmentation/confidence",
+    Image,
+    node=SEGMENTATION,
+    make=_parsed(lambda scene, context: images.from_mono(scene.perception.confidence, context.header)),
+)
+SEGMENTATION_STATUS = Output(
+    "segmentation/status", DiagnosticArray, node=SEGMENTATION, make=_segmentation_status, compact=True
+)
+OVERLAY = Output(
+    "segmentation/overlay",
+    Image,
+    node=SEGMENTATION,
+    make=_parsed(
+        lambda scene, context: images.from_rgb(
+            overlay.draw(
+                scene.image, scene.perception, context.identity.class_names, context.overlay_opacity
+            ),
+            context.header,
+        )
+    ),
+)
+
+ON_START = (VISION_INFO, LABEL_INFO)
+PER_FRAME = (
+    DERAIN_STATUS,
     CLEAN_IMAGE,
-    CLEAN_COMPRESSED,
-    CLEAN_CAMERA_INFO,
     TRUST,
     RAIN_RATE,
-    MODE,
-    LABEL_MAP,
-    CONFIDENCE,
-    LABEL_INFO,
-    OVERLAY,
+    CLEAN_CAMERA_INFO,
+    CLEAN_COMPRESSED,
     SEMANTIC_PRIOR,
+    LABEL_MAP,
     DETECTIONS,
-    VISION_INFO,
+    CONFIDENCE,
+    SEGMENTATION_STATUS,
+    OVERLAY,
 )
-"""What the pipeline says about the camera's frames, without diagnostics."""
+OUTPUTS: tuple[Output | StartOutput, ...] = (*ON_START, MODE, *PER_FRAME)
+"""Everything that is published about the camera's frames, without diagnostics, in order of publication."""
+
+
+def of_node(node: str) -> tuple[Output | StartOutput, ...]:
+    """The outputs of one node."""
+    return tuple(output for output in OUTPUTS if output.node == node)

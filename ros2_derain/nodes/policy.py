@@ -1,4 +1,4 @@
-"""The SROS2 policy of the pipeline: who may publish, hear and call what, and nothing else.
+"""The SROS2 policy of the pipeline: what each node may publish, subscribe to and call, nothing else.
 
 ``config/security/policy.xml`` is made here, from the topics that the nodes have::
 
@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from xml.etree import ElementTree as ET
 
 from ros2_derain.nodes import outputs, topics
-from ros2_derain.nodes.derain_node import DerainNode
-from ros2_derain.nodes.segmentation_node import SegmentationNode
 
 PARAMETERS = (
     "describe_parameters",
@@ -62,20 +60,20 @@ def profiles(
     always = (*ALWAYS, topics.DIAGNOSTICS.name, "~/transition_event")
     derain = Profile(
         "derain_node",
-        (*_names(DerainNode.outputs), topics.PROPOSAL.name, *always),
+        (*_names(outputs.of_node(outputs.DERAIN)), topics.PROPOSAL.name, *always),
         (
             image,
             f"{image}/compressed",
             camera_info,
-            *_names((outputs.LABEL_INFO, outputs.SEMANTIC_PRIOR)),
+            *_names((outputs.LABEL_INFO, outputs.SEMANTIC_PRIOR, outputs.SEGMENTATION_STATUS)),
             "/clock",
         ),
         managed,
     )
     segmentation = Profile(
         "segmentation_node",
-        (*_names(SegmentationNode.outputs), *always),
-        (*_names((outputs.CLEAN_IMAGE, topics.PROPOSAL)), "/clock"),
+        (*_names(outputs.of_node(outputs.SEGMENTATION)), *always),
+        (*_names((outputs.CLEAN_IMAGE, outputs.DERAIN_STATUS, topics.PROPOSAL)), "/clock"),
         managed,
     )
     autostart = Profile(

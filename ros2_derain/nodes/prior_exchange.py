@@ -1,7 +1,7 @@
-"""How derain_node gets its semantic priors when the parser runs in another process.
+"""Semantic priors over topics, for a parser in another process.
 
-Priors are matched by stamp. Waiting for one is bounded; the frame then goes on
-without it. A prior that does not fit the derainer's model is refused and counted.
+Priors are matched by stamp. Waiting for one is bounded; the frame then goes on without it. A
+prior that does not fit the derainer's model is refused and counted.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from math import ceil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import torch
+from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import Image
 from vision_msgs.msg import LabelInfo
@@ -19,43 +20,45 @@ from vision_msgs.msg import LabelInfo
 from ros2_derain.engine import Frame, fingerprint, to_image
 from ros2_derain.image_decoding import ImageError
 from ros2_derain.nodes import images, messages
-from ros2_derain.nodes.outputs import LABEL_INFO, SEMANTIC_PRIOR
+from ros2_derain.nodes.outputs import LABEL_INFO, SEGMENTATION_STATUS, SEMANTIC_PRIOR
 from ros2_derain.nodes.topics import PROPOSAL
 
 if TYPE_CHECKING:
     from ros2_derain.nodes.derain_node import DerainNode
 
 KEPT = 8
-"""How many priors wait to be asked for; the oldest gives way."""
+"""Number of values that wait to be used; the oldest is dropped."""
+
+T = TypeVar("T")
 
 
-class PriorStore:
-    """The latest priors by stamp; one thread puts them in, another waits for them."""
+class StampedStore(Generic[T]):
+    """The latest values by stamp; one thread puts them in, another waits for them."""
 
     def __init__(self) -> None:
-        self._priors: OrderedDict[int, torch.Tensor] = OrderedDict()
+        self._values: OrderedDict[int, T] = OrderedDict()
         self._changed = threading.Condition()
         self._closed = False
 
-    def put(self, stamp_ns: int, prior: torch.Tensor) -> None:
-        """Keep a prior, in place of an older one with the same stamp."""
+    def put(self, stamp_ns: int, value: T) -> None:
+        """Keep a value, in place of an older one with the same stamp."""
         with self._changed:
-            self._priors.pop(stamp_ns, None)
-            self._priors[stamp_ns] = prior
-            if len(self._priors) > KEPT:
-                self._priors.popitem(last=False)
+            self._values.pop(stamp_ns, None)
+            self._values[stamp_ns] = value
+            if len(self._values) > KEPT:
+                self._values.popitem(last=False)
             self._changed.notify_all()
 
-    def wait(self, stamp_ns: int, timeout_s: float) -> torch.Tensor | None:
-        """The prior with this stamp; None when it has not come in time."""
+    def wait(self, stamp_ns: int, timeout_s: float) -> T | None:
+        """The value with this stamp; None when it has not arrived in time."""
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or stamp_ns in self._priors, timeout_s)
-            return self._priors.get(stamp_ns)
+            self._changed.wait_for(lambda: self._closed or stamp_ns in self._values, timeout_s)
+            return self._values.get(stamp_ns)
 
     def discard(self, stamp_ns: int) -> None:
-        """Forget the prior with this stamp."""
+        """Forget the value with this stamp."""
         with self._changed:
-            self._priors.pop(stamp_ns, None)
+            self._values.pop(stamp_ns, None)
 
     def close(self) -> None:
         """End all waiting, now and in future."""
@@ -64,13 +67,13 @@ class PriorStore:
             self._changed.notify_all()
 
 
-class TopicExchange:
-    """A :class:`~ros2_derain.engine.PriorExchange` over topics.
+class TopicPriors:
+    """A :class:`~ros2_derain.engine.PriorSource` over topics.
 
-    The previous frame's prior is awaited on ``semantic_prior``. An intermediate
-    image is published on ``derain/proposal``; segmentation_node answers with a prior
-    of the same stamp. Once an answer did not come in time, no other is asked for in
-    the same frame: that bounds its delay, and no late answer is taken for another.
+    The previous frame's prior is awaited on ``semantic_prior``. An intermediate image is published
+    on ``derain/proposal``; segmentation_node answers with a prior of the same stamp. Once an answer
+    did not arrive in time, no other is requested in the same frame: that bounds its delay, and no
+    late answer is mistaken for another.
 
     Args:
         node: the active derain_node.
@@ -78,7 +81,7 @@ class TopicExchange:
 
     def __init__(self, node: DerainNode) -> None:
         self._node = node
-        self._store = PriorStore()
+        self._store: StampedStore[torch.Tensor | None] = StampedStore()
         self._classes: str | None = None
         self._shapes: dict[int, tuple[int, int]] = {}
         self._silent_on: Frame | None = None
@@ -90,6 +93,7 @@ class TopicExchange:
         )
         node.subscribe(LABEL_INFO, self._on_label_info)
         node.subscribe(SEMANTIC_PRIOR, self._on_prior)
+        node.subscribe(SEGMENTATION_STATUS, self._on_status)
 
     def interrupt(self) -> None:
         """End all waiting, now and in future."""
@@ -100,7 +104,7 @@ class TopicExchange:
         self._node.destroy_publisher(self._proposals)
 
     def expect(self, frame: Frame) -> None:
-        """This frame has been restored: its prior may be asked for next."""
+        """This frame has been restored: its prior may be needed next."""
         self._shapes = {frame.stamp_ns: _prior_size(frame)}
 
     def previous(self, stamp_ns: int) -> torch.Tensor | None:
@@ -109,7 +113,7 @@ class TopicExchange:
             return None
         return self._fitting(self._wait(stamp_ns), self._shapes.get(stamp_ns))
 
-    def ask(self, frame: Frame, clean: torch.Tensor) -> torch.Tensor | None:
+    def parse(self, frame: Frame, clean: torch.Tensor) -> torch.Tensor | None:
         """Have an intermediate image parsed.
 
         Args:
@@ -130,12 +134,20 @@ class TopicExchange:
         return self._fitting(answer, _prior_size(frame))
 
     def _wait(self, stamp_ns: int) -> torch.Tensor | None:
-        """The prior with this stamp; None if not in time. It comes by the executor, which must be free."""
-        self._node.let_in()
+        """The prior with this stamp; None if not in time. The executor delivers it: it must be free."""
+        self._node.suspend_throttle()
         return self._store.wait(stamp_ns, self._node.parameters.prior_timeout_ms / 1e3)
 
     def _on_label_info(self, info: LabelInfo) -> None:
         self._classes = fingerprint(messages.to_class_names(info))
+
+    def _on_status(self, message: DiagnosticArray) -> None:
+        """A parser that failed on a frame has no prior for it, and the ladder steps down."""
+        failed = next((s for s in message.status if s.level == messages.ERROR), None)
+        if failed is not None:
+            stamp = messages.stamp_ns(message.header)
+            self._store.put(stamp, None)
+            self._node.parse_failed(stamp, f"segmentation_node: {failed.message}")
 
     def _on_prior(self, message: Image) -> None:
         try:
@@ -171,7 +183,7 @@ class TopicExchange:
 
     def _refuse(self, cause: str, text: str) -> None:
         self._node.statistics.count(f"priors_refused.{cause}")
-        self._node.say(f"priors_refused.{cause}", text)
+        self._node.warn(f"priors_refused.{cause}", text)
 
 
 def _prior_size(frame: Frame) -> tuple[int, int]:

@@ -1,7 +1,7 @@
 """segmentation_node: clean images in; label maps, detections and semantic priors out.
 
-Wiring only: an image is given to the engine's interpreter, and what comes back is
-published under the image's own header. Any image publisher will do.
+Any publisher of clean images serves. Where derain_node publishes them, its ``derain/status``
+names the frames that must not be parsed, as in the composed pipeline.
 """
 
 from __future__ import annotations
@@ -12,118 +12,135 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import torch
+from diagnostic_msgs.msg import DiagnosticArray
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from ros2_derain.engine import UNPARSED, Interpretation, Interpreter, ModelIdentity, Perception, Restored
-from ros2_derain.nodes import images, messages, overlay, runtime
-from ros2_derain.nodes.diagnostics import Condition
-from ros2_derain.nodes.managed_node import Handler, ManagedNode
-from ros2_derain.nodes.outputs import (
-    CLEAN_IMAGE,
-    CONFIDENCE,
-    DETECTIONS,
-    LABEL_INFO,
-    LABEL_MAP,
-    OVERLAY,
-    SEMANTIC_PRIOR,
-    VISION_INFO,
+from ros2_derain.engine import (
+    NOT_PARSED,
+    Engine,
+    Frame,
+    Interpreter,
+    LoadedModel,
+    Mode,
+    RainEstimate,
+    Restored,
+    Scene,
+    SharedModel,
+    interpreted,
+    scene_of,
 )
+from ros2_derain.nodes import images, messages, outputs, runtime
+from ros2_derain.nodes.managed_node import Handler, ManagedNode
+from ros2_derain.nodes.outputs import CLEAN_IMAGE, DERAIN_STATUS, OVERLAY, SEGMENTATION_STATUS, SEMANTIC_PRIOR
 from ros2_derain.nodes.parameters import SegmentationParameters
+from ros2_derain.nodes.prior_exchange import StampedStore
 from ros2_derain.nodes.topics import PROPOSAL
+
+STATUS_TIMEOUT_S = 0.05
+"""Longest wait for the status of an image; it is published just before the image."""
+
+NO_PROCESSING = RainEstimate(float("nan"), float("nan"))
+
+BEFORE_OVERLAY = tuple(
+    output for output in outputs.PER_FRAME if output.node == outputs.SEGMENTATION and output is not OVERLAY
+)
 
 
 class SegmentationNode(ManagedNode[SegmentationParameters]):
-    """Parses every image it is given, from ``derain/image`` or from the same process."""
+    """Parses every image that it gets, from ``derain/image`` or from the same process.
 
-    outputs = (LABEL_MAP, CONFIDENCE, LABEL_INFO, OVERLAY, SEMANTIC_PRIOR, DETECTIONS, VISION_INFO)
+    Args:
+        models: the model; by default one of its own.
+        options: further arguments of the base class.
+    """
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__("segmentation_node", SegmentationParameters, **options)
+    def __init__(self, models: SharedModel | None = None, **options: Any) -> None:
+        own = models or SharedModel(("parser",))
+        super().__init__("segmentation_node", SegmentationParameters, own, **options)
         self.interpreter: Interpreter | None = None
-        self._at_work = threading.Lock()
+        self._is_fed = False
+        self._modes: StampedStore[Mode] = StampedStore()
+        self._processing = threading.Lock()
 
-    @property
-    def identity(self) -> ModelIdentity:
-        return self.interpreter.identity
+    # Lifecycle
 
-    def load(self) -> None:
-        self.interpreter = self.load_interpreter()
+    def use(self, model: LoadedModel) -> None:
+        self.interpreter = Interpreter(model, self.settings)
         self.interpreter.warm_up(self.parameters.warmup_height, self.parameters.warmup_width)
 
-    def load_interpreter(self) -> Interpreter:
-        """The interpreter that the parameters name; raises ModelError or EngineError."""
-        return Interpreter.load(self.settings)
+    @property
+    def active_interpreter(self) -> Interpreter | None:
+        """The interpreter, while the node is active."""
+        return self.interpreter if self.active else None
 
     def unload(self) -> None:
         self.interpreter = None
 
-    def lanes(self) -> Mapping[str, Handler]:
-        return {"proposal": self._answer, "image": self._process}
+    def handlers(self) -> Mapping[str, Handler]:
+        return {"proposal": self._on_proposal, "image": self._process}
 
     def start(self) -> None:
-        self.on_parameters_changed()
-        info = messages.to_vision_info(
-            self.identity, self.resolve_topic_name(LABEL_INFO.name), self._header_now()
-        )
-        self.publish(VISION_INFO, info)
-        self.listen()
+        self._modes = StampedStore()
+        self._subscribe_inputs()
+
+    def interrupt(self) -> None:
+        self._modes.close()
 
     def stop(self) -> None:
         """Wait for a frame that another thread has handed over."""
-        with self._at_work:
+        with self._processing:
             pass
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """Nothing is kept from one image to the next."""
 
-    def condition(self) -> Condition:
-        return Condition(books=self.statistics.snapshot(), active=self.active, health=self.health())
+    def feed(self, is_fed: bool) -> None:
+        """Whether derain_node of the same process hands frames over; otherwise they come by topic."""
+        self._is_fed = is_fed
+        for topic in (CLEAN_IMAGE, DERAIN_STATUS, PROPOSAL):
+            self.unsubscribe(topic)
+        if self.active:
+            self._subscribe_inputs()
 
-    def lost(self, lane: str, cause: str) -> None:
-        if lane == "image":
-            super().lost(lane, cause)
+    def _subscribe_inputs(self) -> None:
+        """Take images, their status, and what a derain_node elsewhere wants parsed."""
+        if not self._is_fed:
+            self.subscribe(DERAIN_STATUS, self._on_derain_status)
+            self.subscribe(CLEAN_IMAGE, self._on_image)
+            self.subscribe(PROPOSAL, lambda message: self.offer("proposal", message))
+
+    def dropped(self, queue: str, cause: str) -> None:
+        if queue == "image":
+            super().dropped(queue, cause)
         else:
             self.statistics.count(f"proposals_lost.{cause}")
 
-    def on_parameters_changed(self) -> None:
-        """Say what the label map's ids mean, and from which confidence on."""
-        threshold = self.settings.confidence_threshold
-        names = self.identity.class_names
-        self.publish(LABEL_INFO, messages.to_label_info(names, threshold, self._header_now()))
+    # Frames of the same process
 
-    def listen(self) -> None:
-        """Take images from ``derain/image``, and what a derain_node elsewhere wants parsed."""
-        self.subscribe(CLEAN_IMAGE, self._on_image)
-        self.subscribe(PROPOSAL, lambda message: self.offer("proposal", message))
+    def interpret(self, engine: Engine, restored: Restored) -> Scene:
+        """Interpret and publish a frame that was restored in this process.
 
-    def take(self, restored: Restored) -> Interpretation | None:
-        """Parse and publish a frame that was restored in this process.
-
-        For the thread that restored it. Frames that come while the node is not
-        active are ignored.
-
-        Returns:
-            what the parser said; None if it said nothing.
-
-        Raises:
-            RuntimeError: the parser failed; the frame is counted as dropped.
+        For the thread that restored it. Frames that arrive while the node is not active are
+        not interpreted.
         """
-        with self._at_work:
+        with self._processing:
             if not self.active:
-                return None
+                return scene_of(restored)
             arrived = time.perf_counter()
             self.statistics.received()
-            if restored.tensor is None or restored.mode in UNPARSED:
-                self.statistics.dropped(f"mode.{restored.mode.value}")
-                return None
+            self.interpreter.settings = self.settings
+            scene = engine.interpret(restored)
             header = messages.to_header(restored.frame.stamp_ns, restored.frame.frame_id)
-            try:
-                return self._interpret(header, restored.image, restored.tensor, arrived)
-            except Exception:
-                self.statistics.dropped("error")
-                raise
+            self._publish(header, scene, restored.mode, arrived)
+            return scene
+
+    # Frames by topic
+
+    def _on_derain_status(self, message: DiagnosticArray) -> None:
+        mode = messages.frame_mode(message)
+        if mode is not None:
+            self._modes.put(messages.stamp_ns(message.header), mode)
 
     def _on_image(self, message: Image) -> None:
         self.statistics.received()
@@ -131,51 +148,61 @@ class SegmentationNode(ManagedNode[SegmentationParameters]):
 
     def _process(self, item: tuple[Image, float]) -> None:
         message, arrived = item
-        picture = images.to_rgb(message, max_pixels=self.parameters.max_pixels)
-        with self._at_work:
-            self._interpret(message.header, picture, picture, arrived)
+        image = images.to_rgb(message, max_pixels=self.parameters.max_pixels)
+        stamp = messages.stamp_ns(message.header)
+        mode = self._mode_of(stamp)
+        with self._processing:
+            self.interpreter.settings = self.settings
+            restored = self._received(Frame(stamp, message.header.frame_id, image), mode)
+            scene, _ = interpreted(self.interpreter, restored)
+            self._publish(message.header, scene, mode, arrived)
 
-    def _answer(self, message: Image) -> None:
-        """Give derain_node the prior of an intermediate image, and nothing else."""
-        picture = images.to_rgb(message, max_pixels=self.parameters.max_pixels)
-        with self._at_work:
-            prior = self.interpreter.prior(self.interpreter.runtime.tensor(picture))
-        self._publish_prior(prior, message.header)
+    def _mode_of(self, stamp_ns: int) -> Mode:
+        """How derain_node processed the image with this stamp; ``loop`` where nobody says."""
+        if self.count_publishers(self.resolve_topic_name(DERAIN_STATUS.name)) == 0:
+            return Mode.LOOP
+        self.suspend_throttle()
+        return self._modes.wait(stamp_ns, STATUS_TIMEOUT_S) or Mode.LOOP
+
+    def _received(self, frame: Frame, mode: Mode) -> Restored:
+        """An image that another process restored, as the engine's second step takes it."""
+        image = frame.image
+        tensor = None if mode in NOT_PARSED else self.interpreter.runtime.tensor(image)
+        return Restored(frame, image, tensor, np.empty((0, 0), np.uint8), NO_PROCESSING, mode)
+
+    def _on_proposal(self, message: Image) -> None:
+        """Publish the prior of an intermediate image, and nothing else."""
+        image = images.to_rgb(message, max_pixels=self.parameters.max_pixels)
+        with self._processing:
+            prior = self.interpreter.prior(self.interpreter.runtime.tensor(image))
+        if self.has_subscriber(SEMANTIC_PRIOR):
+            self.publish(SEMANTIC_PRIOR, images.from_channels(prior.cpu().numpy(), message.header))
         self.statistics.count("proposals_answered")
 
-    def _interpret(
-        self, header: Header, picture: np.ndarray, source: np.ndarray | torch.Tensor, arrived: float
-    ) -> Interpretation:
-        """Parse and publish one image.
+    # Publication
+
+    def _publish(self, header: Header, scene: Scene, mode: Mode, arrived: float) -> None:
+        """Publish a scene and count the frame.
 
         Args:
             header: of the image.
-            picture: H x W x 3 uint8 RGB, what the overlay is drawn on.
-            source: the same for the interpreter: the picture, or a tensor on the device.
-            arrived: when the image came, by ``time.perf_counter``.
+            scene: interpreted.
+            mode: how the image was restored.
+            arrived: when it arrived, by ``time.perf_counter``.
         """
-        if self.interpreter.settings is not self.settings:
-            self.interpreter.settings = self.settings
-        found = self.interpreter.interpret(source)
-        seen = found.perception
-        self._publish_prior(found.prior, header)
-        self.supply(LABEL_MAP, lambda: images.from_mono(seen.labels, header))
-        self.supply(DETECTIONS, lambda: messages.to_detections(seen.detections, header))
-        self.supply(CONFIDENCE, lambda: images.from_mono(seen.confidence, header))
+        context = self.message_context(header)
+        if scene.perception is None:
+            self.publish_scene((SEGMENTATION_STATUS,), scene, context)
+            self.dropped("image", f"mode.{mode.value}" if mode in NOT_PARSED else "error")
+            if scene.fault and mode not in NOT_PARSED:
+                self.warn("parser", f"segmentation_node failed: {scene.fault}")
+            return
+        self.publish_scene(BEFORE_OVERLAY, scene, context)
         total = 1e3 * (time.perf_counter() - arrived)
         age = self.age_ms(messages.stamp_ns(header))
-        self.supply(OVERLAY, lambda: images.from_rgb(self._drawn(picture, seen), header))
-        self.statistics.published({**found.milliseconds, "total": total}, age)
-        return found
-
-    def _publish_prior(self, prior: torch.Tensor, header: Header) -> None:
-        self.supply(SEMANTIC_PRIOR, lambda: images.from_channels(prior.cpu().numpy(), header))
-
-    def _drawn(self, picture: np.ndarray, seen: Perception) -> np.ndarray:
-        return overlay.draw(picture, seen, self.identity.class_names, self.parameters.overlay_opacity)
-
-    def _header_now(self) -> Header:
-        return Header(stamp=self.get_clock().now().to_msg())
+        self.publish_scene((OVERLAY,), scene, context)
+        parse_ms = scene.milliseconds.get("parse", total)
+        self.statistics.published({"parse": parse_ms, "total": total}, age)
 
 
 def main(argv: list[str] | None = None) -> int:

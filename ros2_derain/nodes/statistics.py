@@ -1,6 +1,6 @@
-"""What became of every frame: counts by cause, rates, latencies. No ROS in here.
+"""Counters of every frame: drops by cause, rates, latencies. No ROS in here.
 
-The books balance: once no frame is at hand or waiting,
+Once no frame is being processed or waiting,
 ``received == published + sum(dropped.values())``.
 """
 
@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 SAMPLES = 600
-"""How many of the latest frames the percentiles are taken of."""
+"""Number of latest frames that the percentiles are taken of."""
 
 
 @dataclass(frozen=True)
 class Percentiles:
-    """The 50th, 95th and 99th percentile and the maximum of some milliseconds."""
+    """The 50th, 95th and 99th percentile and the maximum of durations in milliseconds."""
 
     p50: float
     p95: float
@@ -53,7 +53,7 @@ class Window:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The books at one moment.
+    """The counters at one moment.
 
     Attributes:
         received, published: frames since activation; those that were overwritten are among the received.
@@ -62,7 +62,7 @@ class Snapshot:
         latency: milliseconds by stage, of the latest :data:`SAMPLES` frames.
         age: milliseconds from stamp to publication; None before the first frame.
         idle_s: seconds since the last frame came, or since activation.
-        window: what happened since the snapshot before.
+        window: what happened since the previous snapshot.
     """
 
     received: int
@@ -87,7 +87,7 @@ class _Totals:
 
 
 class Statistics:
-    """The books of one node, from one activation to the next. Safe to use from any thread.
+    """The counters of one node since its activation. Safe to use from any thread.
 
     Args:
         events: names that are listed among the counts before they first happen.
@@ -102,19 +102,19 @@ class Statistics:
         self._last_frame = self._last_snapshot = time.monotonic()
 
     def received(self) -> None:
-        """A frame came."""
+        """A frame was received."""
         with self._lock:
             self._totals.received += 1
             self._last_frame = time.monotonic()
 
     def overwritten(self, frames: int) -> None:
-        """Frames were sent, but newer ones took their place before they were received."""
+        """Frames were sent, but overwritten by newer ones before they were received."""
         with self._lock:
             self._totals.received += frames
             self._totals.dropped["overwritten"] += frames
 
     def published(self, milliseconds: Mapping[str, float], age_ms: float) -> None:
-        """A frame was published, after so long in each stage and so long after its stamp."""
+        """A frame was published: its milliseconds by stage, and its age since the stamp."""
         with self._lock:
             self._totals.published += 1
             for stage, duration in milliseconds.items():
@@ -127,12 +127,12 @@ class Statistics:
             self._totals.dropped[cause] += frames
 
     def count(self, event: str) -> None:
-        """Something else happened."""
+        """Another event happened."""
         with self._lock:
             self._totals.counts[event] += 1
 
     def snapshot(self) -> Snapshot:
-        """The books now; the next window begins here."""
+        """The counters now; the next window begins here."""
         with self._lock:
             now, totals, before = time.monotonic(), self._totals.copy(), self._before
             window = Window(

@@ -1,12 +1,11 @@
-"""A thread that always works on the newest item, so that an executor never waits.
+"""A thread that always works on the newest item, so that the executor never waits for it.
 
-Each lane holds at most one waiting item. A new item replaces the waiting one; the
-owner hears of it and counts it. Lanes are served in the order in which they were
-given: the first one that has an item goes first.
+Each queue has room for one item: a new item replaces the waiting one, and the owner is told so
+that it can count it. Queues are served in the order given: the first that has an item goes first.
 
-Who brings items faster than they can be worked on is held up while the item at hand is not
-nearly done: what would be replaced before it is wanted had better not be received at all, for
-its reception takes the worker's cores and Python's lock.
+A producer that replaces items faster than they can be processed is throttled while the current
+item is not nearly done: what would be replaced anyway should not even be received, because its
+reception takes the worker's cores and Python's lock.
 """
 
 from __future__ import annotations
@@ -17,82 +16,81 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-HELD_S = 0.025
-"""Longest time that who brings too many is held up."""
-NEARLY_S = 0.01
-"""When the item at hand should be done so soon, nobody is held up: the next shall be the newest."""
+THROTTLE_S = 0.025
+"""Longest time that a producer is blocked."""
+NEARLY_DONE_S = 0.01
+"""When the current item should be done this soon, nobody is blocked: the next shall be the newest."""
 
 
 class Worker:
-    """One thread, one or more lanes with room for one item each.
+    """One thread, one or more queues with room for one item each.
 
     Args:
         name: the thread's name.
-        lanes: what to call with an item, by lane, most urgent lane first. It must
-            not raise.
-        replaced: called with the lane's name when a waiting item was replaced.
-        turn: makes the context in which an item is worked on. It may wait: the item is
-            chosen after that, so that it is the newest.
-        held_s: longest time that who brings too many is held up.
+        handlers: what to call with an item, by queue, most urgent queue first. They must not raise.
+        replaced: called with the queue's name when a waiting item was replaced.
+        context: makes the context in which an item is processed. Entering it may wait: the item
+            is chosen after that, so that it is the newest.
+        throttle_s: longest time that a producer is blocked.
     """
 
     def __init__(
         self,
         name: str,
-        lanes: Mapping[str, Callable[[Any], None]],
+        handlers: Mapping[str, Callable[[Any], None]],
         replaced: Callable[[str], None],
-        turn: Callable[[], AbstractContextManager] = nullcontext,
-        held_s: float = HELD_S,
+        context: Callable[[], AbstractContextManager] = nullcontext,
+        throttle_s: float = THROTTLE_S,
     ) -> None:
-        self._lanes = dict(lanes)
+        self._handlers = dict(handlers)
         self._replaced = replaced
-        self._turn = turn
-        self._held_s = held_s
-        self._is_open = False
+        self._context = context
+        self._throttle_s = throttle_s
+        self._unthrottled = False
         self._waiting: dict[str, Any] = {}
         self._changed = threading.Condition()
         self._stopping = False
         self._began: float | None = None
-        self._lane = ""
-        self._spent = dict.fromkeys(self._lanes, 0.0)
+        self._queue = ""
+        self._durations = dict.fromkeys(self._handlers, 0.0)
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
-    def offer(self, lane: str, item: Any) -> None:
-        """Put an item in its lane; in place of one that waits there, it takes up to ``held_s``."""
+    def offer(self, queue: str, item: Any) -> None:
+        """Put an item into its queue; blocks up to ``throttle_s`` where it replaces one that waits."""
         with self._changed:
-            replaces = lane in self._waiting
-            self._waiting[lane] = item
+            replaces = queue in self._waiting
+            self._waiting[queue] = item
             self._changed.notify_all()
         if replaces:
-            self._replaced(lane)
+            self._replaced(queue)
             with self._changed:
-                held_s = min(self._held_s, self._left_s() - NEARLY_S)
+                blocked_s = min(self._throttle_s, self._remaining_s() - NEARLY_DONE_S)
                 self._changed.wait_for(
-                    lambda: self._stopping or self._is_open or lane not in self._waiting, held_s
+                    lambda: self._stopping or self._unthrottled or queue not in self._waiting, blocked_s
                 )
 
-    def let_in(self) -> None:
-        """Hold up nobody until the item at hand is done: its handler waits for what others bring."""
+    def suspend_throttle(self) -> None:
+        """Block no producer until the current item is done: its handler waits for a message."""
         with self._changed:
-            self._is_open = True
+            self._unthrottled = True
             self._changed.notify_all()
 
-    def _left_s(self) -> float:
-        """How long the item at hand should still take, by the last one of its lane."""
-        return self._spent.get(self._lane, 0.0) - self.busy_s
+    def _remaining_s(self) -> float:
+        """How long the current item should still take, by the last one of its queue."""
+        return self._durations.get(self._queue, 0.0) - self.busy_s
 
     @property
     def busy_s(self) -> float:
-        """How long the item at hand has been worked on, in seconds; 0 where there is none."""
+        """How long the current item has been processed, in seconds; 0 where there is none."""
         began = self._began
         return 0.0 if began is None else time.monotonic() - began
 
     def stop(self) -> list[str]:
-        """Let the item at hand be finished, end the thread, and join it.
+        """Finish the current item, end the thread, and join it.
 
         Returns:
-            the lanes whose waiting item was never worked on.
+            the queues whose waiting item was never processed.
         """
         with self._changed:
             self._stopping = True
@@ -102,14 +100,14 @@ class Worker:
 
     def _run(self) -> None:
         while self._wait():
-            with self._turn():
-                work = self._next()
-                if work is not None:
-                    self._lane, item = work
+            with self._context():
+                chosen = self._next()
+                if chosen is not None:
+                    self._queue, item = chosen
                     self._began = time.monotonic()
-                    self._lanes[self._lane](item)
-                    self._spent[self._lane] = self.busy_s
-                    self._lane, self._began, self._is_open = "", None, False
+                    self._handlers[self._queue](item)
+                    self._durations[self._queue] = self.busy_s
+                    self._queue, self._began, self._unthrottled = "", None, False
 
     def _wait(self) -> bool:
         """Wait for an item; False when the worker is to stop."""
@@ -118,10 +116,10 @@ class Worker:
             return not self._stopping
 
     def _next(self) -> tuple[str, Any] | None:
-        """The most urgent lane and its item; None when the worker is to stop."""
+        """The most urgent queue and its item; None when the worker is to stop."""
         with self._changed:
             if self._stopping:
                 return None
-            lane = next(lane for lane in self._lanes if lane in self._waiting)
+            queue = next(queue for queue in self._handlers if queue in self._waiting)
             self._changed.notify_all()
-            return lane, self._waiting.pop(lane)
+            return queue, self._waiting.pop(queue)

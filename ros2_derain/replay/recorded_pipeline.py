@@ -59,6 +59,7 @@ class RecordedEngine:
             trust=self._map(trust) if trust else np.full(frame.image.shape[:2], 255, np.uint8),
             rain=RainEstimate(mm_h, float("nan")),
             mode=self._mode_at(clean.received_ns),
+            derain_mode=self._mode_at(clean.received_ns),
             iterations=0,
             prior_missed=False,
             perception=self._perception(stamp_ns, boxes),

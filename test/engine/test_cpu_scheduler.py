@@ -9,7 +9,7 @@ import torch
 from limits import HANG_S
 from threads import in_threads
 
-from ros2_derain.engine import Seats, cpu_scheduler
+from ros2_derain.engine import CpuScheduler, cpu_scheduler
 
 
 @pytest.mark.parametrize(
@@ -17,12 +17,12 @@ from ros2_derain.engine import Seats, cpu_scheduler
     [(3, 2, 2, 1), (2, 2, 2, 1), (3, 1, 1, 1), (3, 16, 3, 5), (2, 3, 2, 1)],
 )
 def test_cores_are_shared_out_to_the_cameras(cameras, cores, count, threads):
-    made = Seats(cameras, cores)
+    made = CpuScheduler(cameras, cores)
     assert (made.count, made.threads) == (count, threads)
 
 
 def test_each_frame_is_computed_on_its_share_of_the_cores():
-    usual, shared = torch.get_num_threads(), Seats(2, 2)
+    usual, shared = torch.get_num_threads(), CpuScheduler(2, 2)
 
     def drive(camera):
         with shared.frame():
@@ -33,7 +33,7 @@ def test_each_frame_is_computed_on_its_share_of_the_cores():
 
 
 def test_as_many_frames_as_seats_are_worked_on_at_a_time():
-    shared, lock, now, most = Seats(4, 2), threading.Lock(), [0], [0]
+    shared, lock, now, most = CpuScheduler(4, 2), threading.Lock(), [0], [0]
 
     def drive(camera):
         for _ in range(5):
@@ -50,7 +50,7 @@ def test_as_many_frames_as_seats_are_worked_on_at_a_time():
 
 
 def test_cameras_that_always_wait_get_equal_shares():
-    shared, done = Seats(3, 2), Counter()
+    shared, done = CpuScheduler(3, 2), Counter()
 
     def drive(camera):
         while max(done.values(), default=0) < 40:
@@ -64,7 +64,7 @@ def test_cameras_that_always_wait_get_equal_shares():
 
 def test_a_frame_that_hangs_keeps_no_other_from_a_seat_for_good(monkeypatch):
     monkeypatch.setattr(cpu_scheduler, "STUCK_S", 0.05)
-    shared, others_are_done = Seats(2, 1), threading.Event()
+    shared, others_are_done = CpuScheduler(2, 1), threading.Event()
 
     def drive(camera):
         if camera == 0:

@@ -100,7 +100,7 @@ class Silence:
     def previous(self, stamp_ns):
         return None
 
-    def ask(self, frame, clean):
+    def parse(self, frame, clean):
         return None
 
 

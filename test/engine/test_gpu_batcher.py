@@ -10,8 +10,8 @@ import torch
 from limits import HANG_S
 from threads import in_threads
 
-from ros2_derain.engine import Engine, EngineSettings, Frame, LoadedModel, Rounds, Seats
-from ros2_derain.engine.gpu_batcher import STUCK_S, Shared
+from ros2_derain.engine import CpuScheduler, Engine, EngineSettings, Frame, GpuBatcher, LoadedModel
+from ros2_derain.engine.gpu_batcher import STUCK_S, BatchedNetwork
 
 
 class Doubler(torch.nn.Module):
@@ -41,7 +41,7 @@ def camera_frames(camera, count=3):
     ]
 
 
-@pytest.mark.parametrize("way", [Rounds, Seats])
+@pytest.mark.parametrize("way", [GpuBatcher, CpuScheduler])
 @pytest.mark.parametrize("prior", ["temporal", "closed_loop"])
 def test_each_camera_gets_the_scenes_that_it_would_get_alone(rainy_model, prior, way):
     settings = EngineSettings(model=rainy_model, prior=prior, iterations=2, precision="float32", device="cpu")
@@ -67,15 +67,15 @@ def test_each_camera_gets_the_scenes_that_it_would_get_alone(rainy_model, prior,
 
 def test_on_a_cpu_frames_are_no_batch(rainy_model):
     model = LoadedModel.load(EngineSettings(model=rainy_model, device="cpu"))
-    assert isinstance(model.turns(2), Seats)
+    assert isinstance(model.sharing(2), CpuScheduler)
 
 
 def test_frames_that_wait_together_are_one_batch():
-    network, rounds = Doubler(), Rounds(3, gather_s=10, straggler_s=10)
-    shared = Shared(network, rounds)
+    network, batcher = Doubler(), GpuBatcher(3, gather_s=10, straggler_s=10)
+    shared = BatchedNetwork(network, batcher)
 
     def drive(camera):
-        with rounds.frame():
+        with batcher.frame():
             return shared(torch.full((1, 2), float(camera)))
 
     assert [float(out[0, 0]) for out in in_threads(3, drive)] == [0.0, 2.0, 4.0]
@@ -83,11 +83,11 @@ def test_frames_that_wait_together_are_one_batch():
 
 
 def test_frames_of_different_sizes_are_computed_apart():
-    network, rounds = Doubler(), Rounds(3, gather_s=10, straggler_s=10)
-    shared = Shared(network, rounds)
+    network, batcher = Doubler(), GpuBatcher(3, gather_s=10, straggler_s=10)
+    shared = BatchedNetwork(network, batcher)
 
     def drive(camera):
-        with rounds.frame():
+        with batcher.frame():
             return shared(torch.ones(1, 1 + camera // 2))
 
     assert [out.shape[1] for out in in_threads(3, drive)] == [1, 1, 2]
@@ -95,11 +95,11 @@ def test_frames_of_different_sizes_are_computed_apart():
 
 
 def test_a_frame_that_fails_fails_alone():
-    network, rounds = Doubler(), Rounds(3, gather_s=10, straggler_s=10)
-    shared = Shared(network, rounds)
+    network, batcher = Doubler(), GpuBatcher(3, gather_s=10, straggler_s=10)
+    shared = BatchedNetwork(network, batcher)
 
     def drive(camera):
-        with rounds.frame():
+        with batcher.frame():
             try:
                 return float(shared(torch.tensor([[-1.0 if camera == 1 else 1.0]])))
             except RuntimeError as error:
@@ -109,11 +109,11 @@ def test_a_frame_that_fails_fails_alone():
 
 
 def test_a_camera_that_leaves_early_does_not_hold_the_others_up():
-    network, rounds = Doubler(), Rounds(3, gather_s=10, straggler_s=10)
-    shared = Shared(network, rounds)
+    network, batcher = Doubler(), GpuBatcher(3, gather_s=10, straggler_s=10)
+    shared = BatchedNetwork(network, batcher)
 
     def drive(camera):
-        with rounds.frame():
+        with batcher.frame():
             if camera == 0:
                 return None
             return float(shared(torch.ones(1, 1)))
@@ -122,12 +122,12 @@ def test_a_camera_that_leaves_early_does_not_hold_the_others_up():
 
 
 def test_cameras_that_always_wait_get_equal_shares_in_full_batches():
-    network, rounds = Doubler(seconds=0.01), Rounds(3, gather_s=0.2, straggler_s=1)
-    shared, done = Shared(network, rounds), Counter()
+    network, batcher = Doubler(seconds=0.01), GpuBatcher(3, gather_s=0.2, straggler_s=1)
+    shared, done = BatchedNetwork(network, batcher), Counter()
 
     def drive(camera):
         while max(done.values(), default=0) < 30:
-            with rounds.frame():
+            with batcher.frame():
                 shared(torch.ones(1, 1))
                 done[camera] += 1
 
@@ -137,16 +137,16 @@ def test_cameras_that_always_wait_get_equal_shares_in_full_batches():
 
 
 def test_a_slow_camera_is_no_brake_on_a_fast_one():
-    rounds, network, enough = Rounds(2), Doubler(), threading.Event()
-    shared, began = Shared(network, rounds), time.monotonic()
+    batcher, network, enough = GpuBatcher(2), Doubler(), threading.Event()
+    shared, began = BatchedNetwork(network, batcher), time.monotonic()
 
     def drive(camera):
         for _ in range(2 if camera else 20):
-            with rounds.frame():
+            with batcher.frame():
                 shared(torch.ones(1, 1))
             if camera:
                 assert enough.wait(HANG_S)
         enough.set()
 
     in_threads(2, drive)
-    assert time.monotonic() - began < 20 * STUCK_S / 2, "rounds waited for the slow one"
+    assert time.monotonic() - began < 20 * STUCK_S / 2, "batcher waited for the slow one"

@@ -7,7 +7,7 @@ import pytest
 import rig
 from rclpy.parameter import Parameter
 
-from ros2_derain.engine import LoadedModel, Rounds, Seats
+from ros2_derain.engine import CpuScheduler, GpuBatcher, LoadedModel
 from ros2_derain.nodes import camera_names, outputs, pipeline, run, runtime
 
 NAMES = ("front", "left", "right")
@@ -65,10 +65,10 @@ class Drive:
             client.close()
 
 
-@pytest.fixture(params=[Rounds, Seats])
+@pytest.fixture(params=[GpuBatcher, CpuScheduler])
 def drive(ros, rainy_model, monkeypatch, request):
     """Sharing as on a GPU, and as on a CPU."""
-    monkeypatch.setattr(LoadedModel, "turns", lambda model, cameras: request.param(cameras))
+    monkeypatch.setattr(LoadedModel, "sharing", lambda model, cameras: request.param(cameras))
     made = Drive(rainy_model)
     yield made
     made.close()
@@ -95,11 +95,11 @@ def _frames_and_mode(client):
 
 def test_one_model_serves_all_cameras_and_a_fault_of_one_stays_its_own(drive):
     networks = {
-        id(getattr(node.restorer._derainer, "_network", node.restorer._derainer))
+        id(getattr(node.engine.restorer._derainer, "_network", node.engine.restorer._derainer))
         for node in drive.derain.values()
     }
     assert len(networks) == 1
-    drive.derain["left"].restorer._derainer = Failing()
+    drive.derain["left"].engine.restorer._derainer = Failing()
     for step in range(2):
         for name in NAMES:
             assert drive.arrives(name, drive.send(name, 66 * step), [outputs.CLEAN_IMAGE])

@@ -39,12 +39,12 @@ def test_a_clock_that_jumps_back_forgets_the_past_and_frames_go_on(simulated):
     made, set_time = simulated
     frame_at(made, 99.9)
     set_time(110.0)
-    memory = made.derain.restorer._memory
+    memory = made.derain.engine.restorer._memory
     assert memory is not None
     set_time(50.0)
-    assert made.client.until(made.derain._reset_wanted.is_set)
+    assert made.client.until(made.derain._reset_requested.is_set)
     frame_at(made, 49.9)
-    assert not made.derain._reset_wanted.is_set()
+    assert not made.derain._reset_requested.is_set()
     frame_at(made, 49.95)
     assert made.client.stamps(rig.outputs.LABEL_MAP)[-1] == 49_950_000_000
 

@@ -1,4 +1,4 @@
-"""The books and the rules: what makes a node warn, and what it then says."""
+"""Counters and rules: what makes a node warn, and the message."""
 
 from dataclasses import replace
 
@@ -11,7 +11,7 @@ from ros2_derain.nodes.statistics import Percentiles, Statistics
 OK, WARN, ERROR = b"\x00", b"\x01", b"\x02"
 
 
-def books(received=10, published=10, dropped=(), missed=0, idle_s=0.1, age=None):
+def counters(received=10, published=10, dropped=(), missed=0, idle_s=0.1, age=None):
     statistics = Statistics()
     for _ in range(received):
         statistics.received()
@@ -28,20 +28,24 @@ def books(received=10, published=10, dropped=(), missed=0, idle_s=0.1, age=None)
 @pytest.mark.parametrize(
     ("condition", "level", "said"),
     [
-        (Condition(books(), True, Mode.LOOP), OK, "active"),
-        (Condition(books(), True, Mode.DRY), OK, "active"),
-        (Condition(books(), False, Mode.LOOP), OK, "inactive"),
-        (Condition(books(idle_s=60.0), False), OK, "inactive"),
-        (Condition(books(idle_s=1.5), True), WARN, "no frame for 1.5 s"),
-        (Condition(books(idle_s=6.0), True), ERROR, "active; no frame for 6.0 s"),
-        (Condition(books(10, 9, {"replaced": 1}), True), OK, "active"),
-        (Condition(books(10, 8, {"replaced": 2}), True), WARN, "2 of 10 frames dropped: replaced 2"),
-        (Condition(books(3, 0, {"refused.step": 3}), True), ERROR, "every frame is refused: step"),
-        (Condition(books(), True, Mode.ONE_ITERATION), WARN, "mode is one_iteration"),
-        (Condition(books(), True, Mode.PASS_THROUGH, "CUDA error"), ERROR, "unprocessed: CUDA error"),
-        (Condition(books(age=80.0), True, budget_ms=50.0), WARN, "80 ms old (p95), above the budget of 50"),
-        (Condition(books(age=80.0), True, budget_ms=0.0), OK, "active"),
-        (Condition(books(missed=2), True), WARN, "2 of 10 frames went on without a semantic prior"),
+        (Condition(counters(), True, Mode.LOOP), OK, "active"),
+        (Condition(counters(), True, Mode.DRY), OK, "active"),
+        (Condition(counters(), False, Mode.LOOP), OK, "inactive"),
+        (Condition(counters(idle_s=60.0), False), OK, "inactive"),
+        (Condition(counters(idle_s=1.5), True), WARN, "no frame for 1.5 s"),
+        (Condition(counters(idle_s=6.0), True), ERROR, "active; no frame for 6.0 s"),
+        (Condition(counters(10, 9, {"replaced": 1}), True), OK, "active"),
+        (Condition(counters(10, 8, {"replaced": 2}), True), WARN, "2 of 10 frames dropped: replaced 2"),
+        (Condition(counters(3, 0, {"refused.step": 3}), True), ERROR, "every frame is refused: step"),
+        (Condition(counters(), True, Mode.ONE_ITERATION), WARN, "mode is one_iteration"),
+        (Condition(counters(), True, Mode.PASS_THROUGH, "CUDA error"), ERROR, "unprocessed: CUDA error"),
+        (
+            Condition(counters(age=80.0), True, budget_ms=50.0),
+            WARN,
+            "80 ms old (p95), above the budget",
+        ),
+        (Condition(counters(age=80.0), True, budget_ms=0.0), OK, "active"),
+        (Condition(counters(missed=2), True), WARN, "2 of 10 frames went on without a semantic prior"),
     ],
 )
 def test_every_rule_gives_its_level_and_names_the_cause(condition, level, said):
@@ -71,7 +75,7 @@ def test_percentiles_are_of_the_latest_frames():
 
 
 def test_a_status_lists_drops_latencies_and_facts():
-    condition = Condition(books(10, 9, {"replaced": 1}), True, Mode.LOOP)
+    condition = Condition(counters(10, 9, {"replaced": 1}), True, Mode.LOOP)
     message = status("front/derain_node", "cpu", condition, {"model": "m"})
     values = {pair.key: pair.value for pair in message.values}
     assert message.name == "front/derain_node: pipeline" and message.hardware_id == "cpu"

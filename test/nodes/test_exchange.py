@@ -11,7 +11,7 @@ from limits import HANG_S
 
 from ros2_derain.nodes import images, messages, outputs, topics
 from ros2_derain.nodes.derain_node import DerainNode
-from ros2_derain.nodes.prior_exchange import KEPT, PriorStore
+from ros2_derain.nodes.prior_exchange import KEPT, StampedStore
 
 
 def derain_only(**options):
@@ -34,7 +34,7 @@ class Parser:
         self.connect()
 
     def connect(self):
-        exchange = self.made.derain._exchange
+        exchange = self.made.derain._priors
         made = lambda: (  # noqa: E731
             self.priors.get_subscription_count() >= 2  # derain_node's and the client's own
             and exchange._proposals.get_subscription_count() == 1
@@ -72,20 +72,13 @@ def counts(made):
     return made.counters().counts
 
 
-def connected(made):
-    """Wait until derain_node knows the parser's classes and the parser its proposals."""
-    exchange = made.derain._exchange
-    assert made.client.until(lambda: exchange._classes is not None)
-    assert made.client.until(lambda: exchange._proposals.get_subscription_count() == 1)
-
-
 CLEAN = [outputs.CLEAN_IMAGE]
 
 
 @pytest.mark.parametrize("prior", ["temporal", "closed_loop"])
 def test_two_nodes_exchange_every_prior(active, prior):
     made = active(rig.separate, prior=prior, prior_timeout_ms=10000.0, score_threshold=0.0)
-    connected(made)
+    rig.connected(made)
     sent = [made.pass_through() for _ in range(4)]
     assert counts(made)["priors_missed"] == 0 and made.client.stamps(outputs.LABEL_MAP) == sent
     answered = lambda: made.counters(made.segmentation).counts["proposals_answered"]  # noqa: E731
@@ -97,7 +90,7 @@ def test_both_ways_to_run_give_the_same_images(active):
     for create in (rig.composed, rig.separate):
         made = active(create, prior="closed_loop", iterations=2, prior_timeout_ms=10000.0)
         if create is rig.separate:
-            connected(made)
+            rig.connected(made)
         made.pass_through(rig.noise_image(seed=1))
         clean.append(images.to_rgb(made.client.last(outputs.CLEAN_IMAGE)).astype(int))
     assert abs(clean[0] - clean[1]).max() <= 2, "but for the proposal's rounding to 8 bits"
@@ -174,9 +167,9 @@ def test_a_waiting_worker_ends_at_deactivation(parsed):
 def test_a_prior_that_does_not_fit_is_refused_by_name(parsed, capfd, wrong, classes, cause):
     made, parser = parsed(prior_timeout_ms=10000.0 if cause == "size" else 100.0)  # it is waited for
     if classes:
-        before = made.derain._exchange._classes
+        before = made.derain._priors._classes
         parser.say_classes(classes)
-        assert made.client.until(lambda: made.derain._exchange._classes != before)
+        assert made.client.until(lambda: made.derain._priors._classes != before)
     parser.say(made.pass_through(out=CLEAN), **wrong)
     made.pass_through(out=CLEAN)
     key = f"priors_refused.{cause}"
@@ -186,14 +179,14 @@ def test_a_prior_that_does_not_fit_is_refused_by_name(parsed, capfd, wrong, clas
 
 
 def test_the_store_keeps_the_latest_priors():
-    store = PriorStore()
+    store = StampedStore()
     for stamp in range(KEPT + 1):
         store.put(stamp, torch.full((1,), stamp))
     assert store.wait(0, 0.0) is None and store.wait(KEPT, 0.0) == KEPT
 
 
 def test_a_closed_store_ends_all_waiting():
-    store = PriorStore()
+    store = StampedStore()
     waiter = threading.Thread(target=store.wait, args=(1, 60.0))
     waiter.start()
     store.close()

@@ -29,7 +29,7 @@ def with_failing_parser(made):
 @pytest.mark.parametrize("create", [rig.composed, rig.separate])
 def test_a_derainer_that_fails_lets_the_raw_image_through(active, create):
     made = active(create)
-    spoilt(made.derain.restorer._derainer)
+    spoilt(made.derain.engine.restorer._derainer)
     image = rig.noise_image()
     for _ in range(2):
         made.pass_through(image, out=CLEAN)

@@ -9,7 +9,7 @@ from sensor_msgs.msg import Image
 
 from ros2_derain.engine import Mode
 from ros2_derain.nodes import diagnostics, images, outputs, topics
-from ros2_derain.nodes.diagnostics import Condition, Health, judge
+from ros2_derain.nodes.diagnostics import Condition, judge
 from ros2_derain.nodes.statistics import Statistics
 
 OK, WARN, ERROR = b"\x00", b"\x01", b"\x02"
@@ -17,32 +17,32 @@ CLEAN = [outputs.CLEAN_IMAGE]
 
 
 @pytest.mark.parametrize(
-    ("health", "level", "said"),
+    ("state", "level", "text"),
     [
-        (Health(), OK, "active"),
-        (Health(busy_s=1.9), OK, "active"),
-        (Health(busy_s=2.5), ERROR, "a frame has been worked on for 2.5 s"),
-        (Health(rival_s=1.0), WARN, "is it running twice?"),
-        (Health(rival_s=31.0), ERROR, "is it running twice?"),
-        (Health(same_pictures=9), OK, "active"),
-        (Health(same_pictures=10), WARN, "the camera is frozen: 10 times the same picture"),
-        (Health(ahead_s=0.4), OK, "active"),
-        (Health(ahead_s=3600.0), WARN, "3600.0 s ahead of this clock"),
-        (Health(rain_mm_h=40.0), OK, "active"),
-        (Health(rain_mm_h=60.0), WARN, "rain of 60 mm/h"),
-        (Health(rain_mm_h=120.0), ERROR, "rain of 120 mm/h"),
+        ({}, OK, "active"),
+        ({"busy_s": 1.9}, OK, "active"),
+        ({"busy_s": 2.5}, ERROR, "a frame has been processed for 2.5 s"),
+        ({"duplicate_s": 1.0}, WARN, "is it running twice?"),
+        ({"duplicate_s": 31.0}, ERROR, "is it running twice?"),
+        ({"identical_images": 9}, OK, "active"),
+        ({"identical_images": 10}, WARN, "the camera is frozen: the same image 10 times"),
+        ({"ahead_s": 0.4}, OK, "active"),
+        ({"ahead_s": 3600.0}, WARN, "3600.0 s ahead of this clock"),
+        ({"rain_mm_h": 40.0}, OK, "active"),
+        ({"rain_mm_h": 60.0}, WARN, "rain of 60 mm/h"),
+        ({"rain_mm_h": 120.0}, ERROR, "rain of 120 mm/h"),
     ],
 )
-def test_every_rule_of_health_gives_its_level(health, level, said):
-    judged, message = judge(Condition(Statistics().snapshot(), True, Mode.LOOP, health=health))
-    assert judged == level and said in message
+def test_every_rule_of_health_gives_its_level(state, level, text):
+    judged, message = judge(Condition(Statistics().snapshot(), True, Mode.LOOP, **state))
+    assert judged == level and text in message
 
 
 def test_a_publisher_that_cannot_be_heard_is_named_while_nothing_comes():
-    books = Statistics().snapshot()
-    health = Health(incompatible="a publisher of image offers another reliability")
-    assert "another reliability" in judge(Condition(replace(books, idle_s=1.5), True, health=health))[1]
-    assert "another reliability" not in judge(Condition(replace(books, idle_s=0.1), True, health=health))[1]
+    counters = Statistics().snapshot()
+    text = "a publisher of image offers another reliability"
+    assert text in judge(Condition(replace(counters, idle_s=1.5), True, incompatible=text))[1]
+    assert text not in judge(Condition(replace(counters, idle_s=0.1), True, incompatible=text))[1]
 
 
 def test_while_a_frame_is_stuck_later_ones_are_passed_on_raw(active):
@@ -54,7 +54,7 @@ def test_while_a_frame_is_stuck_later_ones_are_passed_on_raw(active):
     made.pass_through(image, out=CLEAN)
     assert (images.to_rgb(made.client.last(outputs.CLEAN_IMAGE)) == image).all()
     made.client.expect(made.client.mode, "pass_through")
-    assert made.client.until(lambda: "a frame has been worked on" in made.client.message("derain_node"))
+    assert made.client.until(lambda: "a frame has been processed" in made.client.message("derain_node"))
     may_go.set()
     assert made.client.until(lambda: made.client.counted("derain_node", "dropped.overtaken"))
     assert made.client.until(lambda: made.derain.busy_s == 0)
@@ -77,7 +77,7 @@ def test_without_a_limit_a_stuck_frame_is_waited_for(active):
 
 def test_a_frozen_camera_is_named_and_forgotten_when_it_thaws(active):
     made = active()
-    for _ in range(diagnostics.SAME_PICTURES + 1):
+    for _ in range(diagnostics.FROZEN_AFTER + 1):
         made.pass_through(out=CLEAN)
     assert made.client.until(lambda: "the camera is frozen" in made.client.message("derain_node"))
     made.pass_through(rig.noise_image(seed=1), out=CLEAN)
@@ -115,7 +115,7 @@ def test_a_device_out_of_memory_lets_images_through_and_says_so(active):
     def full(*_):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
-    made.derain.restorer._derainer.coarse = full
+    made.derain.engine.restorer._derainer.coarse = full
     made.pass_through(out=CLEAN)
     assert made.client.until(lambda: "CUDA out of memory" in made.client.message("derain_node"))
 

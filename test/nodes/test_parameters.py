@@ -79,7 +79,7 @@ def test_a_valid_change_takes_effect_on_the_next_frame(active):
     assert made.client.last(rig.outputs.DETECTIONS).detections
     assert made.set_parameter(made.derain, "prior", "none").successful
     made.pass_through()
-    assert made.derain.restorer.settings.prior == "none"
+    assert made.derain.engine.restorer.settings.prior == "none"
 
 
 def test_a_new_threshold_is_told_with_the_classes(active):

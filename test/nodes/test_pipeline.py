@@ -61,8 +61,8 @@ def test_overlay_and_jpeg_are_made_for_subscribers_only(active):
     for topic in (outputs.OVERLAY, outputs.CLEAN_COMPRESSED):
         assert made.client.count(topic) == 0
         made.client.listen(topic)
-    assert made.client.until(lambda: made.segmentation.is_wanted(outputs.OVERLAY))
-    assert made.client.until(lambda: made.derain.is_wanted(outputs.CLEAN_COMPRESSED))
+    assert made.client.until(lambda: made.segmentation.has_subscriber(outputs.OVERLAY))
+    assert made.client.until(lambda: made.derain.has_subscriber(outputs.CLEAN_COMPRESSED))
     stamp = made.pass_through()
     for topic in (outputs.OVERLAY, outputs.CLEAN_COMPRESSED):
         assert made.client.until(lambda topic=topic: made.client.stamps(topic) == [stamp])
@@ -123,14 +123,14 @@ def test_priors_are_exchanged_by_reference(active, prior):
     made = active(prior=prior)
     for _ in range(3):
         made.pass_through()
-    books = made.counters()
-    assert books.published == 3 and books.counts["priors_missed"] == 0
+    counters = made.counters()
+    assert counters.published == 3 and counters.counts["priors_missed"] == 0
     assert made.client.node.count_subscribers("derain/proposal") == 0
 
 
 def test_the_model_is_loaded_once(active):
     made = active()
-    assert made.derain.restorer.runtime is made.segmentation.interpreter.runtime
+    assert made.derain.engine.restorer.runtime is made.segmentation.interpreter.runtime
 
 
 def test_two_models_in_one_process_are_refused(make_rig):
@@ -182,23 +182,23 @@ def test_two_pipelines_in_two_namespaces_do_not_mix(active):
 
 
 def test_frames_that_newer_ones_overwrote_are_counted(active, monkeypatch):
-    monkeypatch.setattr(managed_node, "HELD_S", HANG_S)
-    monkeypatch.setattr(worker, "NEARLY_S", -HANG_S)
+    monkeypatch.setattr(managed_node, "THROTTLE_S", HANG_S)
+    monkeypatch.setattr(worker, "NEARLY_DONE_S", -HANG_S)
     made = active()
     made.pass_through(rig.noise_image())
     may_go = rig.stuck(made)
 
-    def books():
+    def counters():
         return made.derain.statistics.snapshot()
 
     for sent in (2, 3, 4):  # one at work, one that waits, one that replaces it
         made.send(rig.noise_image())
-        assert made.client.until(lambda sent=sent: books().received == sent)
+        assert made.client.until(lambda sent=sent: counters().received == sent)
     for _ in range(3):
         made.send(rig.noise_image())
     may_go.set()
-    assert made.client.until(lambda: books().received == 7 and made.balanced(made.derain))
-    assert (books().published, books().dropped) == (4, {"replaced": 1, "overwritten": 2})
+    assert made.client.until(lambda: counters().received == 7 and made.balanced(made.derain))
+    assert (counters().published, counters().dropped) == (4, {"replaced": 1, "overwritten": 2})
 
 
 def test_a_burst_is_accounted_for_frame_by_frame(active):
@@ -209,6 +209,6 @@ def test_a_burst_is_accounted_for_frame_by_frame(active):
         assert made.client.until(lambda sent=sent: made.derain.statistics.snapshot().received == sent)
     may_go.set()
     made.pass_through(rig.noise_image(180, 320))
-    books = made.counters()
-    assert books.received == 6 and books.dropped["replaced"] >= 3 and books.published > 1
-    assert made.counters(made.segmentation).published == books.published
+    counters = made.counters()
+    assert counters.received == 6 and counters.dropped["replaced"] >= 3 and counters.published > 1
+    assert made.counters(made.segmentation).published == counters.published

@@ -77,7 +77,7 @@ def frames(client, count):
     return sent
 
 
-def books(client):
+def counters(client):
     """Frames published and priors missed, as derain_node says."""
     values = client.values("derain_node")
     return int(values.get("frames_published", 0)), int(values.get("priors_missed", 0))
@@ -101,8 +101,8 @@ def test_two_processes_exchange_priors_frame_by_frame(client, rainy_model, prior
             assert watcher.change(node, "configure") and watcher.change(node, "activate")
         before = meet(watcher)
         frames(watcher, 4)
-        assert watcher.until(lambda: books(watcher)[0] >= watcher.count(outputs.CLEAN_IMAGE))
-        assert books(watcher)[1] <= before, "a prior was missed after discovery"
+        assert watcher.until(lambda: counters(watcher)[0] >= watcher.count(outputs.CLEAN_IMAGE))
+        assert counters(watcher)[1] <= before, "a prior was missed after discovery"
         interrupted(derainer, signal.SIGINT)
         interrupted(parser, signal.SIGTERM)
 

@@ -79,11 +79,11 @@ def test_the_first_lane_goes_first_and_replaces_only_its_own():
 @pytest.fixture
 def far_from_done(monkeypatch):
     """Items are expected to take long."""
-    monkeypatch.setattr(worker, "NEARLY_S", -HANG_S)
+    monkeypatch.setattr(worker, "NEARLY_DONE_S", -HANG_S)
 
 
 def test_who_brings_too_many_is_held_up_until_one_is_taken(far_from_done):
-    station = Station("image", held_s=HANG_S)
+    station = Station("image", throttle_s=HANG_S)
     caller = station.bring_too_many()
     caller.join(0.1)
     assert caller.is_alive()
@@ -94,7 +94,7 @@ def test_who_brings_too_many_is_held_up_until_one_is_taken(far_from_done):
 
 
 def test_nobody_is_held_up_when_the_item_at_hand_is_nearly_done():
-    station = Station("image", held_s=10 * HANG_S)
+    station = Station("image", throttle_s=10 * HANG_S)
     caller = station.bring_too_many()
     caller.join(HANG_S)
     assert not caller.is_alive(), "the first item was expected to take no time"
@@ -102,18 +102,18 @@ def test_nobody_is_held_up_when_the_item_at_hand_is_nearly_done():
 
 
 def test_nobody_is_held_up_whom_the_handler_waits_for(far_from_done):
-    station = Station("image", held_s=HANG_S)
+    station = Station("image", throttle_s=HANG_S)
     caller = station.bring_too_many()
     caller.join(0.1)
     assert caller.is_alive()
-    station.worker.let_in()
+    station.worker.suspend_throttle()
     caller.join(HANG_S)
     assert not caller.is_alive()
     station.end()
 
 
 def test_nobody_is_held_up_for_longer_than_is_allowed(far_from_done):
-    station = Station("image", held_s=0.001)
+    station = Station("image", throttle_s=0.001)
     caller = station.bring_too_many()
     caller.join(HANG_S)
     assert not caller.is_alive()
