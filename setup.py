@@ -30,7 +30,11 @@ setup(
     maintainer_email="maintainers@users.noreply.b-seed-e9ac159f.example",
     license="Apache-2.0",
     packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
-    package_data={f"{PACKAGE}.reporting": ["templates/*"], f"{PACKAGE}.metrics": ["*.json"]},
+    package_data={
+        f"{PACKAGE}.evaluate": ["*.yaml"],
+        f"{PACKAGE}.metrics": ["*.json"],
+        f"{PACKAGE}.reporting": ["templates/*"],
+    },
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (f"share/{PACKAGE}", ["package.xml"]),

@@ -1,4 +1,4 @@
-"""What figures were taken of, with and on: the head of every result."""
+"""Provenance of results: model, data, settings, machine and date."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from ros2_derain.engine import ModelIdentity
 
 
 def describe(subcommand: str, data: dict, settings: dict, identity: ModelIdentity | None) -> dict:
-    """The head of a result: JSON-ready.
+    """The provenance of an evaluation, JSON-ready: the first keys of its result.
 
     Args:
         subcommand: of ``ros2-derain evaluate``.
         data: from :func:`describe_data`.
-        settings: options that matter for the figures.
-        identity: of the model; None: no model took part.
+        settings: options that affect the figures.
+        identity: of the model; None: no model was used.
     """
     return {
         **origin(f"ros2-derain evaluate {subcommand}", identity),
@@ -29,7 +29,7 @@ def describe(subcommand: str, data: dict, settings: dict, identity: ModelIdentit
 
 
 def origin(by: str, identity: ModelIdentity | None) -> dict:
-    """Which command says it, of which model, where and when: JSON-ready."""
+    """Command, model, machine and date, JSON-ready."""
     return {
         "by": by,
         "model": identity.name if identity else None,
@@ -42,16 +42,16 @@ def origin(by: str, identity: ModelIdentity | None) -> dict:
     }
 
 
-def comparable(head: dict) -> dict:
-    """The part of a head on which the figures depend: what a journal is kept under."""
-    return {key: head[key] for key in ("by", "model_sha256", "device", "precision", "data", "settings")}
+def comparable(described: dict) -> dict:
+    """The part of :func:`describe` on which the figures depend: equal parts, equal figures."""
+    return {key: described[key] for key in ("by", "model_sha256", "device", "precision", "data", "settings")}
 
 
 def describe_data(folder: Path, files: Iterable[Path]) -> dict:
     """Name, number of files and hash (of names and bytes) of the data.
 
     Args:
-        folder: the data are called by its last two parts.
+        folder: its last two parts are the name of the data.
         files: every file that is read.
     """
     digest, files = hashlib.sha256(), list(files)
@@ -62,18 +62,20 @@ def describe_data(folder: Path, files: Iterable[Path]) -> dict:
     return {"name": name, "files": len(files), "sha256": digest.hexdigest()}
 
 
-def note_on_card(folder: Path, result: dict, rows: list[dict] | None = None, anew: bool = True) -> None:
-    """Keep figures in a model's card, under the data's name and the way they were measured.
+def store_on_card(
+    folder: Path, result: dict, rows: list[dict] | None = None, replace_earlier: bool = True
+) -> None:
+    """Store figures on a model's card, under the name of the data and of the subcommand.
 
     Args:
         folder: of the model.
-        result: a whole result, with its head.
-        rows: the figures to keep; all of them if not given.
-        anew: replace what the card says of these data and this way already.
+        result: a whole result, with its provenance.
+        rows: the figures to store; all rows of the result if not given.
+        replace_earlier: replace figures of the same data and subcommand.
     """
     card = models.read_card(folder)
     kept = {key: result[key] for key in ("by", "frames", "device", "precision", "settings", "commit", "date")}
     key = f"{result['data']['name']} {result['by'].rsplit(' ', 1)[-1]}"
-    if anew or key not in card.results:
+    if replace_earlier or key not in card.results:
         kept |= {"data_sha256": result["data"]["sha256"], "rows": result["rows"] if rows is None else rows}
         models.write_card(folder, replace(card, results=card.results | {key: kept}))

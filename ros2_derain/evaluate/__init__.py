@@ -1,1 +1,1 @@
-"""``ros2-derain evaluate``: a model scored on folders of pictures."""
+"""``ros2-derain evaluate``: a model scored on folders of images."""

@@ -1,4 +1,4 @@
-"""``ros2-derain evaluate``: finds the way of scoring that was asked for, and runs it."""
+"""``ros2-derain evaluate``: scores models on folders of images."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import argparse
 import importlib
 
 SUBCOMMANDS = {
-    "restoration": "rainy pictures with their clean ones: PSNR, SSIM, FSIM",
-    "perception": "a labelled clip in rendered rain: what rain costs and what the loop gives back",
+    "restoration": "rainy images with their clean ones: PSNR, SSIM, FSIM",
+    "perception": "a labelled clip in rendered rain: what rain costs and what the loop recovers",
     "real": "real rain without ground truth: NIQE and rain rate before and after, strips to look at",
     "gate": "the rain gate on a dry clip: untouched when dry, open in rendered rain",
     "compare": "every model in one table, beside what the papers print",
 }
-"""Subcommand, which is also its module's name, to a line of help."""
+"""Subcommands, each named as its module, with a line of help."""
 
 EPILOG = """examples:
   ros2-derain evaluate restoration --pairs DATA/rain_pairs/rain100l_dev --json out/rain100l.json
@@ -26,7 +26,7 @@ EPILOG = """examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the subcommands and their options."""
-    parser.description = "Score a model on folders of pictures, or all models on the same ones."
+    parser.description = "Score a model on folders of images, or all models on the same ones."
     parser.epilog = EPILOG
     subparsers = parser.add_subparsers(dest="subcommand", metavar="SUBCOMMAND", required=True)
     for name, text in SUBCOMMANDS.items():

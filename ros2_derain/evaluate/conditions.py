@@ -1,29 +1,29 @@
-"""One pass of a labelled clip: rain of one rate and seed, seen in one way."""
+"""The conditions of a perception evaluation: rain, seed and parser input; measuring them, and their rows."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 
-import numpy as np
-
-from ros2_derain.engine import Engine, Interpreter, Mode
-from ros2_derain.evaluate import running
+from ros2_derain.engine import Engine, Interpreter
+from ros2_derain.evaluate import evaluation
+from ros2_derain.evaluate.gate import GateReadings, summarise
 from ros2_derain.evaluate.labelled_clip import LabelledClip
 from ros2_derain.evaluate.scores import ImageScore, Motions, ParserScore
 from ros2_derain.metrics import Boxes
 from ros2_derain.rain_media.rendering import RainOverlay
+from ros2_derain.reporting import statistics
 
 OWN = "own"
-"""The model's own parser among all parsers."""
+"""Name of the model's own parser among all parsers."""
 
 
 @dataclass(frozen=True)
-class Way:
-    """How the parser comes to its picture.
+class ParserInput:
+    """The image that the parser gets: the camera's, or the one that the loop restored.
 
     Attributes:
-        prior: of the loop; None: no loop, the parser is fed what the camera saw.
+        prior: of the loop; None: no loop, the parser gets the camera's image.
         iterations: of the closed loop.
     """
 
@@ -38,86 +38,201 @@ class Way:
         return self.prior or "rain"
 
 
-def ways(priors: Sequence[str], iterations: Sequence[int]) -> list[Way]:
-    """Each way to run the loop: ``closed_loop`` with each number of iterations."""
+CAMERA_IMAGE = ParserInput(None)
+
+
+def restored_inputs(priors: Sequence[str], iterations: Sequence[int]) -> list[ParserInput]:
+    """One for each prior; ``closed_loop`` with each number of iterations."""
     return [
-        Way(prior, count) for prior in priors for count in (iterations if prior == "closed_loop" else (1,))
+        ParserInput(prior, count)
+        for prior in priors
+        for count in (iterations if prior == "closed_loop" else (1,))
     ]
 
 
 @dataclass(frozen=True)
-class Subject:
-    """What is scored, and against what.
+class Condition:
+    """One pass over the clip.
 
     Attributes:
-        engine: the model.
-        others: further parsers by name, of the same classes.
-        clip: pictures and labels.
-        boxes: of each picture; None: boxes are not scored.
+        rate: of the rendered rain in mm/h.
+        seed: of the rain.
+        input: of the parser.
+    """
+
+    rate: float
+    seed: int
+    input: ParserInput
+
+    @property
+    def key(self) -> str:
+        """Identifies the condition in a cache."""
+        return f"{self.rate:g} mm/h, seed {self.seed}, {self.input.name}"
+
+
+@dataclass(frozen=True)
+class PerceptionSetup:
+    """A model, further parsers, and the labelled clip they are scored on.
+
+    Attributes:
+        engine: of the model.
+        parsers: further parsers by name, of the same classes.
+        clip: images and label maps.
+        boxes: of each image; None: boxes are not scored.
         motions: of the clip.
     """
 
     engine: Engine
-    others: Mapping[str, Interpreter]
+    parsers: Mapping[str, Interpreter]
     clip: LabelledClip
     boxes: Sequence[Boxes] | None = None
     motions: Motions = field(default_factory=Motions)
 
-    def parsers(self, way: Way) -> tuple[str, ...]:
-        """Who looks at the pictures of a way: the others at the rain, and at what no prior restored."""
-        return (OWN, *self.others) if way.prior in (None, "none") else (OWN,)
+    def use(self, parser_input: ParserInput) -> None:
+        """Run the loop with this prior and number of iterations from now on."""
+        restorer = self.engine.restorer
+        restorer.settings = replace(
+            restorer.settings, prior=parser_input.prior, iterations=parser_input.iterations
+        )
 
 
-def measure(
-    subject: Subject, rate: float, seed: int, way: Way, step: Callable[[], None] = lambda: None
-) -> dict:
-    """Everything about one pass, JSON-ready.
+def measure(setup: PerceptionSetup, condition: Condition, step: Callable[[], None] = lambda: None) -> dict:
+    """The figures of one condition, JSON-ready.
+
+    Further parsers get the camera's image, and the one restored without a prior.
 
     Args:
-        rate: of the rendered rain in mm/h.
-        seed: of the rain.
-        way: how the parser comes to its picture.
+        setup: model and clip.
+        condition: rain and parser input.
         step: called after each frame.
 
     Returns:
-        ``image``: figures of what the parser is fed; ``parsers``: the figures of each parser;
-        ``gauge`` of a loop: for each frame the rate that was read, whether the gate was open,
-        whether the picture was left untouched.
+        ``image``: figures of the parser input; ``parsers``: the figures of each parser; ``gauge``: the
+        :class:`GateReadings` of the loop, None without a loop.
     """
-    engine = subject.engine
-    identity = engine.identity
-    scores = {
-        name: ParserScore(identity.class_names, identity.object_names, subject.boxes)
-        for name in subject.parsers(way)
-    }
-    gauge: dict[str, list] = {"read_mm_h": [], "gate_open": [], "untouched": []}
-    quality = ImageScore()
+    engine, loop = setup.engine, condition.input.prior is not None
+    parsers = setup.parsers if condition.input.prior in (None, "none") else {}
+    class_names, object_names = engine.identity.class_names, engine.identity.object_names
+    scores = {name: ParserScore(class_names, object_names, setup.boxes) for name in (OWN, *parsers)}
+    readings, quality = GateReadings(), ImageScore()
     engine.reset()
-    if way.prior:
-        engine.restorer.settings = replace(
-            engine.restorer.settings, prior=way.prior, iterations=way.iterations
-        )
-    overlay, previous = RainOverlay.of_rate(rate, seed), None
-    for sample in subject.clip:
-        image = rainy = overlay.render(sample.image, sample.time_s)
-        motion = subject.motions.between(previous, sample)
-        if way.prior:
-            restored = running.restore(engine, rainy, sample.path, sample.time_s)
-            scene = running.interpret(engine, restored, sample.path)
-            image = scene.image
-            scores[OWN].add(scene.perception, sample, motion)
-            gauge["read_mm_h"].append(scene.rain.rate)
-            gauge["gate_open"].append(scene.mode is not Mode.DRY)
-            gauge["untouched"].append(bool(np.array_equal(image, rainy)))
+    if loop:
+        setup.use(condition.input)
+    rain, previous = RainOverlay.of_rate(condition.rate, condition.seed), None
+    for sample in setup.clip:
+        image = rainy = rain.render(sample.image, sample.time_s)
+        motion = setup.motions.between(previous, sample)
+        if loop:
+            restored = evaluation.restore(engine, rainy, sample.path, sample.time_s)
+            scene = evaluation.interpret(engine, restored, sample.path)
+            image, perception = scene.image, scene.perception
+            readings.add(rainy, scene)
         else:
-            scores[OWN].add(engine.interpreter.interpret(rainy).perception, sample, motion)
-        for name in scores.keys() - {OWN}:
-            scores[name].add(subject.others[name].interpret(image).perception, sample, motion)
+            perception = engine.interpreter.interpret(rainy).perception
+        scores[OWN].add(perception, sample, motion)
+        for name, parser in parsers.items():
+            scores[name].add(parser.interpret(image).perception, sample, motion)
         quality.add(image, sample.image, motion)
         previous = sample
         step()
     return {
         "image": quality.figures(),
         "parsers": {name: score.figures() for name, score in scores.items()},
-        "gauge": gauge if way.prior else None,
+        "gauge": asdict(readings) if loop else None,
     }
+
+
+@dataclass(frozen=True)
+class ConditionGrid:
+    """All conditions of an evaluation, and the rows of their measurements.
+
+    Attributes:
+        rates: mm/h. The dry clip is always parsed: the other rows are compared with it.
+        seeds: of the rain; the dry clip has only the first one.
+        inputs: that the loop restores; the camera's image is always one more.
+    """
+
+    rates: Sequence[float]
+    seeds: Sequence[int]
+    inputs: Sequence[ParserInput]
+
+    def __iter__(self) -> Iterator[Condition]:
+        if 0 not in self.rates:
+            yield Condition(0.0, self.seeds[0], CAMERA_IMAGE)
+        for rate in self.rates:
+            for seed in self._seeds(rate):
+                yield from (Condition(rate, seed, each) for each in (CAMERA_IMAGE, *self.inputs))
+
+    def _seeds(self, rate: float) -> Sequence[int]:
+        return self.seeds if rate else self.seeds[:1]
+
+    def rows(self, measured: Mapping[Condition, dict]) -> list[dict]:
+        """A row for each rate, input and parser: the mean over the seeds, with its ``spread`` if several.
+
+        With boxes, the rows in rain have their ``recovery``, for each class too.
+        """
+        cases = dict.fromkeys((condition.rate, condition.input) for condition in measured)
+        rows = []
+        for rate, parser_input in cases:
+            each_seed = [measured[Condition(rate, seed, parser_input)] for seed in self._seeds(rate)]
+            for parser in each_seed[0]["parsers"]:
+                figures = [_figures(one, parser) for one in each_seed]
+                label = _label(rate, parser_input, parser)
+                row = {"rate_mm_h": rate, "input": label, **statistics.mean_row(figures)}
+                spread = statistics.deviations(figures)
+                rows.append(row | ({"spread": spread} if spread else {}))
+        _add_recovery(rows)
+        return rows
+
+    def gauge(self, measured: Mapping[Condition, dict]) -> dict:
+        """Fractions and means of the gate readings for each rate, and Spearman's correlation of the gauge."""
+        first = self.inputs[0]
+        readings = {
+            (rate, seed): measured[Condition(rate, seed, first)]["gauge"]
+            for rate in self.rates
+            for seed in self._seeds(rate)
+        }
+        rows, spearman = summarise(readings)
+        return {"way": first.name, "rates": rows, "spearman": spearman}
+
+
+def _figures(one: Mapping, parser: str) -> dict:
+    readings = one["gauge"] or {}
+    means = {key: sum(readings[key]) / len(readings[key]) for key in ("read_mm_h", "gate_open") if readings}
+    return {**means, **one["image"], **one["parsers"][parser]}
+
+
+def _label(rate: float, parser_input: ParserInput, parser: str) -> str:
+    own = parser_input.name if parser_input.prior or rate else "dry"
+    if parser == OWN:
+        return own
+    return f"{parser}: {'derained' if parser_input.prior else own}"
+
+
+def _add_recovery(rows: list[dict]) -> None:
+    """``(AP - AP in rain) / (AP dry - AP in rain)``; None where rain cost nothing."""
+    by_name = {(row["rate_mm_h"], row["input"]): row for row in rows}
+    dry = by_name[0.0, "dry"]
+    for row in rows:
+        rain = by_name.get((row["rate_mm_h"], "rain"))
+        if "boxes" not in row or rain is None or row is rain or ":" in row["input"]:
+            continue
+        row["recovery"] = _recovery(row["ap50"], rain["ap50"], dry["ap50"])
+        for name, figures in row["boxes"].items():
+            others = [other["boxes"][name]["ap50"] for other in (rain, dry)]
+            figures["recovery"] = _recovery(figures["ap50"], *others)
+
+
+def _recovery(reached: float | None, rain: float | None, dry: float | None) -> float | None:
+    if None in (reached, rain, dry) or dry <= rain:
+        return None
+    return (reached - rain) / (dry - rain)
+
+
+def box_rows(rows: Sequence[Mapping]) -> list[dict]:
+    """AP and recovery of each row and class, a row each."""
+    return [
+        {"rate_mm_h": row["rate_mm_h"], "input": row["input"], "class": name, **figures}
+        for row in rows
+        for name, figures in row.get("boxes", {}).items()
+    ]

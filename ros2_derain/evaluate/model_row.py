@@ -1,4 +1,4 @@
-"""One model of a comparison: the other ``evaluate`` commands run on it, and what they found as a row."""
+"""One row of a comparison: what the other ``evaluate`` commands measure of a model, and what it costs."""
 
 from __future__ import annotations
 
@@ -6,41 +6,53 @@ import argparse
 import hashlib
 import inspect
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from importlib import resources as package_files
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import torch
+import yaml
 from torch import nn
 
-from ros2_derain import models, networks, provenance
+from ros2_derain import machine, models, networks, provenance, resources
+from ros2_derain.bench import engine_timing
+from ros2_derain.data.clips import Clip
 from ros2_derain.data.images import DataError, list_images, partners, side_by_side, write_image
-from ros2_derain.engine import EngineSettings
+from ros2_derain.engine import Engine, EngineSettings
 from ros2_derain.errors import EvaluationError
-from ros2_derain.evaluate import labelled_clip, paper_figures, perception, restoration
-from ros2_derain.evaluate.cost import Cost
-from ros2_derain.evaluate.result_cache import kept
+from ros2_derain.evaluate import labelled_clip, perception, restoration
+from ros2_derain.evaluate.evaluation import cached_result
+from ros2_derain.model_tools import sizes
+from ros2_derain.rain_media.rendering import RainOverlay
 
-PAIRS = ("rain100l_dev", "rain100h_dev")
+PAIR_SETS = ("rain100l_dev", "rain100h_dev")
 CLIP = "camvid"
 RATE_MM_H = 150.0
+"""Rain of the labelled clip, and of the frames that are timed."""
 MIN_SIDE = 64
+TIMED_IMAGES = 4
+WARM_UP_FRAMES = 2
+MIN_FRAMES, MAX_FRAMES, TIMED_SECONDS = 3, 20, 15.0
+"""Frames that are timed: those of so many seconds, within these limits."""
 
 
 @dataclass(frozen=True)
-class Setting:
-    """What every model of a comparison is given.
+class ComparisonSettings:
+    """Data and settings, equal for all models of a comparison.
 
     Attributes:
         data: folder that holds ``rain_pairs``, ``camvid`` and ``boxes``.
-        out: folder of the results, one folder in it for each model.
-        limit: only so many pictures of each set; None: all.
-        prior: of the labelled clip and of the times.
+        out: folder of the results, with a folder for each model.
+        limit: number of images of each set; None: all.
+        prior: for the labelled clip and the timing.
         iterations: of ``closed_loop``.
-        size: width and height of the frames that are timed.
-        device, precision: as of the engine.
-        card: note the figures on the cards of models that have none of these data.
+        size: width and height of the timed frames.
+        device, precision: of the engine.
+        card: store the figures on the cards of models that have none of these data.
     """
 
     data: Path
@@ -54,12 +66,12 @@ class Setting:
     card: bool
 
     def pairs(self, name: str) -> Path:
-        """Folder of pairs."""
+        """Folder of a set of pairs."""
         return self.data / "rain_pairs" / name
 
     @property
     def images(self) -> Path:
-        """Folder of the labelled clip's pictures."""
+        """Folder of the labelled clip's images."""
         return self.data / "camvid/val/images"
 
     @property
@@ -78,12 +90,12 @@ class Setting:
         return self.data / "boxes/camvid_from_masks"
 
     def check(self) -> None:
-        """Refuse data that no model could be scored on, before anything is measured.
+        """Check that the data are complete, before anything is measured.
 
         Raises:
             EvaluationError: a folder or a file is missing; the message names it.
         """
-        for name in PAIRS:
+        for name in PAIR_SETS:
             restoration.open_pairs(self.pairs(name), None, None)
         partners(list_images(self.images), self.labels, (".png",))
         for path in (self.classes, self.boxes / "boxes.csv", self.boxes / "images.csv"):
@@ -100,37 +112,44 @@ class Setting:
         return parser.parse_args([str(word) for word in (*same, *words)])
 
 
-def untouched(setting: Setting) -> dict:
-    """The row of the rainy pictures themselves, as far as no parser is needed; raises as :func:`pairs`."""
-    return {"model": "untouched input", **pairs(setting, setting.out / "input", "--input")}
+def measure_untouched(settings: ComparisonSettings) -> dict:
+    """The row of the rainy images themselves, without a parser; raises as :func:`_measure_pairs`."""
+    return {"model": "untouched input", **_measure_pairs(settings, settings.out / "input", "--input")}
 
 
-def measure(setting: Setting, folder: Path) -> dict:
-    """The row of a model folder; what an earlier run has found is taken over.
+def measure_model(settings: ComparisonSettings, folder: Path) -> dict:
+    """The row of a model folder; results of an earlier run are reused.
 
     Returns:
-        figures by the keys of the table's columns; ``clip``: of the same parser on the clean and the
-        rainy clip, and the rainy clip's own; ``missing``: what the row lacks and why, a sentence each.
+        figures by the keys of the table's columns; ``clip``: those of the same parser on the clean and the
+        rainy clip, and of the rainy clip itself; ``missing``: what the row lacks and why, a sentence each.
     """
     try:
-        card, networks_of = models.load(folder)
+        card, parts = models.load(folder)
     except models.ModelError as error:
         return {"model": folder.name, "missing": [f"{folder.name} does not load: {error}"]}
-    return Contender(setting, folder, card, networks_of["parser"]).row()
+    return ModelRow(settings, folder, card, parts["parser"]).measure()
+
+
+@cache
+def paper_figures() -> dict[str, dict[str, dict[str, str | float]]]:
+    """What the papers print, by network and variant: columns as ``paper_figures.yaml`` explains them."""
+    text = (package_files.files(__package__) / "paper_figures.yaml").read_text(encoding="utf-8")
+    return yaml.safe_load(text)
 
 
 @dataclass(frozen=True)
-class Contender:
+class ModelRow:
     """A model in a comparison.
 
     Attributes:
-        setting: what every model is given.
+        settings: of the comparison.
         folder: of the model; its name is that of the folder of results.
-        card: its own.
+        card: of the model.
         parser: its network.
     """
 
-    setting: Setting
+    settings: ComparisonSettings
     folder: Path
     card: models.ModelCard
     parser: nn.Module
@@ -138,10 +157,10 @@ class Contender:
     @property
     def out(self) -> Path:
         """Folder of the results."""
-        return self.setting.out / self.folder.name
+        return self.settings.out / self.folder.name
 
-    def row(self) -> dict:
-        """See :func:`measure`. Where one part fails, the others are still measured."""
+    def measure(self) -> dict:
+        """See :func:`measure_model`. Where one part fails, the others are still measured."""
         row = {"model": self.card.name, "folder": self.folder.name, **self._network()}
         missing = []
         for part in (self._pairs, self._clip, self._cost):
@@ -149,9 +168,9 @@ class Contender:
                 row |= part()
             except (DataError, EvaluationError) as error:
                 missing.append(f"{self.card.name}: {error}")
-        lacking = self._without_boxes()
-        if lacking and "miou" in row:
-            missing.append(f"{self.card.name} has no AP50: {lacking}")
+        without_boxes = self._why_without_boxes()
+        if without_boxes and "miou" in row:
+            missing.append(f"{self.card.name} has no AP50: {without_boxes}")
         return row | ({"missing": missing} if missing else {})
 
     def _network(self) -> dict:
@@ -160,89 +179,128 @@ class Contender:
         name, options = described["network"], described.get("options", {})
         parameter = inspect.signature(networks.kind(name)).parameters.get("variant")
         variant = options.get("variant", parameter.default if parameter else "")
-        found = paper_figures.of(name, variant)
-        told = {"network": name if variant in ("", name) else f"{name} {variant}"}
-        return told | (found.cells() | {"printed_beside": found.beside} if found else {})
+        network = name if variant in ("", name) else f"{name} {variant}"
+        return {"network": network, **paper_figures().get(name, {}).get(variant, {})}
 
     def _pairs(self) -> dict:
-        return pairs(self.setting, self.out, "--model", self.folder, noted=self._noted)
+        return _measure_pairs(self.settings, self.out, "--model", self.folder, store=self._store)
 
-    def _noted(self, result: dict, rows: list[dict] | None = None) -> None:
-        if self.setting.card:
-            provenance.note_on_card(self.folder, result, rows, anew=False)
+    def _store(self, result: dict, rows: list[dict] | None = None) -> None:
+        if self.settings.card:
+            provenance.store_on_card(self.folder, result, rows, replace_earlier=False)
 
     def _clip(self) -> dict:
         """The derained clip's figures, and mIoU and AP50 of the same parser on the clean and rainy clip."""
-        setting = self.setting
-        words = ["--images", setting.images, "--labels", setting.labels, "--classes", setting.classes]
-        words += ["--model", self.folder, "--rates", f"{RATE_MM_H:g}", "--prior", setting.prior]
-        words += ["--frames", setting.limit] if setting.limit else []
-        words += [] if self._without_boxes() else ["--boxes", setting.boxes]
-        _say(self.out.name, "camvid/val")
-        run = perception.Run.open(setting.options(perception, *words))
-        result = kept(self.out / "camvid.json", run)
-        self._noted(result, perception.card_rows(result))
+        settings = self.settings
+        words = ["--images", settings.images, "--labels", settings.labels, "--classes", settings.classes]
+        words += ["--model", self.folder, "--rates", f"{RATE_MM_H:g}", "--prior", settings.prior]
+        words += ["--frames", settings.limit] if settings.limit else []
+        words += [] if self._why_without_boxes() else ["--boxes", settings.boxes]
+        _print_progress(self.out.name, "camvid/val")
+        test = perception.PerceptionInRain.open(settings.options(perception, *words))
+        result = cached_result(self.out / "camvid.json", test.provenance, test.measure)
+        self._store(result, test.card_rows(result))
         dry, rain, loop = ({**row, "frames": result["frames"]} for row in result["rows"])
-        seen = {"parser": _digest(self.parser), "dry": _perceived(dry), "rain": _perceived(rain)}
-        return {CLIP: loop, **_perceived(loop), "clip": seen | {"input": rain}}
+        same_parser = {"parser": _digest(self.parser), "dry": _perceived(dry), "rain": _perceived(rain)}
+        return {CLIP: loop, **_perceived(loop), "clip": {**same_parser, "input": rain}}
 
-    def _without_boxes(self) -> str:
+    def _why_without_boxes(self) -> str:
         """Why the parser's boxes cannot be scored; empty where they can."""
         with torch.no_grad():
             if not self.parser(torch.zeros(1, 3, MIN_SIDE, MIN_SIDE)).levels:
                 return "its parser finds no boxes"
         try:
-            labelled_clip.read_boxes(self.setting.boxes, (), self.card.objects)
+            labelled_clip.read_boxes(self.settings.boxes, (), self.card.objects)
         except (DataError, EvaluationError) as error:
             return str(error)
         return ""
 
     def _cost(self) -> dict:
-        setting = self.setting
-        _say(self.out.name, "cost")
-        settings = EngineSettings(
-            model=str(self.folder),
-            device=setting.device,
-            precision=setting.precision,
-            prior=setting.prior,
-            iterations=setting.iterations,
-            gate=False,
-        )
-        found = kept(self.out / "cost.json", Cost.open(self.card, settings, setting.size))
-        times = found["engine"]["latency_ms"]
+        """Parameters, GMAC, and milliseconds of the derainer and of the whole frame."""
+        _print_progress(self.out.name, "cost")
+        cost = _measure_cost(self.settings, self.folder, self.card, self.out / "cost.json")
+        times = cost["engine"]["latency_ms"]
         return {
-            "parameters_m": found["parameters_m"],
-            "gmac": found["gmac"],
+            "parameters_m": cost["parameters_m"],
+            "gmac": cost["gmac"],
             "derain_ms": times["derain"]["p50"],
             "frame_ms": times["total"]["p50"],
-            "ran_on": f"{found['device']} {found['precision']}",
+            "ran_on": f"{cost['device']} {cost['precision']}",
         }
 
 
-def pairs(setting: Setting, out: Path, *which: object, noted: Callable[[dict], None] | None = None) -> dict:
-    """PSNR and SSIM on each set of pairs, by its name; its middle pair is kept as a strip, to be looked at.
+def _measure_pairs(
+    settings: ComparisonSettings, out: Path, *which: object, store: Callable[[dict], None] | None = None
+) -> dict:
+    """PSNR and SSIM of each set of pairs, by its name; writes its middle pair as a strip.
 
     Args:
+        settings: of the comparison.
         out: folder of the results.
         which: options that name the model.
-        noted: is given each result.
+        store: called with each result.
 
     Raises:
-        EvaluationError: a picture cannot be read, or the engine failed on it.
+        EvaluationError: an image cannot be read, or the engine failed on it.
     """
     found = {}
-    limit = ("--limit", setting.limit) if setting.limit else ()
-    for name in PAIRS:
-        _say(out.name, name)
-        args = setting.options(restoration, "--pairs", setting.pairs(name), *limit, *which)
-        run = restoration.Run.open(args)
-        result = kept(out / f"{name}.json", run)
-        if noted:
-            noted(result)
-        strip = restoration.columns(run.engine, run.pairs[len(run.pairs) // 2])
+    limit = ("--limit", settings.limit) if settings.limit else ()
+    for name in PAIR_SETS:
+        _print_progress(out.name, name)
+        args = settings.options(restoration, "--pairs", settings.pairs(name), *limit, *which)
+        test = restoration.Restoration.open(args)
+        result = cached_result(out / f"{name}.json", test.provenance, test.measure)
+        if store:
+            store(result)
+        strip = test.strip(test.pairs[len(test.pairs) // 2])
         write_image(out / f"{name}.jpg", side_by_side(strip))
         found[name] = {**result["rows"][0], "frames": result["frames"]}
     return found
+
+
+def _measure_cost(settings: ComparisonSettings, folder: Path, card: models.ModelCard, result: Path) -> dict:
+    """Million parameters and GMAC of the derainer, and the engine's times on rainy frames; gate off.
+
+    GMAC is that of one pass, and of a refinement where the network has one.
+    """
+    engine = Engine.load(
+        EngineSettings(
+            model=str(folder),
+            device=settings.device,
+            precision=settings.precision,
+            prior=settings.prior,
+            iterations=settings.iterations,
+            gate=False,
+        )
+    )
+    used = {"size": list(settings.size), "prior": settings.prior, "iterations": settings.iterations}
+    head = provenance.describe("compare", {}, used | {"machine": machine.describe()}, engine.identity)
+
+    def measure(_) -> dict:
+        width, height = settings.size
+        described = card.networks["derainer"]
+        with torch.device("meta"):
+            derainer = networks.create(described["network"], **described.get("options", {})).eval()
+        engine.warm_up(height, width)
+        return {
+            **head,
+            "parameters_m": sum(p.numel() for p in derainer.parameters()) / 1e6,
+            "gmac": sizes.gmac(derainer, (height, width)),
+            "engine": engine_timing.timed(
+                engine, _rainy_images(settings.size), WARM_UP_FRAMES, _number_of_frames
+            ),
+        }
+
+    return cached_result(result, head, measure)
+
+
+def _rainy_images(size: tuple[int, int]) -> Sequence[np.ndarray]:
+    clip, rain = Clip.open(resources.path("samples/highway"), size), RainOverlay.of_rate(RATE_MM_H)
+    return [rain.render(clip.read(index), index / clip.fps) for index in range(TIMED_IMAGES)]
+
+
+def _number_of_frames(fps: float) -> int:
+    return min(MAX_FRAMES, max(MIN_FRAMES, round(TIMED_SECONDS * fps)))
 
 
 def _perceived(row: Mapping) -> dict:
@@ -250,12 +308,12 @@ def _perceived(row: Mapping) -> dict:
 
 
 def _digest(module: nn.Module) -> str:
-    """Of names and values of the weights, hex."""
+    """SHA-256 of names and values of the weights, hex."""
     digest = hashlib.sha256()
     for name, tensor in module.state_dict().items():
         digest.update(name.encode() + tensor.numpy().tobytes())
     return digest.hexdigest()
 
 
-def _say(model: str, what: str) -> None:
+def _print_progress(model: str, what: str) -> None:
     print(f"{model}: {what}", file=sys.stderr, flush=True)

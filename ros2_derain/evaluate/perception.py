@@ -1,36 +1,46 @@
-"""``ros2-derain evaluate perception``: what rain costs perception and what the loop gives back.
+"""``ros2-derain evaluate perception``: what rain costs perception and what the loop recovers.
 
-A folder of consecutive labelled pictures is played as a clip with rain of several rates
-rendered onto it. A row is one rate and one way to come to what the parser is fed:
+A folder of consecutive labelled images is played as a clip with rain of several rates rendered onto
+it. A row is one rate and one parser input:
 
-* ``dry``, ``rain``: what the camera sees,
-* ``temporal``, ``none``, ``closed_loop x3``: what the loop restored,
-* ``NAME: rain``, ``NAME: derained``: a further parser, fed the rain or what the loop
-  restored without it (prior ``none``).
+* ``dry``, ``rain``: the camera's image,
+* ``temporal``, ``none``, ``closed_loop x3``: the image that the loop restored,
+* ``NAME: rain``, ``NAME: derained``: a further parser on the camera's image, or on the one that the
+  loop restored without that parser (prior ``none``).
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ros2_derain import engine_options, models, options, provenance
-from ros2_derain.engine import Engine, Interpreter
+import numpy as np
+
+from ros2_derain import engine_options, options, provenance
+from ros2_derain.engine import Engine, Interpreter, Scene
 from ros2_derain.errors import EvaluationError
-from ros2_derain.evaluate import conditions, labelled_clip, perception_report
-from ros2_derain.evaluate.conditions import OWN, Subject, Way
-from ros2_derain.evaluate.plan import Plan, box_rows
-from ros2_derain.evaluate.result_cache import Journal
-from ros2_derain.options import positive
+from ros2_derain.evaluate import conditions, evaluation, labelled_clip
+from ros2_derain.evaluate.conditions import OWN, ConditionGrid, PerceptionSetup, box_rows
+from ros2_derain.evaluate.evaluation import Evaluation, ResultCache
+from ros2_derain.evaluate.gate import correlation_tile
+from ros2_derain.evaluate.scores import SCORE
+from ros2_derain.nodes import overlay
+from ros2_derain.rain_media.rendering import RainOverlay
 from ros2_derain.reporting import tables
-from ros2_derain.reporting.files import write_json
-from ros2_derain.reporting.page import write
+from ros2_derain.reporting.charts import Axis, Series
+from ros2_derain.reporting.page import Curve, Report, Section, Strip, Strips, Table, Tile
 from ros2_derain.reporting.progress import Progress
 
-LEAST_SCORE = 0.01
-"""Threshold on the scores of boxes whose average precision is taken."""
+MIN_SCORE = 0.01
+"""Threshold on the scores of boxes for average precision."""
+MAX_LINES = 8
+"""Lines of a chart besides the reference."""
+LEAD_IN = 4
+"""Frames before the one that is shown, for the loop's memory."""
+OPACITY = 0.45
 
 EPILOG = """example, CamVid's labelled 15 Hz clip:
   ros2-derain evaluate perception --images DATA/camvid/val/images --labels DATA/camvid/val/labels \\
@@ -39,9 +49,9 @@ EPILOG = """example, CamVid's labelled 15 Hz clip:
       --parser clean=runs/clean-parser --json out/camvid.json --html out/camvid.html
 
 recovery = (AP50 of the row - AP50 of rain) / (AP50 of dry - AP50 of rain). Precision, recall and
-IoU of boxes: at an overlap of 0.6 and a score of 0.3. Spearman's correlation is that of the rain
-rate that the gauge reads and the rendered one, over all frames of all rates; equal rates share a
-rank, so that it cannot exceed 0.87 with two rates, 0.97 with four, 0.99 with eight.
+IoU of boxes: at an overlap of 0.6 and a score of 0.3. Spearman's correlation is that of the
+estimated and the rendered rain rate over all frames of all rates; equal rates share a rank, so that
+it cannot exceed 0.87 with two rates, 0.97 with four, 0.99 with eight.
 
 flicker: share of pixels, followed along the motion of the clean clip, whose label changes although
 the true one does not. warp: mean squared change of such a pixel's colour (0..1), in thousandths."""
@@ -49,9 +59,9 @@ the true one does not. warp: mean squared change of such a pixel's colour (0..1)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.description = "What rain costs perception on a labelled clip, and what the loop gives back."
+    parser.description = "What rain costs perception on a labelled clip, and what the loop recovers."
     parser.epilog = EPILOG
-    parser.add_argument("--images", type=Path, required=True, help="folder of consecutive pictures")
+    parser.add_argument("--images", type=Path, required=True, help="folder of consecutive images")
     parser.add_argument(
         "--labels", type=Path, required=True, help="folder of 8-bit label PNGs of equal stems"
     )
@@ -70,7 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--prior",
         type=engine_options.priors,
         default=("temporal",),
-        help="ways to run the loop (default: temporal)",
+        help="of the loop, comma-separated (default: temporal)",
     )
     parser.add_argument(
         "--iterations",
@@ -83,126 +93,195 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=MODEL",
-        help="another model's parser of the same classes, fed the rain and the derained picture",
+        help="another model's parser of the same classes, on the rainy and the derained image",
     )
     parser.add_argument("--fps", type=options.frequency, default=15.0, help="of the clip (default: 15)")
-    parser.add_argument("--frames", type=positive(int), help="only the first N pictures")
+    parser.add_argument("--frames", type=options.positive(int), help="only the first N images")
     parser.add_argument("--no-gate", action="store_true", help="derain dry frames too")
     engine_options.add_engine(parser)
     options.add_results(parser)
 
 
 def main(args: argparse.Namespace) -> int:
-    """Measure every pass, print a table, write what was asked for; returns the exit status."""
-    run = Run.open(args)
-    journal = Journal(args.json, provenance.comparable(run.head))
-    result = run.measured(journal)
-    print(summary(result))
-    if args.json:
-        write_json(args.json, result)
-    if report := options.report_path(args):
-        write(perception_report.page(result, run.subject, run.plan), report)
-    if args.card:
-        provenance.note_on_card(models.find(args.model), result, card_rows(result))
-    journal.close()
+    """Measure every condition; returns the exit status."""
+    evaluation.run(
+        PerceptionInRain.open(args), args.json, options.report_path(args), args.card and args.model
+    )
     return 0
 
 
-def card_rows(result: dict) -> list[dict]:
-    """What a model's card keeps of a result: its rows without the classes one by one and the spread."""
-    left_out = ("iou", "accuracy", "spread")
-    return [{key: value for key, value in row.items() if key not in left_out} for row in result["rows"]]
-
-
 @dataclass(frozen=True)
-class Run:
-    """A model on a labelled clip.
+class PerceptionInRain(Evaluation):
+    """A model on a labelled clip in rendered rain.
 
     Attributes:
-        subject: what is scored, and against what.
-        plan: the passes.
-        head: what the figures are taken of, with and on.
+        setup: model and clip.
+        grid: the conditions.
+        provenance: see :class:`Evaluation`.
     """
 
-    subject: Subject
-    plan: Plan
-    head: dict
+    setup: PerceptionSetup
+    grid: ConditionGrid
+    provenance: dict
 
     @classmethod
-    def open(cls, args: argparse.Namespace) -> Run:
-        """What the options of :func:`add_arguments` ask for; raises as :func:`open_subject`."""
-        subject = open_subject(args)
-        data, used = _data(args, subject), _settings(args, subject)
-        head = provenance.describe("perception", data, used, subject.engine.identity)
-        return cls(subject, Plan(args.rates, args.seed, _ways(args)), head)
+    def open(cls, args: argparse.Namespace) -> PerceptionInRain:
+        """Model and data of the options of :func:`add_arguments`; raises as :func:`open_setup`."""
+        setup = open_setup(args)
+        priors = args.prior
+        if args.parser and "none" not in priors:  # a further parser needs an image that no prior changed
+            priors = (*priors, "none")
+        grid = ConditionGrid(args.rates, args.seed, conditions.restored_inputs(priors, args.iterations))
+        settings = {
+            "rates": list(args.rates),
+            "seeds": list(args.seed),
+            "prior": list(args.prior),
+            "iterations": list(args.iterations),
+            "gate": not args.no_gate,
+            "fps": args.fps,
+            "void": args.void,
+            "parsers": {name: parser.identity.sha256 for name, parser in setup.parsers.items()},
+        }
+        data = _describe_data(args, setup)
+        return cls(setup, grid, provenance.describe("perception", data, settings, setup.engine.identity))
 
-    def measured(self, journal: Journal) -> dict:
-        """The whole result, JSON-ready: a row for each rate and way, and how the gauge did."""
-        length, found = len(self.subject.clip), {}
-        with Progress("frames", self.plan.size * length) as progress:
-            for rate, seed, way in self.plan:
-                key = f"{rate:g} mm/h, seed {seed}, {way.name}"
-                if key in journal:
+    def measure(self, cache: ResultCache) -> dict:
+        """See :meth:`Evaluation.measure`: a row for each rate, input and parser, and the gate readings."""
+        length, cases, measured = len(self.setup.clip), list(self.grid), {}
+        with Progress("frames", len(cases) * length) as progress:
+            for case in cases:
+                if case.key in cache:
                     progress.step(length)
-                found[rate, seed, way] = journal.get(
-                    key, lambda case=(rate, seed, way): conditions.measure(self.subject, *case, progress.step)
+                measured[case] = cache.get(
+                    case.key, lambda case=case: conditions.measure(self.setup, case, progress.step)
                 )
         return {
-            **self.head,
+            **self.provenance,
             "frames": length,
-            "rows": self.plan.rows(found),
-            "gauge": self.plan.gauge(found),
+            "rows": self.grid.rows(measured),
+            "gauge": self.grid.gauge(measured),
         }
 
+    def card_rows(self, result: Mapping) -> list[dict]:
+        """See :meth:`Evaluation.card_rows`: without the figures of each class and the spread."""
+        left_out = ("iou", "accuracy", "spread")
+        return [{key: value for key, value in row.items() if key not in left_out} for row in result["rows"]]
 
-def open_subject(args: argparse.Namespace) -> Subject:
+    def summary(self, result: Mapping) -> str:
+        """See :meth:`Evaluation.summary`."""
+        parts = [tables.table(result["rows"])]
+        by_class = box_rows(result["rows"])
+        if by_class:
+            parts.append(tables.table(by_class))
+        gauge = result["gauge"]
+        correlation = tables.number(gauge["spearman"], 3)
+        parts.append(f"rain gauge and gate ({gauge['way']}); estimated and true rate: Spearman {correlation}")
+        parts.append(tables.table(gauge["rates"]))
+        return "\n\n".join(parts)
+
+    def report(self, result: Mapping) -> Report:
+        """See :meth:`Evaluation.report`: tables, charts over the rain rate, and an image of every rate."""
+        rows, loop = result["rows"], self.grid.inputs[0].name
+        heaviest = max(self.grid.rates)
+        by_name = {(row["rate_mm_h"], row["input"]): row for row in rows}
+        dry, restored = by_name[0.0, "dry"], by_name[heaviest, loop]
+        rain = by_name.get((heaviest, "rain"), dry)
+        dry_miou, rain_miou, loop_miou = (tables.percent(row["miou"]) for row in (dry, rain, restored))
+        sections: list[Section] = [self._strips(), _chart(rows, "miou", "mIoU")]
+        if "ap50" in dry:
+            sections.append(_chart(rows, "ap50", "AP50"))
+        sections += [
+            Table("Every row", "", *tables.cells(rows)),
+            Table("Rain gauge and gate", "", *tables.cells(result["gauge"]["rates"])),
+            _classes(rows),
+        ]
+        if "ap50" in dry:
+            sections.append(Table("Boxes of each class", "", *tables.cells(box_rows(rows))))
+        return Report(
+            title="Perception in rain",
+            subtitle=evaluation.model_on(
+                result, f"{result['frames']} frames of {result['data']['name']}, rain rendered"
+            ),
+            passed=None,
+            verdict=(
+                f"At {heaviest:g} mm/h mIoU is {rain_miou} % in the rain and {loop_miou} % in the loop "
+                f"({loop}); dry it is {dry_miou} %."
+            ),
+            problems=(),
+            tiles=[
+                Tile("mIoU dry", f"{dry_miou} %"),
+                Tile(f"mIoU at {heaviest:g} mm/h", f"{loop_miou} %", f"rain {rain_miou} %"),
+                correlation_tile(result["gauge"]["spearman"]),
+            ],
+            sections=sections,
+        )
+
+    def _strips(self) -> Strips:
+        names = self.setup.engine.identity.class_names
+        return Strips(
+            title="The middle of the clip",
+            text=f"Restored and parsed by the loop ({self.grid.inputs[0].name}).",
+            columns=("Rainy input", "Clean output", "Classes and detections"),
+            strips=list(self._examples()),
+            legend=[(name, overlay.colour(name)) for name in names],
+        )
+
+    def _examples(self) -> Iterator[Strip]:
+        setup, engine = self.setup, self.setup.engine
+        setup.use(self.grid.inputs[0])
+        middle = len(setup.clip) // 2
+        for rate in self.grid.rates:
+            engine.reset()
+            rain = RainOverlay.of_rate(rate, self.grid.seeds[0])
+            for index in range(max(0, middle - LEAD_IN), middle + 1):
+                sample = setup.clip[index]
+                rainy = rain.render(sample.image, sample.time_s)
+                restored = evaluation.restore(engine, rainy, sample.path, sample.time_s)
+                scene = evaluation.interpret(engine, restored, sample.path)
+            yield Strip(f"{rate:g} mm/h", (rainy, scene.image, _drawn(scene, engine.identity.class_names)))
+
+
+def open_setup(args: argparse.Namespace) -> PerceptionSetup:
     """Model, further parsers and data.
 
     Raises:
         EvaluationError: an option or a file is wrong; the message names it.
     """
-    scores = {"score_threshold": LEAST_SCORE} if args.boxes else {}
+    scores = {"score_threshold": MIN_SCORE} if args.boxes else {}
     engine = Engine.load(engine_options.settings(args, gate=not args.no_gate, **scores))
     identity = engine.identity
     ids = labelled_clip.class_ids(identity.class_names, args.classes, args.void)
     clip = labelled_clip.LabelledClip.open(args.images, args.labels, ids, args.fps, args.frames)
     boxes = None
     if args.boxes:
-        boxes = labelled_clip.read_boxes(
-            args.boxes, [image for image, _ in clip.pairs], identity.object_names
-        )
-    return Subject(engine, dict(_parsers(args, engine, scores)), clip, boxes)
+        images = [image for image, _ in clip.pairs]
+        boxes = labelled_clip.read_boxes(args.boxes, images, identity.object_names)
+    return PerceptionSetup(engine, dict(_parsers(args, engine, scores)), clip, boxes)
 
 
 def _parsers(args: argparse.Namespace, engine: Engine, scores: Mapping) -> Iterator[tuple[str, Interpreter]]:
     identity, names = engine.identity, set()
     for text in args.parser:
-        name, equals, model = text.partition("=")
-        if not (name and equals and model) or name in names or name == OWN:
-            raise EvaluationError(f"--parser {text!r}: wanted is NAME=MODEL, each NAME once")
+        name, _, model = text.partition("=")
+        if not (name and model) or name in names or name == OWN:
+            raise EvaluationError(
+                f"--parser {text!r}: expected NAME=MODEL, each NAME once and none called {OWN}"
+            )
         names.add(name)
         parser = Interpreter.load(
             engine_options.settings(argparse.Namespace(**{**vars(args), "model": model}), **scores)
         )
-        theirs = parser.identity
-        if (theirs.class_names, theirs.object_names) != (identity.class_names, identity.object_names):
+        other = parser.identity
+        if (other.class_names, other.object_names) != (identity.class_names, identity.object_names):
             raise EvaluationError(
                 f"--parser {text}: its classes are not those of {identity.name}: "
-                f"{', '.join(theirs.class_names)}; boxes: {', '.join(theirs.object_names)}"
+                f"{', '.join(other.class_names)}; boxes: {', '.join(other.object_names)}"
             )
         yield name, parser
 
 
-def _ways(args: argparse.Namespace) -> list[Way]:
-    """The ways to run the loop; a further parser needs one without its own prior."""
-    priors = args.prior
-    if args.parser and "none" not in priors:
-        priors = (*priors, "none")
-    return conditions.ways(priors, args.iterations)
-
-
-def _data(args: argparse.Namespace, subject: Subject) -> dict:
-    files = [path for pair in subject.clip.pairs for path in pair]
+def _describe_data(args: argparse.Namespace, setup: PerceptionSetup) -> dict:
+    files = [path for pair in setup.clip.pairs for path in pair]
     if args.boxes:
         files += [args.boxes / "images.csv", args.boxes / "boxes.csv"]
     if args.classes:
@@ -210,27 +289,28 @@ def _data(args: argparse.Namespace, subject: Subject) -> dict:
     return provenance.describe_data(args.images.resolve().parent, files)
 
 
-def _settings(args: argparse.Namespace, subject: Subject) -> dict:
-    return {
-        "rates": list(args.rates),
-        "seeds": list(args.seed),
-        "prior": list(args.prior),
-        "iterations": list(args.iterations),
-        "gate": not args.no_gate,
-        "fps": args.fps,
-        "void": args.void,
-        "parsers": {name: parser.identity.sha256 for name, parser in subject.others.items()},
-    }
+def _chart(rows: Sequence[Mapping], key: str, name: str) -> Curve:
+    """A line for each parser input in percent, rain as the reference; dry is drawn at 0 mm/h."""
+    lines: dict[str, list[tuple[float, float]]] = {}
+    for row in rows:
+        value = math.nan if row.get(key) is None else 100 * row[key]
+        label = row["input"].replace("dry", "rain")
+        lines.setdefault(label, []).append((row["rate_mm_h"], value))
+    reference = lines.pop("rain")
+    series = [Series("rain", *zip(*reference, strict=True), reference=True)]
+    series += [Series(label, *zip(*points, strict=True)) for label, points in list(lines.items())[:MAX_LINES]]
+    return Curve(f"{name} over the rain rate", "", Axis("rain rate", "mm/h"), Axis(name, "%"), series)
 
 
-def summary(result: Mapping) -> str:
-    """The figures for a person."""
-    parts = [tables.table(result["rows"])]
-    by_class = box_rows(result["rows"])
-    if by_class:
-        parts.append(tables.table(by_class))
-    gauge = result["gauge"]
-    read = tables.number(gauge["spearman"], 3)
-    parts.append(f"rain gauge and gate ({gauge['way']}); read against true rate: Spearman {read}")
-    parts.append(tables.table(gauge["rates"]))
-    return "\n\n".join(parts)
+def _classes(rows: Sequence[Mapping]) -> Table:
+    names = list(rows[0]["iou"])
+    cells = [
+        [f"{row['rate_mm_h']:g}", row["input"], *(tables.percent(row["iou"][name]) for name in names)]
+        for row in rows
+    ]
+    return Table("IoU of each class, %", "", ["mm/h", "parser input", *names], cells)
+
+
+def _drawn(scene: Scene, names: Sequence[str]) -> np.ndarray:
+    confident = tuple(box for box in scene.perception.detections if box.score >= SCORE)
+    return overlay.draw(scene.image, replace(scene.perception, detections=confident), names, OPACITY)

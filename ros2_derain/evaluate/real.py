@@ -1,11 +1,14 @@
-"""``ros2-derain evaluate real``: real rain, of which nobody knows the clean picture."""
+"""``ros2-derain evaluate real``: real rain, without a clean reference image."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import numpy as np
 
 from ros2_derain import engine_options, options, provenance
 from ros2_derain.data.images import (
@@ -16,20 +19,18 @@ from ros2_derain.data.images import (
     split_side_by_side,
     write_image,
 )
-from ros2_derain.engine import Engine, Scene
-from ros2_derain.evaluate import running
-from ros2_derain.evaluate.result_cache import Journal
+from ros2_derain.engine import Engine, EngineSettings, Frame, RainEstimate, Restorer
+from ros2_derain.evaluate import evaluation
+from ros2_derain.evaluate.evaluation import CAMERA, Evaluation, ResultCache
 from ros2_derain.metrics import MetricError
 from ros2_derain.metrics.niqe import niqe
 from ros2_derain.nodes import overlay
-from ros2_derain.options import positive
 from ros2_derain.reporting import statistics, tables
-from ros2_derain.reporting.files import write_json
-from ros2_derain.reporting.page import Report, Strip, Strips, Table, Tile, write
+from ros2_derain.reporting.page import Report, Strip, Strips, Table, Tile
 from ros2_derain.reporting.progress import Progress
 
 SHOWN = 12
-"""Strips in the report; all are written as pictures."""
+"""Strips in the report; all are written as images."""
 OPACITY = 0.45
 COLUMNS = ("Before", "After", "Classes and detections")
 
@@ -38,18 +39,18 @@ EPILOG = """examples:
   ros2-derain evaluate real --images DATA/sequences/ntu_real_ra1 --sequence --fps 25 --out out/ntu
 
 DIR gets real.json, report.html and strips/ with a JPEG of before | after | classes and detections
-for each picture. NIQE is better when it is lower; the project's own fit does not compare with
-published values. The rain rate after is what the gauge reads off the clean picture by itself."""
+for each image. A lower NIQE is better; the project's own fit does not compare with published values.
+The rain rate after is the gauge's estimate for the clean image on its own."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.description = "NIQE and rain rate of real rainy pictures before and after, and strips to look at."
+    parser.description = "NIQE and rain rate of real rainy images before and after, and strips to look at."
     parser.epilog = EPILOG
-    parser.add_argument("--images", type=Path, required=True, help="folder of pictures")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the results go")
+    parser.add_argument("--images", type=Path, required=True, help="folder of images")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the results")
     parser.add_argument(
-        "--sequence", action="store_true", help="the pictures are a clip: remember the frame before"
+        "--sequence", action="store_true", help="the images are a clip: use the previous frame"
     )
     parser.add_argument("--fps", type=options.frequency, default=15.0, help="of --sequence (default: 15)")
     parser.add_argument(
@@ -58,87 +59,97 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of the loop (default: closed_loop, with --sequence temporal)",
     )
     engine_options.add_iterations(parser)
-    parser.add_argument("--gate", action="store_true", help="leave pictures alone in which no rain is seen")
-    parser.add_argument("--frames", type=positive(int), help="only the first N pictures")
+    parser.add_argument("--gate", action="store_true", help="leave images without rain untouched")
+    parser.add_argument("--frames", type=options.positive(int), help="only the first N images")
     engine_options.add_engine(parser)
 
 
 def main(args: argparse.Namespace) -> int:
-    """Process every picture, print a table, write everything below --out; returns the exit status."""
-    paths = list_images(args.images)[: args.frames]
-    check_unique_stems(paths)
-    used = {
-        "prior": args.prior or ("temporal" if args.sequence else "closed_loop"),
-        "iterations": args.iterations,
-        "gate": args.gate,
-    }
-    run = Run.load(
-        engine_options.settings(args, **used), args.fps if args.sequence else None, args.out / "strips"
-    )
-    head = provenance.describe(
-        "real",
-        provenance.describe_data(args.images, paths),
-        used | {"fps": run.fps},
-        run.engine.identity,
-    )
-    target = args.out / "real.json"
-    journal = Journal(target, provenance.comparable(head))
-    found = []
-    with Progress("pictures", len(paths)) as progress:
-        for one in run.all(paths, journal):
-            found.append(one)
-            progress.step()
-    measured = [{key: value for key, value in one.items() if key != "picture"} for one in found]
-    mean = {"picture": f"mean of {len(found)}", **statistics.mean_row(measured)}
-    result = {**head, "frames": len(found), "rows": [mean], "pictures": found}
-    print(tables.table([*found, mean]))
-    write_json(target, result)
-    write(page(result, run.strips), args.out / "report.html")
-    journal.close()
-    print(f"\nreport: {args.out / 'report.html'}\nstrips: {run.strips}")
+    """Process every image and write everything below --out; returns the exit status."""
+    real = RealRain.open(args)
+    evaluation.run(real, args.out / "real.json", args.out / "report.html")
+    print(f"\nreport: {args.out / 'report.html'}\nstrips: {real.strips}")
     return 0
 
 
+class ResidualGauge:
+    """The rain gauge alone, to measure the rain that is left: a restorer whose gate never opens."""
+
+    def __init__(self, settings: EngineSettings) -> None:
+        self._restorer = Restorer.load(replace(settings, prior="none", gate=True, gate_open_mm_h=math.inf))
+
+    def read(self, image: np.ndarray) -> RainEstimate:
+        """The rain in an H x W x 3 uint8 RGB image, independent of previous ones."""
+        self._restorer.reset()
+        return self._restorer.restore(Frame(0, CAMERA, image), _NoPrior()).rain
+
+
+class _NoPrior:
+    """A closed gate requests no prior."""
+
+    def previous(self, stamp_ns: int) -> None:
+        """See :class:`ros2_derain.engine.PriorSource`."""
+
+    def parse(self, frame: Frame, clean: object) -> None:
+        """See :class:`ros2_derain.engine.PriorSource`."""
+
+
 @dataclass(frozen=True)
-class Run:
-    """The engine on pictures of real rain.
+class RealRain(Evaluation):
+    """A model on images of real rain.
 
     Attributes:
         engine: restores and parses.
-        gauge: reads the rain that is left.
-        fps: frames per second of a clip; None: each picture stands alone.
+        gauge: estimates the rain that is left.
+        paths: of the images.
+        fps: frames per second of a clip; None: single images.
         strips: folder for before | after | classes.
+        provenance: see :class:`Evaluation`.
     """
 
     engine: Engine
-    gauge: running.Gauge
+    gauge: ResidualGauge
+    paths: Sequence[Path]
     fps: float | None
     strips: Path
+    provenance: dict
 
     @classmethod
-    def load(cls, settings, fps: float | None, strips: Path) -> Run:
-        """Load the model and make the folder."""
-        engine = Engine.load(settings)
+    def open(cls, args: argparse.Namespace) -> RealRain:
+        """Model and data of the options of :func:`add_arguments`; makes the folder of the strips."""
+        paths = list_images(args.images)[: args.frames]
+        check_unique_stems(paths)
+        prior = args.prior or ("temporal" if args.sequence else "closed_loop")
+        used = {"prior": prior, "iterations": args.iterations, "gate": args.gate}
+        settings = engine_options.settings(args, **used)
+        fps = args.fps if args.sequence else None
+        engine, strips = Engine.load(settings), args.out / "strips"
         strips.mkdir(parents=True, exist_ok=True)
-        return cls(engine, running.Gauge(settings), fps, strips)
+        data = provenance.describe_data(args.images, paths)
+        head = provenance.describe("real", data, used | {"fps": fps}, engine.identity)
+        return cls(engine, ResidualGauge(settings), paths, fps, strips, head)
 
-    def all(self, paths: Sequence[Path], journal: Journal) -> Iterator[dict]:
-        """The figures of each picture; those of photos that an interrupted run has left are taken over.
+    def measure(self, cache: ResultCache) -> dict:
+        """See :meth:`Evaluation.measure`; a clip is never cached, as every frame needs the previous one."""
+        images = []
+        with Progress("images", len(self.paths)) as progress:
+            for index, path in enumerate(self.paths):
+                if self.fps is None:
+                    images.append(cache.get(path.stem, lambda path=path: self._score(path, None)))
+                else:
+                    images.append(self._score(path, index / self.fps))
+                progress.step()
+        figures = [{key: value for key, value in image.items() if key != "picture"} for image in images]
+        mean = {"picture": f"mean of {len(images)}", **statistics.mean_row(figures)}
+        return {**self.provenance, "frames": len(images), "rows": [mean], "pictures": images}
 
-        A clip is processed from its start: every frame needs the one before.
-        """
-        for index, path in enumerate(paths):
-            if self.fps is None:
-                yield journal.get(path.stem, lambda path=path: self.one(path, None))
-            else:
-                yield self.one(path, index / self.fps)
-
-    def one(self, path: Path, time_s: float | None) -> dict:
-        """NIQE and rain rate of one picture before and after; its strip is written."""
+    def _score(self, path: Path, time_s: float | None) -> dict:
+        """NIQE and rain rate of an image before and after; writes its strip."""
         before = read_image(path)
-        restored = running.restore(self.engine, before, path, time_s)
-        scene = running.interpret(self.engine, restored, path)
-        strip = side_by_side((before, scene.image, self._drawn(scene)))
+        restored = evaluation.restore(self.engine, before, path, time_s)
+        scene = evaluation.interpret(self.engine, restored, path)
+        drawn = overlay.draw(scene.image, scene.perception, self.engine.identity.class_names, OPACITY)
+        strip = side_by_side((before, scene.image, drawn))
         write_image(self.strips / f"{path.stem}.jpg", strip)
         return {
             "picture": path.stem,
@@ -148,57 +159,49 @@ class Run:
             "read_after_mm_h": self.gauge.read(scene.image).rate,
         }
 
-    def _drawn(self, scene: Scene):
-        return overlay.draw(scene.image, scene.perception, self.engine.identity.class_names, OPACITY)
+    def summary(self, result: Mapping) -> str:
+        """See :meth:`Evaluation.summary`."""
+        return tables.table([*result["pictures"], *result["rows"]])
+
+    def report(self, result: Mapping) -> Report:
+        """See :meth:`Evaluation.report`: means, a table of all images, and some of the strips."""
+        (mean,), images = result["rows"], result["pictures"]
+        shown = sorted({round(k * (len(images) - 1) / (SHOWN - 1)) for k in range(SHOWN)})
+        rate, niqe_before = tables.number(mean["read_mm_h"]), tables.number(mean["niqe"])
+        return Report(
+            title="Real rain",
+            subtitle=evaluation.model_on(result, f"{len(images)} images of {result['data']['name']}"),
+            passed=None,
+            verdict="Judge by the images: without a clean reference the figures are only a hint.",
+            problems=(),
+            tiles=[
+                Tile("Rain rate after", tables.number(mean["read_after_mm_h"]), f"mm/h, before {rate}"),
+                Tile(
+                    "NIQE after",
+                    tables.number(mean["niqe_after"]),
+                    f"before {niqe_before}; lower is better",
+                ),
+            ],
+            sections=[
+                Strips(
+                    "Before, after, classes and detections",
+                    f"{len(shown)} of {len(images)}; all of them are in {self.strips.name}/.",
+                    COLUMNS,
+                    [self._strip(images[index]) for index in shown],
+                ),
+                Table("Every image", "", *tables.cells([*images, mean])),
+            ],
+        )
+
+    def _strip(self, image: Mapping) -> Strip:
+        strip = read_image(self.strips / f"{image['picture']}.jpg")
+        caption = f"{image['picture']} · {image['read_mm_h']:.0f} → {image['read_after_mm_h']:.0f} mm/h"
+        return Strip(caption, split_side_by_side(strip, len(COLUMNS)))
 
 
-def page(result: dict, strips: Path) -> Report:
-    """The report: means, a table of all pictures, and some of the strips."""
-    (mean,), found = result["rows"], result["pictures"]
-    headings, cells = tables.cells([*found, mean])
-    shown = sorted({round(k * (len(found) - 1) / (SHOWN - 1)) for k in range(SHOWN)})
-    return Report(
-        title="Real rain",
-        subtitle=(
-            f"{result['model']} ({result['device']} {result['precision']}) on {len(found)} pictures of "
-            f"{result['data']['name']}. {result['date']}, commit {result['commit']}"
-        ),
-        passed=None,
-        verdict="What the pictures show counts here; the figures only hint at it.",
-        problems=(),
-        tiles=[
-            Tile(
-                "Rain rate after",
-                tables.number(mean["read_after_mm_h"]),
-                f"mm/h, before {tables.number(mean['read_mm_h'])}",
-            ),
-            Tile(
-                "NIQE after",
-                tables.number(mean["niqe_after"]),
-                f"before {tables.number(mean['niqe'])}; lower is better",
-            ),
-        ],
-        sections=[
-            Strips(
-                "Before, after, and what is seen",
-                f"{len(shown)} of {len(found)}; all of them are in {strips.name}/.",
-                COLUMNS,
-                [_strip(found[index], strips) for index in shown],
-            ),
-            Table("Every picture", "", headings, cells),
-        ],
-    )
-
-
-def _strip(one: dict, strips: Path) -> Strip:
-    picture = read_image(strips / f"{one['picture']}.jpg")
-    caption = f"{one['picture']} · {one['read_mm_h']:.0f} → {one['read_after_mm_h']:.0f} mm/h"
-    return Strip(caption, split_side_by_side(picture, len(COLUMNS)))
-
-
-def _niqe(picture) -> float | None:
-    """None for a picture that is too small or too flat for NIQE."""
+def _niqe(image: np.ndarray) -> float | None:
+    """None for an image that is too small or too uniform for NIQE."""
     try:
-        return statistics.finite(niqe(picture))
+        return statistics.finite(niqe(image))
     except MetricError:
         return None

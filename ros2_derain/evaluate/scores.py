@@ -1,4 +1,4 @@
-"""What is counted of a clip: of the pictures that a parser is fed, and of what it says."""
+"""Scores of a clip: quality of the images, and of the labels and boxes that a parser finds in them."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from ros2_derain.metrics.temporal import Motion, label_flicker, motion_between, 
 from ros2_derain.reporting.statistics import finite
 
 MATCH_IOU, SCORE = 0.6, 0.3
-"""Overlap of a right box, and the pipeline's default threshold on its score."""
-KEPT_BYTES = 256 << 20
-"""Of motion between frames that is kept in memory."""
+"""IoU of a correct box, and the pipeline's default threshold on its score."""
+CACHED_BYTES = 256 << 20
+"""Limit of the motions between frames that are kept in memory."""
 
 
 class LabelScore:
-    """What is counted of label maps.
+    """Score of label maps over many images.
 
     Args:
         classes: names by id.
@@ -40,7 +40,7 @@ class LabelScore:
         self._matrix = np.zeros((len(classes), len(classes) + 1), np.int64)
 
     def add(self, labels: np.ndarray, truth: np.ndarray) -> float | None:
-        """Count a picture, H x W uint8 ids (255 = unlabelled); its own mIoU, None if nothing is known."""
+        """Add an image, H x W uint8 ids (255 = unlabelled); its own mIoU, None if undefined."""
         matrix = confusion(labels, truth, len(self._classes))
         self._matrix += matrix
         return finite(mean_iou(matrix))
@@ -57,7 +57,7 @@ class LabelScore:
 
 
 class BoxScore:
-    """What is counted of boxes.
+    """Score of boxes over many images.
 
     Args:
         objects: names by id.
@@ -69,11 +69,11 @@ class BoxScore:
         self._truth: list[Boxes] = []
 
     def __len__(self) -> int:
-        """How many pictures were counted."""
+        """Number of images."""
         return len(self._found)
 
     def add(self, found: Sequence[Detection], truth: Boxes) -> Matches:
-        """Count a picture; what of it matches, as precision and recall count it."""
+        """Add an image; its matches, as precision and recall count them."""
         boxes = to_boxes(found, self._objects, scored=True)
         self._found.append(boxes)
         self._truth.append(truth)
@@ -97,7 +97,7 @@ class BoxScore:
 
 
 def to_boxes(found: Sequence[Detection], objects: Sequence[str], scored: bool) -> Boxes:
-    """Detections as the metrics take them; without scores they are taken as true.
+    """Detections as the metrics take them; without scores they are ground truth.
 
     Raises:
         ValueError: a class is not one of the objects, or a box has no area.
@@ -109,19 +109,19 @@ def to_boxes(found: Sequence[Detection], objects: Sequence[str], scored: bool) -
     )
 
 
-def unseen(height: int, width: int) -> Perception:
-    """What a parser that failed says of a picture."""
+def empty_perception(height: int, width: int) -> Perception:
+    """Perception of an image on which the parser failed: unlabelled, without boxes."""
     labels = np.full((height, width), UNLABELLED, np.uint8)
     return Perception(labels, np.zeros_like(labels), ())
 
 
 class ParserScore:
-    """What is counted of one parser over a clip.
+    """Score of one parser over a clip.
 
     Args:
         classes: of label maps, by id.
         objects: of boxes, by id.
-        truth: boxes of each picture; None: boxes are not scored.
+        truth: boxes of each image; None: boxes are not scored.
     """
 
     def __init__(self, classes: Sequence[str], objects: Sequence[str], truth: Sequence[Boxes] | None) -> None:
@@ -130,15 +130,15 @@ class ParserScore:
         self._flicker: list[float] = []
         self._before: tuple[np.ndarray, np.ndarray] | None = None
 
-    def add(self, seen: Perception, sample: Sample, motion: Motion | None) -> None:
-        """Count the next frame; ``motion`` is that from the frame before."""
-        self._labels.add(seen.labels, sample.labels)
+    def add(self, perception: Perception, sample: Sample, motion: Motion | None) -> None:
+        """Add the next frame; ``motion`` is that from the previous frame."""
+        self._labels.add(perception.labels, sample.labels)
         if motion is not None:
             labels, truth = self._before
-            self._flicker.append(label_flicker(labels, seen.labels, motion, (truth, sample.labels)))
-        self._before = seen.labels, sample.labels
+            self._flicker.append(label_flicker(labels, perception.labels, motion, (truth, sample.labels)))
+        self._before = perception.labels, sample.labels
         if self._truth is not None:
-            self._boxes.add(seen.detections, self._truth[len(self._boxes)])
+            self._boxes.add(perception.detections, self._truth[len(self._boxes)])
 
     def figures(self) -> dict:
         """mIoU, PA, mPA and flicker in 0..1, IoU and accuracy per class; with boxes AP and more."""
@@ -147,7 +147,7 @@ class ParserScore:
 
 
 class ImageScore:
-    """PSNR and SSIM of pictures against the clean ones, and how steady they are."""
+    """PSNR and SSIM of images compared with the clean ones, and their temporal stability."""
 
     def __init__(self) -> None:
         self._psnr: list[float] = []
@@ -157,7 +157,7 @@ class ImageScore:
         self._before: np.ndarray | None = None
 
     def add(self, image: np.ndarray, clean: np.ndarray, motion: Motion | None) -> None:
-        """Count the next frame; ``motion`` is that from the frame before."""
+        """Add the next frame; ``motion`` is that from the previous frame."""
         self._psnr.append(psnr(image, clean))
         self._psnr_y.append(psnr_y(image, clean))
         self._ssim_y.append(ssim_y(image, clean))
@@ -166,7 +166,7 @@ class ImageScore:
         self._before = image
 
     def figures(self) -> dict:
-        """Means over the frames: PSNR in dB (None: some are equal), SSIM, warped error 0..1."""
+        """Means over the frames: PSNR in dB (None: some are equal), SSIM, warp error 0..1."""
         return {
             "psnr_db": finite(float(np.mean(self._psnr))),
             "psnr_y_db": finite(float(np.mean(self._psnr_y))),
@@ -176,7 +176,7 @@ class ImageScore:
 
 
 class Motions:
-    """Motion between the clean pictures of a clip, kept from one pass to the next."""
+    """Motion between the clean images of a clip, kept from one pass to the next."""
 
     def __init__(self) -> None:
         self._known: dict[Path, Motion] = {}
@@ -190,13 +190,13 @@ class Motions:
         if found is None:
             found = motion_between(previous.image, sample.image)
             self._bytes += found.flow.nbytes + found.seen.nbytes
-            if self._bytes <= KEPT_BYTES:
+            if self._bytes <= CACHED_BYTES:
                 self._known[sample.path] = found
         return found
 
 
 def _mean_known(values: Sequence[float]) -> float | None:
-    """The mean of the finite values; None if there is none."""
+    """Mean of the finite values; None without any."""
     known = [value for value in values if np.isfinite(value)]
     return float(np.mean(known)) if known else None
 

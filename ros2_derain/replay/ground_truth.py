@@ -17,7 +17,7 @@ from ros2_derain.data.images import DataError, read_label_map
 from ros2_derain.engine import UNLABELLED, Engine, Frame, LoadedModel, Mode, Perception, Scene
 from ros2_derain.errors import EvaluationError
 from ros2_derain.evaluate.labelled_clip import class_ids
-from ros2_derain.evaluate.scores import LabelScore, unseen
+from ros2_derain.evaluate.scores import LabelScore, empty_perception
 from ros2_derain.nodes.images import to_mono
 from ros2_derain.replay import ground_truth_boxes
 from ros2_derain.replay.frame_records import number
@@ -173,7 +173,7 @@ def _of_topic(bag: BagReader, topic: str) -> dict[int, bytes]:
 
 def _seen(frame: Frame, engine: Engine, scene: Scene) -> dict[str, Perception]:
     """What the parser says of the frame as the camera saw it, and what the pipeline says."""
-    output = scene.perception or unseen(*frame.image.shape[:2])
+    output = scene.perception or empty_perception(*frame.image.shape[:2])
     dry = scene.mode is Mode.DRY and scene.perception is not None
     return dict(
         zip(

@@ -14,7 +14,7 @@ import numpy as np
 
 from ros2_derain.engine import Engine, Frame, LoadedModel, Perception, Scene
 from ros2_derain.evaluate.labelled_clip import Sample
-from ros2_derain.evaluate.scores import ParserScore, to_boxes, unseen
+from ros2_derain.evaluate.scores import ParserScore, empty_perception, to_boxes
 from ros2_derain.metrics import Boxes, confusion, mean_iou, psnr, ssim
 from ros2_derain.rain import Rain
 from ros2_derain.rain_media.rendering import RainOverlay
@@ -67,7 +67,7 @@ class InjectedRain:
         self._truth.append(to_boxes(dry.detections, self._objects, scored=False))
         record = {"rain_mm_h": number(scene.rain.rate), "mode": scene.mode.value}
         for way in WAYS:
-            perception = found[way] or unseen(*dry.labels.shape)
+            perception = found[way] or empty_perception(*dry.labels.shape)
             self._parsers[way].add(perception, Sample(0.0, Path(), frame.image, dry.labels), None)
             quality = psnr(images[way], frame.image), ssim(images[way], frame.image)
             self._pictures[way].append(quality)

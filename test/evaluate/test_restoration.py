@@ -16,7 +16,7 @@ BRIGHTER = {"a": 10, "b": 20, "c": 5}
 
 @pytest.fixture
 def pairs(tmp_path):
-    """Three pairs in three formats; the rainy picture is a known amount brighter."""
+    """Three pairs in three formats; the rainy image is a known amount brighter."""
     folder = tmp_path / "sets" / "small"
     for part in ("rain", "clean"):
         (folder / part).mkdir(parents=True)
@@ -33,7 +33,7 @@ def evaluate(pairs, *options) -> int:
     return cli.main(["evaluate", "restoration", "--pairs", str(pairs), *map(str, options)])
 
 
-def test_the_untouched_input_scores_what_was_put_into_it(pairs, tmp_path, capsys):
+def test_the_untouched_input_has_the_score_of_the_known_difference(pairs, tmp_path, capsys):
     out = tmp_path / "out.json"
     assert evaluate(pairs, "--input", "--json", out) == 0
     result = json.loads(out.read_text())
@@ -58,10 +58,10 @@ def test_a_model_is_scored_with_its_gain(pairs, rainy_model, tmp_path):
         assert one["gain_db"] == pytest.approx(one["psnr_db"] - before)
     assert result["settings"] == {"prior": "closed_loop", "iterations": 1, "gate": False}
     assert cv2.imread(str(strips / "a.jpg")).shape == (72, 3 * 96 + 2 * 4, 3)
-    assert "Every picture" in page.read_text()
+    assert "Every image" in page.read_text()
 
 
-def test_one_picture_leaves_nothing_behind_for_the_next(pairs, rainy_model, tmp_path):
+def test_an_image_does_not_affect_the_next_one(pairs, rainy_model, tmp_path):
     scored = {}
     for name in ("b", "a b c"):
         (tmp_path / "names").write_text("\n".join(name.split()))
@@ -73,13 +73,13 @@ def test_one_picture_leaves_nothing_behind_for_the_next(pairs, rainy_model, tmp_
     assert alone["fsim"] == pytest.approx(third["fsim"], rel=1e-6)  # FFTs round by memory layout
 
 
-def test_with_the_gate_a_dry_picture_stays_as_it_is(pairs, dry_model, tmp_path):
+def test_with_the_gate_a_dry_image_stays_untouched(pairs, dry_model, tmp_path):
     out = tmp_path / "out.json"
     assert evaluate(pairs, "--model", dry_model, "--gate", "--json", out) == 0
     assert [one["gain_db"] for one in json.loads(out.read_text())["pictures"]] == [0, 0, 0]
 
 
-def test_names_are_taken_and_left_out(pairs, tmp_path, capsys):
+def test_names_select_and_exclude_images(pairs, tmp_path, capsys):
     out, names = tmp_path / "out.json", tmp_path / "names"
     names.write_text("a\nb.png\n")
     for option, kept in (("--names", ["a", "b"]), ("--except-names", ["c"])):
@@ -92,7 +92,7 @@ def test_names_are_taken_and_left_out(pairs, tmp_path, capsys):
     assert "names nowhere, and there is no such picture" in capsys.readouterr().err
 
 
-def test_an_interrupted_run_goes_on_unless_something_changed(pairs, tmp_path, monkeypatch):
+def test_an_interrupted_run_continues_unless_the_data_changed(pairs, tmp_path, monkeypatch):
     out, scored, score = tmp_path / "out.json", [], restoration.score
 
     def until_the_third(engine, rainy, clean):
@@ -120,27 +120,27 @@ def test_an_interrupted_run_goes_on_unless_something_changed(pairs, tmp_path, mo
     assert scored == ["a", "b", "a", "b", "c"], "other data: everything is measured again"
 
 
-def test_what_is_wrong_is_named(pairs, tmp_path, capsys):
-    def says(text, *options, folder=pairs):
+def test_errors_name_their_cause(pairs, tmp_path, capsys):
+    def fails_with(text, *options, folder=pairs):
         assert evaluate(folder, *options) == 2
         message = capsys.readouterr().err.strip().splitlines()[-1]
         assert text in message, message
 
-    says("must hold the folders rain and clean", folder=tmp_path)
-    says("no model named 'nothing'", "--model", "nothing")
-    says("leave out --card", "--input", "--card")
+    fails_with("must hold the folders rain and clean", folder=tmp_path)
+    fails_with("no model named 'nothing'", "--model", "nothing")
+    fails_with("omit --card", "--input", "--card")
     cv2.imwrite(str(pairs / "clean/b.png"), np.zeros((72, 90, 3), np.uint8))
-    says("b.png is 90x72: they must be equal", "--input")
-    (pairs / "clean/b.png").write_bytes(b"no picture")
-    says("b.png is not an image that can be decoded", "--input")
+    fails_with("b.png is 90x72: they must be equal", "--input")
+    (pairs / "clean/b.png").write_bytes(b"no image")
+    fails_with("b.png is not an image that can be decoded", "--input")
     (pairs / "clean/b.png").unlink()
-    says("lacks files for 1 of 3 pictures, the first is b", "--input")
+    fails_with("lacks files for 1 of 3 pictures, the first is b", "--input")
     for path in (pairs / "rain").iterdir():
         path.unlink()
-    says("holds no image", "--input")
+    fails_with("holds no image", "--input")
 
 
-def test_the_figures_go_onto_the_card(pairs, tmp_path, capsys):
+def test_the_figures_are_stored_on_the_card(pairs, tmp_path, capsys):
     model = tiny_model.write(tmp_path / "model")
     assert evaluate(pairs, "--model", model, "--card") == 0
     card, _ = models.load(model)

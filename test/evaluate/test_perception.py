@@ -46,7 +46,7 @@ def rows_of(file) -> dict:
     return {(row["rate_mm_h"], row["input"]): row for row in json.loads(file.read_text())["rows"]}
 
 
-def test_every_rate_and_way_has_its_row(clip, rainy_model, tmp_path, capsys):
+def test_every_rate_and_parser_input_has_its_row(clip, rainy_model, tmp_path, capsys):
     out, page = tmp_path / "out" / "figures.json", tmp_path / "out" / "page.html"
     ways = ("--prior", "temporal,closed_loop", "--iterations", "1,2")
     assert evaluate(clip, rainy_model, "--rates", "0,100", *ways, "--json", out, "--html", page) == 0
@@ -77,10 +77,10 @@ def test_the_rain_row_is_the_rendered_rain(clip, rainy_model, tmp_path):
         expected.append(psnr(renderer.render(clean, index / FPS), clean))
     rows = rows_of(out)
     assert rows[100, "rain"]["psnr_db"] == pytest.approx(np.mean(expected))
-    assert rows[0, "dry"]["psnr_db"] is None, "dry pictures are parsed too, and they are the clean ones"
+    assert rows[0, "dry"]["psnr_db"] is None, "dry images are parsed too, and they are the clean ones"
 
 
-def test_a_closed_gate_leaves_every_frame_alone(clip, dry_model, tmp_path):
+def test_a_closed_gate_leaves_every_frame_untouched(clip, dry_model, tmp_path):
     out = tmp_path / "figures.json"
     assert evaluate(clip, dry_model, "--rates", "0,100", "--json", out) == 0
     for row in json.loads(out.read_text())["gauge"]["rates"]:
@@ -105,7 +105,7 @@ def test_several_seeds_give_mean_and_spread(clip, rainy_model, tmp_path):
     assert found["1,2"]["spread"]["psnr_db"] == pytest.approx(np.std(each, ddof=1))
 
 
-def test_a_further_parser_sees_the_rain_and_what_no_prior_restored(clip, rainy_model, tmp_path):
+def test_a_further_parser_gets_the_rain_and_the_image_restored_without_prior(clip, rainy_model, tmp_path):
     out = tmp_path / "figures.json"
     assert (
         evaluate(clip, rainy_model, "--rates", "100", "--parser", f"twin={rainy_model}", "--json", out) == 0
@@ -131,61 +131,60 @@ def test_boxes_are_scored_for_each_class(clip, rainy_model, tmp_path, capsys):
     assert "AP50:95 %" in capsys.readouterr().out
 
 
-def test_an_interrupted_run_goes_on(clip, rainy_model, tmp_path, monkeypatch):
+def test_an_interrupted_run_continues(clip, rainy_model, tmp_path, monkeypatch):
     out, whole = tmp_path / "figures.json", tmp_path / "whole.json"
     options = ("--rates", "0,100", "--prior", "temporal,none")
     assert evaluate(clip, rainy_model, *options, "--json", whole) == 0
     done, measure = [], conditions.measure
 
-    def until_the_fourth(subject, rate, seed, way, step):
+    def until_the_fourth(setup, condition, step):
         if len(done) == 3:
             raise KeyboardInterrupt
-        done.append((rate, way.name))
-        return measure(subject, rate, seed, way, step)
+        done.append(condition)
+        return measure(setup, condition, step)
 
     monkeypatch.setattr(conditions, "measure", until_the_fourth)
     assert evaluate(clip, rainy_model, *options, "--json", out) == cli.INTERRUPTED
     assert not out.exists()
-    (journal,) = tmp_path.glob(".figures.json.partial.jsonl")
-    journal.write_text(journal.read_text()[:-10])  # as a kill in the middle of a line leaves it
-    done = [None] * 10
-    monkeypatch.setattr(
-        conditions, "measure", lambda *case: done.append((case[1], case[3].name)) or measure(*case)
-    )
+    (cache,) = tmp_path.glob(".figures.json.partial.jsonl")
+    cache.write_text(cache.read_text()[:-10])  # as a kill in the middle of a line leaves it
+    again = []
+    monkeypatch.setattr(conditions, "measure", lambda *case: again.append(case[1]) or measure(*case))
     assert evaluate(clip, rainy_model, *options, "--json", out) == 0
-    assert done[10:] == [(0, "none"), (100, "rain"), (100, "temporal"), (100, "none")]
-    assert rows_of(out) == rows_of(whole) and not journal.exists()
+    repeated = [(condition.rate, condition.input.name) for condition in again]
+    assert repeated == [(0, "none"), (100, "rain"), (100, "temporal"), (100, "none")]
+    assert rows_of(out) == rows_of(whole) and not cache.exists()
 
 
-def test_what_is_wrong_is_named(clip, rainy_model, tmp_path, capsys):
-    def says(text, *options):
+def test_errors_name_their_cause(clip, rainy_model, tmp_path, capsys):
+    def fails_with(text, *options):
         assert evaluate(clip, rainy_model, *options) == 2
         message = capsys.readouterr().err.strip().splitlines()[-1]
         assert text in message, message
 
-    says("--rates: 'wet' is not a rain rate", "--rates", "0,wet")
-    says("--rates: '300' is not a rain rate in 0..250", "--rates", "300")
-    says("--rates: '5,5' repeats a value", "--rates", "5,5")
-    says("'sometimes' is not one of closed_loop, temporal, none", "--prior", "sometimes")
-    says("'9' is not a number of iterations in 1..5", "--iterations", "9")
-    says("wanted is NAME=MODEL", "--parser", "clean")
-    says("holds no image", "--images", str(tmp_path / "boxes"))
+    fails_with("--rates: 'wet' is not a rain rate", "--rates", "0,wet")
+    fails_with("--rates: '300' is not a rain rate in 0..250", "--rates", "300")
+    fails_with("--rates: '5,5' repeats a value", "--rates", "5,5")
+    fails_with("'sometimes' is not one of closed_loop, temporal, none", "--prior", "sometimes")
+    fails_with("'9' is not a number of iterations in 1..5", "--iterations", "9")
+    fails_with("expected NAME=MODEL", "--parser", "clean")
+    fails_with("holds no image", "--images", str(tmp_path / "boxes"))
     (tmp_path / "classes.txt").write_text("sky\nroad\nboat\n")
-    says("names class 'boat', which the model does not know", "--classes", tmp_path / "classes.txt")
+    fails_with("names class 'boat', which the model does not know", "--classes", tmp_path / "classes.txt")
     (tmp_path / "boxes/boxes.csv").write_text(
         "image,class,xmin,ymin,xmax,ymax\nval/images/1.png,boat,0,0,9,9\n"
     )
-    says("line 2: the model does not detect class 'boat'", "--boxes", tmp_path / "boxes")
+    fails_with("line 2: the model does not detect class 'boat'", "--boxes", tmp_path / "boxes")
 
     wrong = np.full((72, 96), 7, np.uint8)
     cv2.imwrite(str(clip / "labels/2.png"), wrong)
-    says("labels/2.png holds label id 7: known are 0..2")
+    fails_with("labels/2.png holds label id 7: known are 0..2")
     cv2.imwrite(str(clip / "labels/2.png"), wrong[:70])
-    says("they must be equal")
+    fails_with("they must be equal")
     (clip / "labels/2.png").write_bytes(b"")
-    says("labels/2.png is not an image")
+    fails_with("labels/2.png is not an image")
     (clip / "labels/2.png").unlink()
-    says("lacks files for 1 of 4 pictures, the first is 2")
+    fails_with("lacks files for 1 of 4 pictures, the first is 2")
 
 
 def test_a_parser_of_other_classes_is_refused(clip, rainy_model, tmp_path, capsys, monkeypatch):
@@ -195,7 +194,7 @@ def test_a_parser_of_other_classes_is_refused(clip, rainy_model, tmp_path, capsy
     assert "its classes are not those of rainy: sky, road, boat" in capsys.readouterr().err
 
 
-def test_the_figures_go_onto_the_card(clip, tmp_path, capsys):
+def test_the_figures_are_stored_on_the_card(clip, tmp_path, capsys):
     model = tiny_model.write(tmp_path / "model")
     assert evaluate(clip, model, "--rates", "90", "--card") == 0
     card, _ = models.load(model)

@@ -1,4 +1,4 @@
-"""The parts of ``evaluate`` that hold for any model: ranks, tables, class names, boxes, recovery."""
+"""Parts of ``evaluate`` that need no model: ranks, tables, class names, boxes, recovery."""
 
 import numpy as np
 import pytest
@@ -6,8 +6,7 @@ import pytest
 from ros2_derain.data.images import list_images, side_by_side, split_side_by_side
 from ros2_derain.errors import EvaluationError
 from ros2_derain.evaluate import labelled_clip
-from ros2_derain.evaluate.conditions import Way
-from ros2_derain.evaluate.plan import Plan
+from ros2_derain.evaluate.conditions import CAMERA_IMAGE, Condition, ConditionGrid, ParserInput
 from ros2_derain.reporting import statistics, tables
 
 CAMVID = (
@@ -24,13 +23,13 @@ def test_spearman():
     assert statistics.spearman([1, 1, 1], [1, 2, 3]) is None
 
 
-def test_a_table_is_aligned_and_says_what_is_missing():
+def test_a_table_is_aligned_and_marks_what_is_missing():
     rows = [
         {"rate_mm_h": 0.0, "input": "dry", "psnr_db": None, "miou": 0.5},
         {"rate_mm_h": 150.0, "input": "closed_loop x3", "psnr_db": 21.234},
     ]
     assert tables.table(rows).splitlines() == [
-        "mm/h  parser fed      PSNR dB  mIoU %",
+        "mm/h  parser input    PSNR dB  mIoU %",
         "   0  dry             inf       50.00",
         " 150  closed_loop x3  21.23         –",
     ]
@@ -78,8 +77,8 @@ def test_strips_come_apart_as_they_were_put_together():
         assert np.array_equal(part, again)
 
 
-def seen(ap50: float, gauge: bool) -> dict:
-    """What a pass with boxes leaves behind."""
+def figures(ap50: float, gauge: bool) -> dict:
+    """The figures of a condition with boxes."""
     boxes = {"car": {"ap50": ap50, "ap": ap50 / 2}}
     read = {"read_mm_h": [90.0, 110.0], "gate_open": [True, True], "untouched": [False, False]}
     return {
@@ -89,26 +88,26 @@ def seen(ap50: float, gauge: bool) -> dict:
     }
 
 
-def test_recovery_is_what_the_loop_gives_back_of_what_rain_took():
-    loop = Way("temporal")
-    plan = Plan((100.0,), (1, 2), (loop,))
-    assert list(plan) == [
-        (0.0, 1, Way(None)),
-        *((100.0, seed, way) for seed in (1, 2) for way in (Way(None), loop)),
+def test_recovery_is_the_fraction_of_the_loss_that_the_loop_restores():
+    loop = ParserInput("temporal")
+    grid = ConditionGrid((100.0,), (1, 2), (loop,))
+    assert list(grid) == [
+        Condition(0.0, 1, CAMERA_IMAGE),
+        *(Condition(100.0, seed, each) for seed in (1, 2) for each in (CAMERA_IMAGE, loop)),
     ]
-    found = {
-        (0.0, 1, Way(None)): seen(0.8, False),
-        (100.0, 1, Way(None)): seen(0.1, False),
-        (100.0, 2, Way(None)): seen(0.3, False),
-        (100.0, 1, loop): seen(0.6, True),
-        (100.0, 2, loop): seen(0.7, True),
+    measured = {
+        Condition(0.0, 1, CAMERA_IMAGE): figures(0.8, False),
+        Condition(100.0, 1, CAMERA_IMAGE): figures(0.1, False),
+        Condition(100.0, 2, CAMERA_IMAGE): figures(0.3, False),
+        Condition(100.0, 1, loop): figures(0.6, True),
+        Condition(100.0, 2, loop): figures(0.7, True),
     }
-    dry, rain, temporal = plan.rows(found)
+    dry, rain, temporal = grid.rows(measured)
     assert (dry["input"], rain["input"], temporal["input"]) == ("dry", "rain", "temporal")
     assert temporal["recovery"] == pytest.approx((0.65 - 0.2) / (0.8 - 0.2))
     assert temporal["boxes"]["car"]["recovery"] == pytest.approx(0.75)
     assert "recovery" not in rain["boxes"]["car"] and temporal["read_mm_h"] == 100
-    (rate,) = plan.gauge(found)["rates"]
+    (rate,) = grid.gauge(measured)["rates"]
     assert rate == {
         **{"rate_mm_h": 100.0, "read_mm_h": 100.0, "gate_open": 1.0, "untouched": 0.0},
         **{"diagnosed_warn": 1.0, "diagnosed_error": 0.5},

@@ -1,0 +1,202 @@
+"""What all ways of scoring share: the evaluation and its outputs, cached results, the engine on an image."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+
+from ros2_derain import models, provenance
+from ros2_derain.engine import Engine, EngineError, Frame, Restored, Scene
+from ros2_derain.errors import EvaluationError
+from ros2_derain.reporting import page
+from ros2_derain.reporting.files import write_json
+
+CAMERA = "camera"
+
+
+class Evaluation(ABC):
+    """A model and the data it is scored on.
+
+    Attributes:
+        provenance: model, data, settings and machine (see :mod:`ros2_derain.provenance`); every result
+            begins with it.
+    """
+
+    provenance: dict
+
+    @abstractmethod
+    def measure(self, cache: ResultCache) -> dict:
+        """The whole result, JSON-ready; ``rows`` are those of its table."""
+
+    @abstractmethod
+    def summary(self, result: Mapping) -> str:
+        """The result as text for a terminal."""
+
+    @abstractmethod
+    def report(self, result: Mapping) -> page.Report:
+        """The result as a page."""
+
+    def card_rows(self, result: Mapping) -> list[dict]:
+        """The rows to store on a model's card."""
+        return result["rows"]
+
+
+def run(evaluation: Evaluation, json_file: Path | None, html: Path | None, card: str | None = None) -> dict:
+    """Measure, print the summary, and write the outputs.
+
+    Args:
+        evaluation: what to measure.
+        json_file: file of the result, None for none; an interrupted run continues from beside it.
+        html: file of the report page, None for none.
+        card: name or folder of the model whose card stores the result, None for none.
+
+    Raises:
+        EvaluationError: data and model do not fit, or the engine failed.
+        FileError: an output cannot be written.
+    """
+    cache = ResultCache(json_file, provenance.comparable(evaluation.provenance))
+    result = evaluation.measure(cache)
+    print(evaluation.summary(result))
+    if json_file:
+        write_json(json_file, result)
+    if html:
+        page.write(evaluation.report(result), html)
+    if card:
+        provenance.store_on_card(models.find(card), result, evaluation.card_rows(result))
+    cache.remove()
+    return result
+
+
+def cached_result(path: Path, origin: dict, measure: Callable[[ResultCache], dict]) -> dict:
+    """The result in a file if its model, data and settings are the same; else measured, and written.
+
+    Args:
+        path: of the JSON file.
+        origin: provenance of the result (see :class:`Evaluation`).
+        measure: as :meth:`Evaluation.measure`.
+
+    Raises:
+        FileError: the file cannot be written.
+    """
+    earlier = _read_result(path)
+    identity = provenance.comparable(origin)
+    if identity.items() <= earlier.items():
+        return earlier
+    cache = ResultCache(path, identity)
+    result = measure(cache)
+    write_json(path, result)
+    cache.remove()
+    return result
+
+
+class ResultCache:
+    """Measurements by key, appended to ``.<name>.partial.jsonl`` beside a result file.
+
+    An interrupted run continues from it if model, data and settings are the same; a measurement whose
+    line was cut off is repeated.
+
+    Args:
+        result: the file that the run writes at its end; None: nothing is cached on disk.
+        identity: what the measurements depend on; JSON-ready.
+    """
+
+    def __init__(self, result: Path | None, identity: Mapping) -> None:
+        self._path = result.with_name(f".{result.name}.partial.jsonl") if result else None
+        self._measured: dict[str, dict] = {}
+        if self._path is None:
+            return
+        digest = sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+        self._measured = _read_cache(self._path, digest)
+        lines = [{"identity": digest}, *({"key": key, "found": one} for key, one in self._measured.items())]
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+
+    def __contains__(self, key: str) -> bool:
+        """Whether the measurement is known already."""
+        return key in self._measured
+
+    def get(self, key: str, measure: Callable[[], dict]) -> dict:
+        """The measurement of this key, taken now unless it is known; it must not hold NaN or infinity."""
+        if key not in self._measured:
+            self._measured[key] = measure()
+            if self._path:
+                line = json.dumps({"key": key, "found": self._measured[key]}, allow_nan=False)
+                with self._path.open("a", encoding="utf-8") as file:
+                    file.write(line + "\n")
+        return self._measured[key]
+
+    def remove(self) -> None:
+        """Delete the file: the result is written."""
+        if self._path:
+            self._path.unlink(missing_ok=True)
+
+
+def restore(engine: Engine, image: np.ndarray, path: Path, time_s: float | None = None) -> Restored:
+    """The restored image.
+
+    Args:
+        engine: of the model.
+        image: H x W x 3 uint8 RGB.
+        path: of the image, for the message of an error.
+        time_s: of the frame in its clip; None: a single image, and the engine forgets what came before.
+
+    Raises:
+        EvaluationError: the image is too small, or the engine failed on it.
+    """
+    if time_s is None:
+        engine.reset()
+    try:
+        restored = engine.restore(Frame(round((time_s or 0.0) * 1e9), CAMERA, image))
+    except EngineError as error:
+        raise EvaluationError(f"{path}: {error}") from error
+    if restored.fault:
+        raise EvaluationError(f"The engine failed on {path}: {restored.fault}")
+    return restored
+
+
+def interpret(engine: Engine, restored: Restored, path: Path) -> Scene:
+    """Labels and boxes of a restored image.
+
+    Raises:
+        EvaluationError: the parser failed on it.
+    """
+    scene = engine.interpret(restored)
+    if scene.perception is None:
+        raise EvaluationError(f"The engine failed on {path}: {scene.fault}")
+    return scene
+
+
+def model_on(result: Mapping, data: str) -> str:
+    """Subtitle of a report: model, device, data, date and commit of a result."""
+    model = f"{result['model']} ({result['device']} {result['precision']})" if result["model"] else None
+    return f"{model or 'The untouched input'} on {data}. {result['date']}, commit {result['commit']}"
+
+
+def _read_result(path: Path) -> dict:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _read_cache(path: Path, digest: str) -> dict[str, dict]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        if json.loads(lines[0]) != {"identity": digest}:
+            return {}
+    except (OSError, ValueError, IndexError):
+        return {}
+    found = {}
+    for line in lines[1:]:
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            break
+        found[entry["key"]] = entry["found"]
+    return found
