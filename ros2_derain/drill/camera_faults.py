@@ -1,168 +1,151 @@
-"""What a camera does to a pipeline."""
+"""Faults of the camera: silence, frozen or repeated frames, wrong stamps, malformed messages."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import numpy as np
 
-from ros2_derain.drill.faults import Fault, Seen
-from ros2_derain.drill.test_pipeline import BACK_S, Shortfall, Stage, composed
+from ros2_derain.drill import CheckFailed
+from ros2_derain.drill.test_pipeline import RECOVER_S, Fault, Outcome, TestPipeline, composed
 from ros2_derain.nodes import outputs
 from ros2_derain.ros_testing import malformed_messages
 
 HOUR_NS = 3600 * 10**9
-FUZZED = 300
-"""Messages of each kind in the short form."""
+MALFORMED = 300
+"""Malformed messages of each kind in the short form."""
+LONG = {"messages": 10_000}
 
 
-def stops(stage: Stage) -> Seen:
+def camera_stops(pipeline: TestPipeline) -> Outcome:
     """No frame for two seconds."""
-    said = ""
-    if not stage.wait(lambda: "no frame for" in stage.said(), 10.0):
-        raise Shortfall(f"diagnostics never named the silence, but {stage.said()!r}")
-    said = stage.said()
-    return Seen(said, stage.recovery(BACK_S))
+    text = pipeline.require_message("no frame for", timeout_s=10.0, silent=True)
+    return Outcome(text, pipeline.recovery_s(RECOVER_S))
 
 
-def freezes(stage: Stage) -> Seen:
-    """The same picture under ever new stamps."""
-    said = stage.require("the camera is frozen", number=777, timeout_s=60.0)
-    return Seen(said, stage.recovery(BACK_S))
+def camera_freezes(pipeline: TestPipeline) -> Outcome:
+    """The same image under new stamps."""
+    text = pipeline.require_message("the camera is frozen", number=777, timeout_s=60.0)
+    return Outcome(text, pipeline.recovery_s(RECOVER_S))
 
 
-def repeats(stage: Stage) -> Seen:
+def camera_repeats_frames(pipeline: TestPipeline) -> Outcome:
     """Every frame is sent three times, as a misconfigured bridge does."""
-    before = stage.counted("stamp_jumps")
+    before = pipeline.counter("stamp_jumps")
     for _ in range(3):
-        stamp = stage.probe.send()
-        number = stage.probe.sent[stamp].number
+        stamp = pipeline.probe.send()
+        number = pipeline.probe.sent[stamp].number
         for _ in range(2):
-            stage.drive_for(1 / stage.fps, stamp_ns=stamp, number=number)
-    stage.settle()
-    if stage.counted("stamp_jumps") <= before:
-        raise Shortfall("nobody counted the stamps that did not advance")
-    return Seen(f"stamp_jumps {stage.counted('stamp_jumps') - before}", stage.recovery(BACK_S))
+            pipeline.send_for(1 / pipeline.fps, stamp_ns=stamp, number=number)
+    counted = pipeline.require_count("stamp_jumps", before)
+    return Outcome(f"stamp_jumps {counted}", pipeline.recovery_s(RECOVER_S))
 
 
-def races(stage: Stage) -> Seen:
-    """Eight frames for each that the machine can do, for two seconds."""
-    usual, before = stage.fps, _outrun(stage)
-    stage.fps = 16 * usual
-    sent = stage.drive_for(2.0)
-    stage.fps = usual
-    if not stage.settle():
-        raise Shortfall("the books of derain_node do not balance")
-    outrun, out = _outrun(stage) - before, sum(map(stage.is_whole, sent))
+def camera_races(pipeline: TestPipeline) -> Outcome:
+    """Eight times as many frames as the machine can process, for two seconds."""
+    fps, before = pipeline.fps, _replaced(pipeline)
+    pipeline.fps = 16 * fps
+    sent = pipeline.send_for(2.0)
+    pipeline.fps = fps
+    pipeline.require_settled()
+    replaced, out = _replaced(pipeline) - before, sum(map(pipeline.is_complete, sent))
     if not out:
-        raise Shortfall("no frame came out meanwhile")
-    return Seen(f"{len(sent)} sent, {out} out, {outrun} outrun by a newer one", stage.recovery(BACK_S))
+        raise CheckFailed("no frame came out meanwhile")
+    text = f"{len(sent)} sent, {out} out, {replaced} replaced by a newer one"
+    return Outcome(text, pipeline.recovery_s(RECOVER_S))
 
 
-def _outrun(stage: Stage) -> int:
-    """Frames that gave way to newer ones, before or after they were received."""
-    return stage.counted("dropped.replaced") + stage.counted("dropped.overwritten")
+def _replaced(pipeline: TestPipeline) -> int:
+    """Frames replaced by newer ones, before or after they were received."""
+    return pipeline.counter("dropped.replaced") + pipeline.counter("dropped.overwritten")
 
 
-def changes_resolution(stage: Stage) -> Seen:
-    """Another size, odd sides among them, and back."""
+def resolution_changes(pipeline: TestPipeline) -> Outcome:
+    """Other sizes, some with odd sides, and back."""
     for size in ((160, 288), (201, 333), (96, 160), (192, 320)):
-        stage.recovery(BACK_S, size=size)
-    return Seen("each size came out whole", stage.recovery(BACK_S))
+        pipeline.recovery_s(RECOVER_S, size=size)
+    return Outcome("frames of each size came out complete", pipeline.recovery_s(RECOVER_S))
 
 
-def changes_encoding(stage: Stage) -> Seen:
-    """bgr8, mono8, then one that nobody knows."""
+def encoding_changes(pipeline: TestPipeline) -> Outcome:
+    """bgr8, mono8, then an unknown one."""
     for encode in (_as_bgr, _as_mono):
-        stage.recovery(BACK_S, encode=encode)
-    said = stage.require("every frame is refused: encoding", encode=_as_unknown)
-    return Seen(said, stage.recovery(BACK_S))
+        pipeline.recovery_s(RECOVER_S, encode=encode)
+    text = pipeline.require_message("every frame is refused: encoding", encode=_as_unknown)
+    return Outcome(text, pipeline.recovery_s(RECOVER_S))
 
 
-def changes_frame_id(stage: Stage) -> Seen:
+def frame_id_changes(pipeline: TestPipeline) -> Outcome:
     """Another optical frame."""
-    took = stage.recovery(BACK_S, frame_id="other_camera")
-    return Seen("outputs bear the new frame_id", max(took, stage.recovery(BACK_S)))
+    took_s = pipeline.recovery_s(RECOVER_S, frame_id="other_camera")
+    return Outcome("outputs have the new frame_id", max(took_s, pipeline.recovery_s(RECOVER_S)))
 
 
-def runs_ahead(stage: Stage) -> Seen:
+def stamps_ahead(pipeline: TestPipeline) -> Outcome:
     """Stamps an hour ahead of the clock."""
-    offset = time.time_ns() + HOUR_NS
-    deadline = time.monotonic() + 20.0
-    while "ahead of this clock" not in stage.said():
+    stamp, deadline = time.time_ns() + HOUR_NS, time.monotonic() + 20.0
+    while "ahead of this clock" not in pipeline.message():
         if time.monotonic() > deadline:
-            raise Shortfall(f"diagnostics never named the stamps, but {stage.said()!r}")
-        offset += 10**8
-        stage.probe.send(stamp_ns=offset)
-        stage.probe.spin_until(lambda: "ahead of this clock" in stage.said(), 1 / stage.fps)
-    return Seen(stage.said(), stage.recovery(BACK_S))
+            raise CheckFailed(f"diagnostics never reported the stamps, the last are {pipeline.message()!r}")
+        stamp += 10**8
+        pipeline.probe.send(stamp_ns=stamp)
+        pipeline.probe.spin_until(lambda: "ahead of this clock" in pipeline.message(), 1 / pipeline.fps)
+    return Outcome(pipeline.message(), pipeline.recovery_s(RECOVER_S))
 
 
-def jumps_back(stage: Stage) -> Seen:
-    """A bag that loops: stamps jump back by half a minute, and run on from there."""
-    before, start = stage.counted("stamp_jumps"), time.time_ns() - 30 * 10**9
+def stamps_jump_back(pipeline: TestPipeline) -> Outcome:
+    """A bag that loops: stamps jump back by half a minute, and go on from there."""
+    before, start = pipeline.counter("stamp_jumps"), time.time_ns() - 30 * 10**9
     for index in range(5):
-        stamp = stage.probe.send(stamp_ns=start + index * 10**8)
-        if not stage.wait(lambda stamp=stamp: stage.is_whole(stamp), 20.0):
-            raise Shortfall("a frame after the jump did not come out")
-    stage.settle()
-    if stage.counted("stamp_jumps") <= before:
-        raise Shortfall("nobody counted the jump")
-    return Seen(
-        f"all frames out, stamp_jumps {stage.counted('stamp_jumps') - before}", stage.recovery(BACK_S)
-    )
+        stamp = pipeline.probe.send(stamp_ns=start + index * 10**8)
+        if not pipeline.wait(lambda stamp=stamp: pipeline.is_complete(stamp), 20.0):
+            raise CheckFailed("a frame after the jump did not come out")
+    counted = pipeline.require_count("stamp_jumps", before)
+    return Outcome(f"all frames out, stamp_jumps {counted}", pipeline.recovery_s(RECOVER_S))
 
 
-def sends_junk(stage: Stage, messages: int = FUZZED) -> Seen:
-    """Image messages with every field at odds with the others, good frames between them."""
-    return _fuzz(stage, malformed_messages.image, messages)
+def malformed_images(pipeline: TestPipeline, messages: int = MALFORMED) -> Outcome:
+    """Image messages with contradicting fields, some valid ones between them."""
+    return _send_malformed(pipeline, malformed_messages.image, messages)
 
 
-def sends_compressed_junk(stage: Stage, messages: int = FUZZED) -> Seen:
-    """JPEG and PNG files that are cut, garbled, or claim 65535 x 65535 pixels."""
-    _take(stage, "compressed")
+def malformed_compressed_images(pipeline: TestPipeline, messages: int = MALFORMED) -> Outcome:
+    """JPEG and PNG files that are cut off, garbled, or declare 65535 x 65535 pixels."""
+    _set_transport(pipeline, "compressed")
     try:
-        return _fuzz(stage, malformed_messages.compressed, messages)
+        return _send_malformed(pipeline, malformed_messages.compressed, messages)
     finally:
-        _take(stage, "raw")
+        _set_transport(pipeline, "raw")
 
 
-def _fuzz(stage: Stage, make, messages: int) -> Seen:
-    random, began = np.random.default_rng(20), _taken(stage)
+def _send_malformed(pipeline: TestPipeline, make: Callable, messages: int) -> Outcome:
+    random, before = np.random.default_rng(20), _taken(pipeline)
     for index in range(messages):
-        stage.probe.send_as_is(make(random))
+        pipeline.probe.send_message(make(random))
         if index % 5 == 0:
-            stage.probe.spin_until(lambda: False, 0.01)
-    if not stage.settle(60.0):
-        raise Shortfall("the books of derain_node do not balance")
-    refused = sum(stage.probe.status["derain_node"].numbers("dropped.refused.").values())
-    errors = stage.counted("dropped.error")
-    if errors:
-        raise Shortfall(f"{errors} messages were lost to an error instead of being refused")
-    received = _taken(stage) - began
-    out = len({answer.stamp_ns for answer in stage.probe.answers[outputs.CLEAN_IMAGE.name]})
-    return Seen(f"{messages} sent, {received} received, {refused:.0f} refused by name, {out} readable")
+            pipeline.probe.spin_until(lambda: False, 0.01)
+    pipeline.require_settled(60.0)
+    if errors := pipeline.counter("dropped.error"):
+        raise CheckFailed(f"{errors} messages were dropped by an error instead of being refused")
+    refused = sum(pipeline.probe.status["derain_node"].numbers("dropped.refused.").values())
+    received = _taken(pipeline) - before
+    out = len({output.stamp_ns for output in pipeline.probe.received[outputs.CLEAN_IMAGE.name]})
+    return Outcome(f"{messages} sent, {received} received, {refused:.0f} refused by name, {out} readable")
 
 
-def _taken(stage: Stage) -> int:
+def _taken(pipeline: TestPipeline) -> int:
     """Frames that derain_node took from the transport."""
-    return stage.counted("frames_received") - stage.counted("dropped.overwritten")
+    return pipeline.counter("frames_received") - pipeline.counter("dropped.overwritten")
 
 
-def _take(stage: Stage, transport: str) -> None:
-    """Have derain_node listen to the other kind of image."""
-    for transition in ("deactivate", "cleanup"):
-        _require(stage.probe.change("derain_node", transition), transition)
-    _require(stage.probe.set_parameter("derain_node", "input_transport", transport)[0], "set input_transport")
-    for transition in ("configure", "activate"):
-        _require(stage.probe.change("derain_node", transition), transition)
-    stage.wait(stage.probe.connected, 20.0)
-    stage.probe.status.pop("derain_node", None)  # its counters have begun anew
-
-
-def _require(holds: bool, what: str) -> None:
-    if not holds:
-        raise Shortfall(f"derain_node did not {what}")
+def _set_transport(pipeline: TestPipeline, transport: str) -> None:
+    """Make derain_node subscribe to the other kind of image."""
+    pipeline.change_state("derain_node", "deactivate", "cleanup")
+    pipeline.set_parameters(input_transport=transport)
+    pipeline.change_state("derain_node", "configure", "activate")
+    pipeline.wait(pipeline.probe.connected, 20.0)
+    pipeline.probe.status.pop("derain_node", None)  # its counters have started again
 
 
 def _as_bgr(message):
@@ -181,18 +164,22 @@ def _as_unknown(message):
     return message
 
 
+_REFUSED = "refused by name; no crash, no wrong stamp"
 FAULTS = (
-    Fault("camera-stops", "diagnostics warn within 3 s; nothing stale is published", stops, composed),
-    Fault("camera-freezes", "diagnostics name it; frames go on", freezes, composed),
-    Fault("camera-repeats-frames", "answered under their own stamp, and counted", repeats, composed),
-    Fault("camera-races", "the newest frame wins, every other is counted", races, composed),
-    Fault("resolution-changes", "followed", changes_resolution, composed),
-    Fault("encoding-changes", "followed, or refused by name", changes_encoding, composed),
-    Fault("frame-id-changes", "followed", changes_frame_id, composed),
-    Fault("stamps-ahead", "diagnostics name it; outputs bear the frames' stamps", runs_ahead, composed),
-    Fault("stamps-jump-back", "counted; the past is forgotten, frames go on", jumps_back, composed),
-    Fault("junk-images", "refused by name; no crash, no wrong stamp", sends_junk, composed),
+    Fault("camera-stops", "diagnostics warn within 3 s; nothing stale is published", camera_stops, composed),
+    Fault("camera-freezes", "diagnostics name it; frames go on", camera_freezes, composed),
     Fault(
-        "junk-compressed-images", "refused by name; no crash, no wrong stamp", sends_compressed_junk, composed
+        "camera-repeats-frames",
+        "published under their own stamp, and counted",
+        camera_repeats_frames,
+        composed,
     ),
+    Fault("camera-races", "the newest frame wins, every other is counted", camera_races, composed),
+    Fault("resolution-changes", "followed", resolution_changes, composed),
+    Fault("encoding-changes", "followed, or refused by name", encoding_changes, composed),
+    Fault("frame-id-changes", "followed", frame_id_changes, composed),
+    Fault("stamps-ahead", "diagnostics name it; outputs have the frames' stamps", stamps_ahead, composed),
+    Fault("stamps-jump-back", "counted; temporal state is reset, frames go on", stamps_jump_back, composed),
+    Fault("junk-images", _REFUSED, malformed_images, composed, long=LONG),
+    Fault("junk-compressed-images", _REFUSED, malformed_compressed_images, composed, long=LONG),
 )

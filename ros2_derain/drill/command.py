@@ -1,4 +1,4 @@
-"""``ros2-derain drill``: faults injected into a running pipeline, judged, and timed."""
+"""``ros2-derain drill``: injects faults into a running pipeline, checks its reaction, times its recovery."""
 
 from __future__ import annotations
 
@@ -13,14 +13,12 @@ from itertools import groupby
 from pathlib import Path
 
 from ros2_derain import environment, machine
-from ros2_derain.drill import camera_faults, load, network_faults, process_faults
-from ros2_derain.drill.faults import Fault
-from ros2_derain.drill.test_pipeline import Shortfall, Stage, Subject, composed
-from ros2_derain.errors import EvaluationError
+from ros2_derain.drill import CheckFailed, DrillError, camera_faults, load, pipeline_faults
+from ros2_derain.drill.test_pipeline import Fault, Settings, TestPipeline, composed
 from ros2_derain.reporting.files import write_json
+from ros2_derain.ros_testing import RosTestingError
 
-CAMPAIGN = (*camera_faults.FAULTS, *network_faults.FAULTS, *process_faults.FAULTS)
-FUZZED_LONG = 10_000
+ALL_FAULTS = (*camera_faults.FAULTS, *pipeline_faults.FAULTS, *load.FAULTS)
 
 EXAMPLES = """examples:
   ros2-derain drill
@@ -28,20 +26,20 @@ EXAMPLES = """examples:
   ros2-derain drill --long --markdown > drill.md
   ros2-derain drill --soak 30
 
-Runs on a ROS domain of its own, on this machine only. Exit status: 0, or 1 when the
-pipeline fell short anywhere."""
+Runs on a ROS domain of its own, on this machine only. Exit status: 0, or 1 when any
+check failed."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """What came of one fault.
+    """The result of one fault.
 
     Attributes:
         fault: its name.
         expected: what the pipeline should do.
         seen: what it did.
-        recovered_s: seconds to the first whole frame after the fault; None: nothing to recover from.
-        passed: whether it did what it should.
+        recovered_s: seconds to the first complete frame after the fault; None: nothing to recover from.
+        passed: whether it did what is expected.
     """
 
     fault: str
@@ -53,14 +51,20 @@ class Row:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.description = "Inject faults into a running pipeline over DDS; judge what it makes of them."
+    parser.description = "Inject faults into a running pipeline over DDS and check how it reacts."
     parser.epilog = EXAMPLES
-    parser.add_argument("--only", metavar="NAME,NAME", help="these faults (see --list)")
-    parser.add_argument("--list", action="store_true", help="list the faults and leave")
-    parser.add_argument("--long", action="store_true", help="10,000 junk messages, overload for 14 minutes")
-    parser.add_argument("--soak", type=_positive, metavar="MINUTES", help="instead: frames for so long")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there too")
-    parser.add_argument("--logs", type=Path, metavar="FOLDER", help="keep the logs of all processes there")
+    parser.add_argument("--only", metavar="NAME,NAME", help="only these faults (see --list)")
+    parser.add_argument("--list", action="store_true", help="list the faults and exit")
+    parser.add_argument(
+        "--long", action="store_true", help="10,000 malformed messages of each kind, overload for 14 minutes"
+    )
+    parser.add_argument(
+        "--soak", type=_positive, metavar="MINUTES", help="instead: a steady load for this long"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the results to this file")
+    parser.add_argument(
+        "--logs", type=Path, metavar="FOLDER", help="keep the logs of all processes in this folder"
+    )
     parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
     parser.add_argument("--model", default="loopnet", help="a name or a folder (default: %(default)s)")
     parser.add_argument(
@@ -68,7 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_positive,
         default=1.0,
         metavar="FACTOR",
-        help="wait so many times as long, on a machine that others use too (default: 1)",
+        help="factor on all timeouts, for a machine that others use too (default: 1)",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
 
@@ -85,90 +89,84 @@ def main(args: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="ros2_derain_drill_") as folder:
         logs = args.logs or Path(folder)
         logs.mkdir(parents=True, exist_ok=True)
-        for row in run(faults, Subject(args.model, args.device, logs, args.patience)):
+        for row in run(faults, Settings(args.model, args.device, logs, args.patience)):
             rows.append(row)
             print(_line(row), flush=True)
     spent = time.monotonic() - began
-    fallen = [row.fault for row in rows if not row.passed]
+    passed = sum(row.passed for row in rows)
     if args.markdown:
         print(to_markdown(rows))
-    print(f"{len(rows) - len(fallen)} of {len(rows)} stood, in {spent / 60:.1f} min on {_machine()}")
+    print(f"{passed} of {len(rows)} passed, in {spent / 60:.1f} min on {_machine()}")
     if args.json:
-        told = {"machine": machine.describe(), "seconds": round(spent, 1), "faults": list(map(asdict, rows))}
-        write_json(args.json, told)
-    return 1 if fallen else 0
+        results = {"machine": machine.describe(), "seconds": round(spent, 1)}
+        write_json(args.json, {**results, "faults": list(map(asdict, rows))})
+    return 0 if passed == len(rows) else 1
 
 
-def run(faults: Iterable[Fault], subject: Subject) -> Iterator[Row]:
-    """Play the faults, those that share a stage on one, as long as it stands."""
-    for make, group in groupby(sorted(faults, key=lambda fault: fault.stage.__name__), lambda f: f.stage):
-        yield from _on_one_stage(list(group), partial(make, subject))
+def run(faults: Iterable[Fault], settings: Settings) -> Iterator[Row]:
+    """Inject the faults; those with the same kind of pipeline share one, until one of them fails."""
+    for start, group in groupby(
+        sorted(faults, key=lambda fault: fault.pipeline.__name__), lambda fault: fault.pipeline
+    ):
+        yield from _on_one_kind(list(group), partial(start, settings))
 
 
-def _on_one_stage(faults: list[Fault], make: Callable) -> Iterator[Row]:
-    """After a fault that it did not stand, the stage is set up anew."""
+def _on_one_kind(faults: list[Fault], start: Callable) -> Iterator[Row]:
+    """After a fault that failed, a new pipeline is started for the next ones."""
     waiting = list(faults)
     while waiting:
         with ExitStack() as stack:
             try:
-                stage = stack.enter_context(make())
-            except (Shortfall, EvaluationError) as error:
+                pipeline = stack.enter_context(start())
+            except (DrillError, RosTestingError) as error:
                 fault = waiting.pop(0)
                 yield Row(fault.name, fault.expected, f"could not be started: {error}", None, False)
                 continue
-            stood = True
-            while waiting and stood:
-                row = _play(waiting.pop(0), stage)
-                stood = row.passed
+            passed = True
+            while waiting and passed:
+                row = _inject(waiting.pop(0), pipeline)
+                passed = row.passed
                 yield row
 
 
-def _play(fault: Fault, stage: Stage) -> Row:
-    """One fault, and whether everything is as before it."""
-    stage.probe.forget()
+def _inject(fault: Fault, pipeline: TestPipeline) -> Row:
+    """Inject one fault, and check the pipeline's reaction, all stamps and all processes."""
+    pipeline.probe.reset()
     try:
-        seen = fault.inject(stage)
-        stage.settle()
-        strangers = stage.probe.strangers(fault.instances)
-        if strangers:
-            raise Shortfall(f"{len(strangers)} answers to nobody: {strangers[0]}")
-        for child in stage.children.values():
+        outcome = fault.inject(pipeline)
+        pipeline.settle()
+        errors = pipeline.probe.stamp_errors(fault.instances)
+        if errors:
+            raise CheckFailed(f"{len(errors)} outputs that belong to no frame or to another: {errors[0]}")
+        for child in pipeline.children.values():
             child.require_alive()
-    except (Shortfall, EvaluationError, TimeoutError) as error:
+    except (DrillError, RosTestingError, TimeoutError) as error:
         return Row(fault.name, fault.expected, str(error), None, False)
-    return Row(fault.name, fault.expected, seen.text, seen.recovered_s, True)
+    return Row(fault.name, fault.expected, outcome.text, outcome.recovered_s, True)
 
 
 def to_markdown(rows: list[Row]) -> str:
     """A table for docs/reliability.md."""
     lines = ["| fault | expected | seen | recovered in | |", "| --- | --- | --- | ---: | --- |"]
     for row in rows:
-        seen, verdict = row.seen.splitlines()[0].replace("|", "/"), "" if row.passed else "**falls short**"
+        seen, verdict = row.seen.splitlines()[0].replace("|", "/"), "" if row.passed else "**failed**"
         lines.append(f"| {row.fault} | {row.expected} | {seen} | {_seconds(row)} | {verdict} |")
     return "\n".join(lines)
 
 
 def _chosen(args: argparse.Namespace) -> tuple[Fault, ...]:
     if args.soak:
-        steady = partial(load.soak, minutes=args.soak)
-        return (Fault("soak", "memory, threads and latency do not creep", steady, composed),)
-    faults = (*CAMPAIGN, *(load.LONG if args.long else load.SHORT))
-    if args.long:
-        faults = tuple(_lengthened(fault) for fault in faults)
-    if not args.only:
-        return faults
-    names = args.only.split(",")
-    unknown = set(names) - {fault.name for fault in faults}
+        soak = partial(load.soak, minutes=args.soak)
+        return (Fault("soak", "memory, threads and latency do not grow", soak, composed),)
+    names = args.only.split(",") if args.only else [fault.name for fault in ALL_FAULTS]
+    unknown = set(names) - {fault.name for fault in ALL_FAULTS}
     if unknown:
-        known = ", ".join(fault.name for fault in faults)
-        raise EvaluationError(f"--only {', '.join(sorted(unknown))}: no such fault; known: {known}")
-    return tuple(fault for fault in faults if fault.name in names)
-
-
-def _lengthened(fault: Fault) -> Fault:
-    if not fault.name.startswith("junk"):
-        return fault
-    return replace(fault, inject=partial(fault.inject, messages=FUZZED_LONG))
+        known = ", ".join(fault.name for fault in ALL_FAULTS)
+        raise DrillError(f"--only {', '.join(sorted(unknown))}: no such fault; known: {known}")
+    chosen = tuple(fault for fault in ALL_FAULTS if fault.name in names)
+    if not args.long:
+        return chosen
+    return tuple(replace(fault, inject=partial(fault.inject, **fault.long)) for fault in chosen)
 
 
 def _line(row: Row) -> str:

@@ -1,30 +1,37 @@
-"""What a drill plays on: a pipeline in processes of its own, and a probe in front of and behind it."""
+"""The pipeline under test: its processes, a probe that sends frames and receives outputs, and checks."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from ros2_derain.errors import EvaluationError
+from ros2_derain.drill import CheckFailed, DrillError
 from ros2_derain.nodes import outputs
+from ros2_derain.nodes.topics import Topic
 from ros2_derain.ros_testing.child_process import Child
 from ros2_derain.ros_testing.observer import ACTIVE
 from ros2_derain.ros_testing.pipeline_processes import NODES
 from ros2_derain.ros_testing.probe import Probe
 
 START_S = 300.0
-"""Longest wait for processes to be at work."""
-SUBJECT = "ros2_derain.drill.faulty_pipeline"
-WHOLE = (outputs.CLEAN_IMAGE, outputs.LABEL_MAP, outputs.DETECTIONS)
-NORMAL = ("loop", "dry")
+"""Longest wait until processes are active."""
+RECOVER_S = 20.0
+"""Longest wait for the first complete frame after a fault."""
+RESPAWN_S = 60.0
+"""The same where a process starts again: it loads Python, torch and the model, and warms up."""
+SETTLE_S = 0.5
+"""A frame sent this long ago has reached the pipeline, or never will."""
+
+PIPELINE = "ros2_derain.drill.faulty_pipeline"
+COMPLETE = (outputs.CLEAN_IMAGE, outputs.LABEL_MAP, outputs.DETECTIONS)
+NORMAL_MODES = ("loop", "dry")
 MAX_FPS = 15.0
 LISTEN_S = 0.02
-"""So often at least the probe listens: it takes cores, which a camera must leave to the pipeline."""
-BACK_S = 20.0
-"""Longest wait for the first whole frame after a fault."""
+"""Longest time between callbacks of the probe: each costs CPU time, which should go to the pipeline."""
 
 STALL_MS = 3000.0
 
@@ -35,22 +42,18 @@ PARAMETERS = {
     "warmup_width": 320,
     "warmup_height": 192,
 }
-"""What differs from the defaults: small pictures, always derained, and quick changes of mode."""
-
-
-class Shortfall(Exception):
-    """The pipeline did not do what is expected of it; the message says what it did."""
+"""What differs from the defaults: small images, always derained, and quick changes of mode."""
 
 
 @dataclass(frozen=True)
-class Subject:
-    """What is drilled.
+class Settings:
+    """What is tested.
 
     Attributes:
         model: name or folder.
         device: auto, cpu, cuda or cuda:N.
         out: folder for logs.
-        patience: all waits are so many times as long, for machines that others use too.
+        patience: factor on all timeouts, for machines that others use too.
     """
 
     model: str
@@ -59,74 +62,96 @@ class Subject:
     patience: float = 1.0
 
 
-class Stage:
+class TestPipeline:
     """A running pipeline and its probe.
 
     Args:
-        subject: what is drilled.
+        settings: what is tested.
         probe: is spun by every wait.
-        children: the processes by name.
-        order: the file that the networks obey; None where they are real.
+        stack: ends the processes.
+        fault_file: read by the networks of :mod:`faulty_pipeline`; None where the networks are real.
     """
 
-    def __init__(self, subject: Subject, probe: Probe, stack: ExitStack, order: Path | None) -> None:
-        self.subject, self.probe, self.order = subject, probe, order
+    __test__ = False  # no class of tests to pytest
+
+    def __init__(self, settings: Settings, probe: Probe, stack: ExitStack, fault_file: Path | None) -> None:
+        self.settings, self.probe = settings, probe
         self.children: dict[str, Child] = {}
         self.fps = 5.0
-        self._stack, self._due, self._listened = stack, 0.0, 0.0
+        self._stack, self._fault_file = stack, fault_file
+        self._due, self._listened = 0.0, 0.0
 
     # Processes
 
     def start(self, name: str, module: str, arguments: Sequence[str]) -> Child:
-        """Start a process of the pipeline, in place of one of the same name that has ended."""
-        number = len(list(self.subject.out.glob("*.log")))
-        child = Child(name, module, arguments, self.subject.out / f"{number:02}-{name}.log")
+        """Start a process; it replaces one of the same name that has ended."""
+        number = len(list(self.settings.out.glob("*.log")))
+        child = Child(name, module, arguments, self.settings.out / f"{number:02}-{name}.log")
         self._stack.enter_context(child).start()
         self.children[name] = child
         return child
 
-    def await_active(self, *nodes: str, timeout_s: float = START_S) -> None:
-        """Wait until the nodes say that they are active."""
-        for node in nodes or NODES:
+    def start_composed(self, name: str, *options: str, **parameters: Any) -> Child:
+        """Start a composed pipeline whose networks fail on command."""
+        arguments = [str(self._fault_file), *options, *ros_arguments(self.settings, **parameters)]
+        return self.start(name, PIPELINE, arguments)
+
+    def start_node(self, node: str) -> Child:
+        """Start one of two processes, as launch does when it respawns one."""
+        return self.start(node, f"ros2_derain.nodes.{node}", ros_arguments(self.settings))
+
+    def stop(self, name: str) -> None:
+        """End a process."""
+        self.children.pop(name).stop()
+
+    def set_fault(self, fault: str) -> None:
+        """Make the networks fail from now on, see :mod:`faulty_pipeline`; '' ends the fault."""
+        if self._fault_file is None:
+            raise DrillError("the networks of this pipeline are real: faults need a composed pipeline")
+        partial = self._fault_file.with_suffix(".partial")
+        partial.write_text(fault)
+        partial.replace(self._fault_file)
+
+    def wait_until_ready(self) -> None:
+        """Wait until both nodes are active and the first frame is out, then set a rate they keep up with."""
+        for node in NODES:
             if not self.probe.spin_until(
-                lambda node=node: self.probe.state(node) == ACTIVE or self._dead(), timeout_s
+                lambda node=node: self.probe.state(node) == ACTIVE or self._has_dead_child(), START_S
             ):
-                raise EvaluationError(f"{node} was not active within {timeout_s:.0f} s{self._tails()}")
+                raise DrillError(f"{node} was not active within {START_S:.0f} s{self._tails()}")
             for child in self.children.values():
                 child.require_alive()
-
-    def obey(self, order: str) -> None:
-        """Have the networks fail from now on; '' mends them."""
-        partial = self.order.with_suffix(".partial")
-        partial.write_text(order)
-        partial.replace(self.order)
+        if not self.probe.spin_until(self.probe.connected, START_S):
+            raise DrillError(f"camera and pipeline did not discover each other{self._tails()}")
+        self.recovery_s(START_S)
+        self.fps = min(MAX_FPS, 0.5 * self.throughput(6))
 
     # Frames
 
     def wait(self, condition: Callable[[], bool], timeout_s: float) -> bool:
-        """Send nothing until a condition holds; whether it did."""
-        return self.probe.spin_until(condition, timeout_s * self.subject.patience)
+        """Wait until a condition holds, without sending frames; False on timeout."""
+        return self.probe.spin_until(condition, timeout_s * self.settings.patience)
 
-    def drive(self, condition: Callable[[], bool], timeout_s: float, **frame) -> bool:
-        """Send frames at the stage's pace until a condition holds; whether it did.
+    def send_until(self, condition: Callable[[], bool], timeout_s: float, **frame: Any) -> bool:
+        """Send frames at the current rate until a condition holds; False on timeout.
 
         Args:
-            condition: looked at between frames.
+            condition: checked between frames.
             timeout_s: longest wait.
             frame: as for :meth:`Probe.send`.
         """
-        end = time.monotonic() + timeout_s * self.subject.patience
+        end = time.monotonic() + timeout_s * self.settings.patience
         while not condition():
             if time.monotonic() > end:
                 return False
-            self._pause(condition)
+            self._wait_until_due(condition)
             if time.monotonic() >= self._due:
                 self._due = time.monotonic() + 1 / self.fps
                 self.probe.send(**frame)
         return True
 
-    def _pause(self, condition: Callable[[], bool]) -> None:
-        """Wait until the next frame is due; between frames in quick succession, mostly without listening."""
+    def _wait_until_due(self, condition: Callable[[], bool]) -> None:
+        """Wait for the time of the next frame; at high rates, mostly without running callbacks."""
         now = time.monotonic()
         if self._due < self._listened + LISTEN_S:
             time.sleep(max(0.0, self._due - now))
@@ -134,85 +159,165 @@ class Stage:
             self._listened = now
             self.probe.spin_until(condition, max(0.001, self._due - now))
 
-    def drive_for(self, seconds: float, **frame) -> list[int]:
-        """Send frames at the stage's pace for so long; their stamps."""
+    def send_for(self, seconds: float, **frame: Any) -> list[int]:
+        """Send frames at the current rate for some seconds; returns their stamps."""
         known = set(self.probe.sent)
         end = time.monotonic() + seconds
-        self.drive(lambda: time.monotonic() > end, seconds + 60, **frame)
+        self.send_until(lambda: time.monotonic() > end, seconds + 60, **frame)
         return [stamp for stamp in self.probe.sent if stamp not in known]
 
-    def is_whole(self, stamp: int) -> bool:
-        """Whether a frame came out with image, labels and detections."""
-        return all(self.probe.heard(topic, stamp) for topic in WHOLE)
-
-    def recovery(self, limit_s: float, **frame) -> float:
-        """Seconds until a frame that is sent from now on comes out whole, in a normal mode.
-
-        Raises:
-            Shortfall: none did within the limit.
-        """
-        began, known = time.monotonic(), len(self.probe.sent)
-
-        def well() -> bool:
-            fresh = list(self.probe.sent)[known:]
-            return self.probe.modes[-1:] and self.probe.modes[-1] in NORMAL and any(map(self.is_whole, fresh))
-
-        if not self.drive(lambda: bool(well()), limit_s, **frame):
-            mode = self.probe.modes[-1] if self.probe.modes else "unknown"
-            raise Shortfall(
-                f"not back within {limit_s * self.subject.patience:.0f} s; mode {mode}; {self.said()}"
-            )
-        return time.monotonic() - began
-
-    def said(self, node: str = "derain_node") -> str:
-        """What a node's diagnostics last said."""
-        status = self.probe.status.get(node)
-        return status.message if status else "no diagnostics"
-
-    def require(self, text: str, node: str = "derain_node", timeout_s: float = 15.0, **frame) -> str:
-        """Drive until a node's diagnostics say ``text``; the whole message.
-
-        Raises:
-            Shortfall: they did not.
-        """
-        if not self.drive(lambda: text in self.said(node), timeout_s, **frame):
-            raise Shortfall(f"diagnostics never said {text!r}, but {self.said(node)!r}")
-        return self.said(node)
-
-    def counted(self, key: str, node: str = "derain_node") -> int:
-        """A counter of a node's diagnostics."""
-        status = self.probe.status.get(node)
-        return int(status.number(key)) if status else 0
-
-    def settle(self, timeout_s: float = 20.0) -> bool:
-        """Send nothing until the books of derain_node balance; whether they came to."""
-
-        def balanced() -> bool:
-            status = self.probe.status.get("derain_node")
-            dropped = sum(status.numbers("dropped.").values()) if status else 0
-            return bool(status) and status.number("frames_received") == (
-                status.number("frames_published") + dropped
-            )
-
-        pause = time.monotonic() + 0.5
-        return self.wait(lambda: time.monotonic() > pause and balanced(), timeout_s)
-
-    def meet(self) -> None:
-        """Drive until the first frame is out, then find a pace that the machine can keep up with."""
-        if not self.probe.spin_until(self.probe.connected, START_S):
-            raise EvaluationError(f"camera and pipeline did not find each other{self._tails()}")
-        self.recovery(START_S)
-        self.fps = min(MAX_FPS, 0.5 * self.capacity(6))
-
-    def capacity(self, frames: int) -> float:
-        """Frames per second when each is sent as soon as the one before is out."""
+    def throughput(self, frames: int) -> float:
+        """Frames per second when each is sent as soon as the one before is complete."""
         began = time.monotonic()
         for _ in range(frames):
             stamp = self.probe.send()
-            self.wait(lambda stamp=stamp: self.is_whole(stamp), 20.0)
+            self.wait(lambda stamp=stamp: self.is_complete(stamp), 20.0)
         return frames / (time.monotonic() - began)
 
-    def _dead(self) -> bool:
+    def is_complete(self, stamp: int) -> bool:
+        """Whether image, labels and detections of a frame are out."""
+        return all(self.probe.has_output(topic, stamp) for topic in COMPLETE)
+
+    def ages_s(self, sent: Sequence[int]) -> list[float]:
+        """Seconds from sending to reception of the clean image, for those of the frames that have one.
+
+        Raises:
+            CheckFailed: none has one.
+        """
+        stamps, received = set(sent), self.probe.received[outputs.CLEAN_IMAGE.name]
+        ages = [r.at - self.probe.sent[r.stamp_ns].at for r in received if r.stamp_ns in stamps]
+        if not ages:
+            raise CheckFailed("no frame came out")
+        return ages
+
+    # Checks
+
+    def settle(self, timeout_s: float = 20.0) -> bool:
+        """Wait, without sending, until derain_node has accounted for every frame; False on timeout."""
+        after_ns = time.time_ns() + int(SETTLE_S * 1e9)
+
+        def settled() -> bool:
+            status = self.probe.status.get("derain_node")
+            return status is not None and status.stamp_ns > after_ns and status.is_idle()
+
+        return self.wait(settled, timeout_s)
+
+    def require_settled(self, timeout_s: float = 20.0) -> None:
+        """Raises:
+        CheckFailed: derain_node did not account for every frame.
+        """
+        if not self.settle(timeout_s):
+            raise CheckFailed("the counters of derain_node do not account for every frame")
+
+    def recovery_s(self, limit_s: float, **frame: Any) -> float:
+        """Seconds until a frame that is sent from now on is complete, in a normal mode.
+
+        Raises:
+            CheckFailed: none is within the limit.
+        """
+        began, known = time.monotonic(), len(self.probe.sent)
+
+        def recovered() -> bool:
+            sent = list(self.probe.sent)[known:]
+            return self.probe.mode() in NORMAL_MODES and any(map(self.is_complete, sent))
+
+        if not self.send_until(recovered, limit_s, **frame):
+            raise CheckFailed(
+                f"no recovery within {limit_s * self.settings.patience:.0f} s; "
+                f"mode {self.probe.mode()}; {self.message()}"
+            )
+        return time.monotonic() - began
+
+    def require_output(self, sent: Sequence[int], topic: Topic = outputs.CLEAN_IMAGE) -> int:
+        """How many of the frames have an output on a topic.
+
+        Raises:
+            CheckFailed: none has within 10 s.
+        """
+
+        def count() -> int:
+            return sum(self.probe.has_output(topic, stamp) for stamp in sent)
+
+        if not self.wait(lambda: count() > 0, 10.0):
+            raise CheckFailed(f"nothing came out on {topic.name}; mode {self.probe.mode()}; {self.message()}")
+        return count()
+
+    def message(self, node: str = "derain_node") -> str:
+        """The summary line of a node's latest diagnostics."""
+        status = self.probe.status.get(node)
+        return status.message if status else "no diagnostics"
+
+    def require_message(
+        self,
+        text: str,
+        node: str = "derain_node",
+        timeout_s: float = 15.0,
+        silent: bool = False,
+        **frame: Any,
+    ) -> str:
+        """Send frames until a node's diagnostics contain ``text``; returns the summary line.
+
+        Args:
+            text: part of the summary line.
+            node: whose diagnostics.
+            timeout_s: longest wait.
+            silent: send nothing meanwhile.
+            frame: as for :meth:`Probe.send`.
+
+        Raises:
+            CheckFailed: they did not within the timeout.
+        """
+        found: list[str] = []
+
+        def contains() -> bool:
+            if text in self.message(node):
+                found.append(self.message(node))
+            return bool(found)
+
+        if not (self.wait(contains, timeout_s) if silent else self.send_until(contains, timeout_s, **frame)):
+            raise CheckFailed(
+                f"diagnostics of {node} never contained {text!r}, the last are {self.message(node)!r}"
+            )
+        return found[-1]
+
+    def counter(self, key: str) -> int:
+        """A counter in derain_node's latest diagnostics."""
+        status = self.probe.status.get("derain_node")
+        return int(status.number(key)) if status else 0
+
+    def require_count(self, key: str, before: int) -> int:
+        """By how much a counter has grown, once every frame is accounted for.
+
+        Raises:
+            CheckFailed: not at all.
+        """
+        self.settle()
+        if self.counter(key) <= before:
+            raise CheckFailed(f"the counter {key} did not grow")
+        return self.counter(key) - before
+
+    def set_parameters(self, **values: Any) -> None:
+        """Set parameters of derain_node.
+
+        Raises:
+            CheckFailed: one was refused.
+        """
+        for name, value in values.items():
+            accepted, reason = self.probe.set_parameter("derain_node", name, value)
+            if not accepted:
+                raise CheckFailed(f"{name}={value} was refused: {reason}")
+
+    def change_state(self, node: str, *transitions: str) -> None:
+        """Make a node pass lifecycle transitions.
+
+        Raises:
+            CheckFailed: one failed.
+        """
+        for transition in transitions:
+            if not self.probe.change(node, transition):
+                raise CheckFailed(f"{node} did not {transition}")
+
+    def _has_dead_child(self) -> bool:
         return any(child.ended() for child in self.children.values())
 
     def _tails(self) -> str:
@@ -220,51 +325,72 @@ class Stage:
 
 
 @contextmanager
-def composed(subject: Subject, largest_file: int = 0) -> Iterator[Stage]:
-    """One process, active and met; its networks obey orders.
+def composed(settings: Settings, largest_file: int = 0) -> Iterator[TestPipeline]:
+    """One process, ready; its networks fail on command.
 
     Args:
-        subject: what is drilled.
-        largest_file: the process may make none above so many bytes; 0: any.
+        settings: what is tested.
+        largest_file: size limit in bytes for files of the process; 0: none.
     """
-    with _empty(subject, with_orders=True) as stage:
-        limit = [f"--largest-file={largest_file}"] if largest_file else []
-        stage.start("pipeline", SUBJECT, [str(stage.order), *limit, *ros_arguments(subject)])
-        stage.await_active()
-        stage.meet()
-        yield stage
-
-
-@contextmanager
-def two_processes(subject: Subject) -> Iterator[Stage]:
-    """A process for each node and one that activates them, active and met."""
-    with _empty(subject) as stage:
-        for node in NODES:
-            start_node(stage, node)
-        stage.start("autostart", "ros2_derain.nodes.autostart", tuple(reversed(NODES)))
-        stage.await_active()
-        stage.meet()
-        yield stage
-
-
-@contextmanager
-def _empty(subject: Subject, with_orders: bool = False) -> Iterator[Stage]:
+    fault_file = settings.out / "fault"
+    fault_file.write_text("")
     with ExitStack() as stack:
-        order = subject.out / "order" if with_orders else None
-        stage = Stage(subject, stack.enter_context(Probe()), stack, order)
-        if order is not None:
-            stage.obey("")
-        yield stage
+        pipeline = TestPipeline(settings, stack.enter_context(Probe()), stack, fault_file)
+        pipeline.start_composed("pipeline", *([f"--largest-file={largest_file}"] if largest_file else []))
+        pipeline.wait_until_ready()
+        yield pipeline
 
 
-def start_node(stage: Stage, node: str) -> Child:
-    """Start one of two processes, as launch does when it respawns one."""
-    return stage.start(node, f"ros2_derain.nodes.{node}", ros_arguments(stage.subject))
+@contextmanager
+def two_processes(settings: Settings) -> Iterator[TestPipeline]:
+    """A process per node and one that activates them, ready."""
+    with ExitStack() as stack:
+        pipeline = TestPipeline(settings, stack.enter_context(Probe()), stack, None)
+        for node in NODES:
+            pipeline.start_node(node)
+        pipeline.start("autostart", "ros2_derain.nodes.autostart", tuple(reversed(NODES)))
+        pipeline.wait_until_ready()
+        yield pipeline
 
 
-def ros_arguments(subject: Subject, **parameters) -> list[str]:
+def ros_arguments(settings: Settings, **parameters: Any) -> list[str]:
     """The parameters of both nodes as ROS arguments."""
-    given = {"model": subject.model, "device": subject.device, "stall_ms": STALL_MS * subject.patience}
+    given = {"model": settings.model, "device": settings.device, "stall_ms": STALL_MS * settings.patience}
     values = {**PARAMETERS, **given, **parameters}
     flags = (("-p", f"{name}:={str(v).lower() if isinstance(v, bool) else v}") for name, v in values.items())
     return ["--ros-args", *(part for flag in flags for part in flag)]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How the pipeline reacted to a fault, as expected.
+
+    Attributes:
+        text: what it did.
+        recovered_s: from the end of the fault to the first complete frame; None where there is nothing
+            to recover from.
+    """
+
+    text: str
+    recovered_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One fault.
+
+    Attributes:
+        name: for ``--only``.
+        expected: what the pipeline should do.
+        inject: injects it and checks the reaction; raises CheckFailed where it is not the expected one.
+        pipeline: starts the pipeline for it, which is shared by faults with the same one.
+        instances: how many pipelines may publish outputs of a frame.
+        long: arguments of ``inject`` for the long form of the drill.
+    """
+
+    name: str
+    expected: str
+    inject: Callable[..., Outcome]
+    pipeline: Callable[[Settings], AbstractContextManager[TestPipeline]]
+    instances: int = 1
+    long: Mapping[str, Any] = field(default_factory=dict)

@@ -13,7 +13,6 @@ import contextlib
 import csv
 import sys
 import time
-from array import array
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -22,21 +21,21 @@ import rclpy
 from rclpy.duration import Duration
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
-from ros2_derain.image_decoding import ImageError
+from ros2_derain.data.images import DataError, list_images, read_image
 from ros2_derain.nodes import images, topics
+from ros2_derain.ros_testing import RosTestingError
 
-SUFFIXES = (".jpg", ".jpeg", ".png")
 FOCAL = 0.9
 """Focal length in image widths (a lens of 58 degrees), for clips without a calibration."""
 
 FIRST_S = 5.0
-"""Longest wait for the first picture's acknowledgement."""
+"""Longest wait for the first image's acknowledgement."""
 
-MEETING_S = 0.3
-"""A subscriber that is known here gets so long to know this camera, too: discovery goes both ways."""
+DISCOVERY_S = 0.3
+"""Time for a subscriber that is known here to discover this camera, too."""
 
 OUTPUTS = (
     topics.Topic(topics.IMAGE.name, Image),
@@ -45,12 +44,8 @@ OUTPUTS = (
 """Sent reliably, so that both best-effort and reliable subscribers receive them."""
 
 
-class CameraError(Exception):
-    """The clip cannot be played; the message says why and what to do."""
-
-
 class Camera(Node):
-    """Publishes pictures as a camera does.
+    """Publishes images as a camera does.
 
     Args:
         frame_id: name of the optical frame, in every header.
@@ -64,51 +59,51 @@ class Camera(Node):
         )
 
     def wait_for_subscribers(self, count: int, timeout_s: float) -> None:
-        """Wait until ``image`` has at least ``count`` subscribers, and a moment for them to know it.
+        """Wait until ``image`` has at least ``count`` subscribers, and until they have discovered it.
 
         Raises:
-            CameraError: it has fewer after ``timeout_s`` seconds.
+            RosTestingError: it has fewer after ``timeout_s`` seconds.
         """
         deadline = time.monotonic() + timeout_s
         while (found := self._images.get_subscription_count()) < count:
             if time.monotonic() > deadline:
-                raise CameraError(
+                raise RosTestingError(
                     f"{self._images.topic_name} has {found} of {count} subscribers after {timeout_s:g} s: "
-                    "start what should receive it, on the same ROS domain"
+                    "start a subscriber on the same ROS domain"
                 )
             time.sleep(0.01)
-        time.sleep(MEETING_S)
+        time.sleep(DISCOVERY_S)
 
-    def send(self, picture: np.ndarray) -> int:
-        """Publish one H x W x 3 uint8 RGB picture, stamped now; returns the stamp in ns."""
+    def send(self, image: np.ndarray) -> int:
+        """Publish one H x W x 3 uint8 RGB image, stamped now; returns the stamp in ns."""
         header = Header(frame_id=self.frame_id)
-        image, info = images.from_rgb(picture, header), pinhole(header, *picture.shape[:2])
+        message, info = images.from_rgb(image, header), pinhole(header, *image.shape[:2])
         now = self.get_clock().now()
         header.stamp = now.to_msg()
-        self._images.publish(image)
+        self._images.publish(message)
         self._infos.publish(info)
         return now.nanoseconds
 
     def play(
-        self, pictures: Sequence[np.ndarray], fps: float, frames: int, sent: Callable[[int, int], None]
+        self, clip: Sequence[np.ndarray], fps: float, frames: int, sent: Callable[[int, int], None]
     ) -> None:
-        """Send ``frames`` pictures, from the first again after the last.
+        """Send ``frames`` images; after the last of the clip follows its first.
 
-        The pace begins when reliable subscribers have acknowledged the first picture: one that doesn't
-        know this camera yet would lose the oldest ones.
+        The pace begins when reliable subscribers have acknowledged the first image: one that has not
+        discovered this camera yet would lose the first ones.
 
         Args:
-            pictures: H x W x 3 uint8 RGB each.
+            clip: images, H x W x 3 uint8 RGB each.
             fps: frames per second. A late frame is sent at once; later ones keep
                 their times.
             frames: how many to send.
-            sent: called with the picture's index and the stamp of each.
+            sent: called with the image's index and the stamp of each frame.
         """
         start = time.monotonic()
         for count in range(frames):
             time.sleep(max(0.0, start + count / fps - time.monotonic()))
-            index = count % len(pictures)
-            sent(index, self.send(pictures[index]))
+            index = count % len(clip)
+            sent(index, self.send(clip[index]))
             if not count:
                 self.flush(FIRST_S)
                 start = time.monotonic()
@@ -137,36 +132,26 @@ def pinhole(header: Header, height: int, width: int) -> CameraInfo:
 
 
 def read_folder(folder: Path, limit: int | None = None) -> list[np.ndarray]:
-    """The first ``limit`` pictures of a folder, by file name: H x W x 3 uint8 RGB.
+    """The first ``limit`` images of a folder, in natural order of their names: H x W x 3 uint8 RGB.
 
     Raises:
-        CameraError: the folder holds no JPEG or PNG, or one that cannot be decoded.
+        DataError: the folder holds no image, or one that cannot be read.
     """
-    if not folder.is_dir():
-        raise CameraError(f"{folder} is not a folder: name one that holds JPEG or PNG images")
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
-    if not files:
-        raise CameraError(f"{folder} holds no {' or '.join(SUFFIXES)}: name a folder of consecutive images")
-    return [_read(path) for path in files[:limit]]
-
-
-def _read(path: Path) -> np.ndarray:
-    try:
-        return images.compressed_to_rgb(CompressedImage(data=array("B", path.read_bytes())))
-    except ImageError as error:
-        raise CameraError(f"{path} cannot be played: {error}") from error
+    return [read_image(path) for path in list_images(folder)[:limit]]
 
 
 def _parse(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="camera", description=__doc__.split("\n\n")[0])
-    parser.add_argument("folder", type=Path, help="JPEG or PNG images, played in the order of their names")
+    parser.add_argument("folder", type=Path, help="images, played in the order of their names")
     parser.add_argument("--fps", type=float, default=25.0, help="frames per second (default: %(default)s)")
     parser.add_argument("--frames", type=int, help="how many to send (default: each image once)")
     parser.add_argument("--frame-id", default="camera_optical", help="optical frame (default: %(default)s)")
     parser.add_argument(
         "--log", type=Path, help="write index and stamp_ns of every sent frame to this CSV file"
     )
-    parser.add_argument("--subscribers", type=int, default=1, help="wait for so many (default: %(default)s)")
+    parser.add_argument(
+        "--subscribers", type=int, default=1, help="wait for this many (default: %(default)s)"
+    )
     parser.add_argument("--timeout", type=float, default=30.0, help="seconds to wait (default: %(default)s)")
     args = parser.parse_args(argv)
     if args.fps <= 0:
@@ -184,7 +169,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         with contextlib.ExitStack() as stack:
             _play(args, stack)
-    except CameraError as error:
+    except (RosTestingError, DataError) as error:
         print(f"camera: {error}", file=sys.stderr)
         return 2
     except (KeyboardInterrupt, ExternalShutdownException):
@@ -195,7 +180,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _play(args: argparse.Namespace, stack: contextlib.ExitStack) -> None:
-    pictures = read_folder(args.folder, args.frames)
+    clip = read_folder(args.folder, args.frames)
     camera = Camera(args.frame_id)
     stack.callback(camera.destroy_node)
     if args.log:
@@ -203,9 +188,9 @@ def _play(args: argparse.Namespace, stack: contextlib.ExitStack) -> None:
         rows.writerow(("index", "stamp_ns"))
     camera.wait_for_subscribers(args.subscribers, args.timeout)
     camera.play(
-        pictures,
+        clip,
         args.fps,
-        args.frames or len(pictures),
+        args.frames or len(clip),
         lambda index, stamp: rows.writerow((index, stamp)) if args.log else None,
     )
     camera.flush(args.timeout)

@@ -10,28 +10,28 @@ import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from ros2_derain.errors import EvaluationError
+from ros2_derain.ros_testing import RosTestingError
 
 LAST_LINES = 15
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Signals that end this process."""
 
-STOPS = ((signal.SIGINT, 12.0), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0))
-"""How a child is ended: the signals, and the seconds that each is given."""
+STOP_SIGNALS = ((signal.SIGINT, 12.0), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0))
+"""How a child is ended: the signals, and the seconds to wait after each."""
 
 
 class Child:
     """A Python module that runs as a process of its own: started by :meth:`start`, ended by the context.
 
-    A signal to this process waits until the child is on record, and until it has been
-    ended: whenever the signal comes, no child outlives the context.
+    A signal to this process is deferred while the child is started and while it is ended:
+    whenever the signal comes, no child outlives the context.
 
     Args:
         name: what to call it in messages.
         module: as for ``python -m``.
         arguments: its command line.
-        log: file for all that it prints.
+        log: file for its output and errors.
     """
 
     def __init__(self, name: str, module: str, arguments: Iterable[str], log: Path) -> None:
@@ -41,7 +41,7 @@ class Child:
 
     def start(self) -> None:
         """Start it, in the context that will end it."""
-        with self.log.open("wb") as output, _signals_held():
+        with self.log.open("wb") as output, _signals_deferred():
             self._process = subprocess.Popen(
                 self._command,
                 stdin=subprocess.DEVNULL,
@@ -56,22 +56,22 @@ class Child:
         return self._process.pid
 
     def ended(self) -> bool:
-        """Whether it has ended, in whatever way."""
+        """Whether it has ended, for whatever reason."""
         return self._process.poll() is not None
 
     def require_alive(self) -> None:
         """Raises:
-        EvaluationError: it has ended; the message shows the end of its log.
+        RosTestingError: it has ended; the message shows the end of its log.
         """
         if self.ended():
-            raise EvaluationError(f"{self.name} ended with status {self._process.returncode}{self.tail()}")
+            raise RosTestingError(f"{self.name} ended with status {self._process.returncode}{self.tail()}")
 
     def require_success(self) -> None:
         """Raises:
-        EvaluationError: it has not ended with status 0; the message shows the end of its log.
+        RosTestingError: it has not ended with status 0; the message shows the end of its log.
         """
         if self._process.poll() != 0:
-            raise EvaluationError(f"{self.name} ended with status {self._process.returncode}{self.tail()}")
+            raise RosTestingError(f"{self.name} ended with status {self._process.returncode}{self.tail()}")
 
     def tail(self) -> str:
         """The last lines of its log, for a message."""
@@ -79,14 +79,14 @@ class Child:
         return f"; the end of {self.log}:\n" + "\n".join(f"    {line}" for line in lines or ["(empty)"])
 
     def stop(self) -> int:
-        """Ask it to end as Ctrl-C does, insist where it does not; returns its exit status."""
-        with _signals_held():
-            for order, patience_s in STOPS:
+        """End it as Ctrl-C does, with stronger signals if necessary; returns its exit status."""
+        with _signals_deferred():
+            for number, timeout_s in STOP_SIGNALS:
                 if self.ended():
                     break
-                self._process.send_signal(order)
+                self._process.send_signal(number)
                 with contextlib.suppress(subprocess.TimeoutExpired):
-                    self._process.wait(patience_s)
+                    self._process.wait(timeout_s)
             return self._process.wait()
 
     def __enter__(self) -> Child:
@@ -98,8 +98,8 @@ class Child:
 
 
 @contextlib.contextmanager
-def _signals_held() -> Iterator[None]:
-    """Signals take effect when the block is left: their exceptions don't cut it short."""
+def _signals_deferred() -> Iterator[None]:
+    """Signals take effect when the block is left: their exceptions don't interrupt it."""
     if threading.current_thread() is not threading.main_thread():  # where none are raised
         yield
         return

@@ -1,9 +1,10 @@
-"""Image messages as no camera should send them, but some will: for drills and tests."""
+"""Malformed image messages from a random generator: for drill and tests."""
 
 from __future__ import annotations
 
 from array import array
 
+import cv2
 import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
@@ -16,25 +17,23 @@ FORMATS = ("jpeg", "png", "", "rgb8; jpeg compressed bgr8", "bayer_rggb8; png co
 
 
 def image(random: np.random.Generator) -> Image:
-    """An Image: plausible in part, in most cases with something about it that does not fit."""
+    """An Image: partly plausible, mostly with fields that contradict each other."""
     if random.random() < 0.3:
-        message = images.from_rgb(_picture(random), Header())
+        message = images.from_rgb(_image(random), Header())
     else:
         message = Image(height=_side(random), width=_side(random), encoding=_one(random, ENCODINGS))
         message.step = int(_one(random, (0, 1, message.width, 3 * message.width, 2**32 - 1)) % 2**32)
         fits = min(message.step * message.height, 100_000)
         message.data = array("B", random.bytes(int(_one(random, (0, 1, fits, fits // 2 * 3, fits + 1)))))
     for _ in range(random.integers(0, 3)):
-        _spoil(message, random)
+        _corrupt(message, random)
     return message
 
 
 def compressed(random: np.random.Generator) -> CompressedImage:
-    """A CompressedImage: a JPEG or PNG that is whole, cut, garbled, a bomb, or something else."""
-    import cv2
-
+    """A CompressedImage: a JPEG or PNG that is valid, cut off, garbled, a bomb, or random bytes."""
     suffix = _one(random, (".jpg", ".png"))
-    data = bytearray(cv2.imencode(suffix, _picture(random))[1].tobytes())
+    data = bytearray(cv2.imencode(suffix, _image(random))[1].tobytes())
     kind = random.integers(6)
     if kind == 1:
         del data[random.integers(len(data)) :]
@@ -51,14 +50,14 @@ def compressed(random: np.random.Generator) -> CompressedImage:
 
 
 def _bomb(suffix: str, data: bytes) -> bytes:
-    """The same file, its header saying 65535 x 65535 pixels."""
+    """The same file with a header of 65535 x 65535 pixels."""
     if suffix == ".png":
         return bytes(data[:16]) + b"\x00\x00\xff\xff" * 2 + bytes(data[24:])
     start = data.find(b"\xff\xc0")
     return bytes(data[: start + 5]) + b"\xff" * 4 + bytes(data[start + 9 :])
 
 
-def _spoil(message: Image, random: np.random.Generator) -> None:
+def _corrupt(message: Image, random: np.random.Generator) -> None:
     field = _one(random, ("height", "width", "step", "encoding", "is_bigendian", "data"))
     if field == "encoding":
         message.encoding = _one(random, ENCODINGS)
@@ -70,7 +69,7 @@ def _spoil(message: Image, random: np.random.Generator) -> None:
         setattr(message, field, _side(random))
 
 
-def _picture(random: np.random.Generator) -> np.ndarray:
+def _image(random: np.random.Generator) -> np.ndarray:
     height, width = random.integers(64, 160, 2)
     return random.integers(0, 256, (height, width, 3), np.uint8)
 

@@ -1,8 +1,14 @@
-"""Watches a running pipeline from another process: its topics, states and diagnostics."""
+"""Observes a running pipeline from another process: its topics, states and diagnostics.
+
+    python -m ros2_derain.ros_testing.observer derain/image derain/trust
+
+runs a process that subscribes reliably to these image topics and ignores their messages.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -11,24 +17,26 @@ from pathlib import Path
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.srv import GetState
+from rclpy.executors import ExternalShutdownException
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.task import Future
+from sensor_msgs.msg import Image
 
-from ros2_derain.nodes import runtime
+from ros2_derain.nodes import runtime, topics
 from ros2_derain.nodes.topics import DIAGNOSTICS, Topic
 from ros2_derain.ros_testing.recorder import DEPTH, Recorder
 
 ACTIVE = "active"
 
-_ASK_AGAIN_S = 1.0
+_REPEAT_S = 1.0
 
 
 @dataclass(frozen=True)
 class Status:
-    """What a node last said in ``/diagnostics``.
+    """The latest diagnostics of a node.
 
     Attributes:
-        stamp_ns: when it said so, by its own clock.
+        stamp_ns: when they were published, by the node's clock.
         level: 0 OK, 1 WARN, 2 ERROR, 3 STALE.
         message: the summary line.
         values: key to value, as text.
@@ -50,14 +58,19 @@ class Status:
         """Every value whose key begins with ``prefix``, by the rest of the key."""
         return {key[len(prefix) :]: self.number(key) for key in self.values if key.startswith(prefix)}
 
+    def is_idle(self) -> bool:
+        """Whether every frame that the node received is published or dropped."""
+        finished = self.number("frames_published") + sum(self.numbers("dropped.").values())
+        return self.number("frames_received") == finished
+
 
 class Observer:
-    """A node that only listens. Use it as a context manager.
+    """A node that only subscribes and asks. Use it as a context manager.
 
     Nothing happens between calls of :meth:`spin_until`; all callbacks run inside it.
 
     Args:
-        namespace: of the pipeline it watches; nodes of others don't count.
+        namespace: of the pipeline; diagnostics of others are ignored.
     """
 
     def __init__(self, namespace: str = "") -> None:
@@ -72,32 +85,30 @@ class Observer:
         self._node.create_subscription(DiagnosticArray, DIAGNOSTICS.name, self._diagnosed, 50)
 
     def record(
-        self, path: Path, topics: Iterable[Topic], received: Callable[[str, int, bytes], None]
+        self, path: Path, recorded: Iterable[Topic], received: Callable[[str, int, bytes], None]
     ) -> Recorder:
         """Record topics into a bag until :meth:`close`; see :class:`Recorder`."""
-        return self._stack.enter_context(Recorder(self._node, path, topics, received))
+        return self._stack.enter_context(Recorder(self._node, path, recorded, received))
 
     def listen(self, topic: Topic, received: Callable[[int, bytes], None]) -> None:
         """Call ``received`` with the time of reception in ns and each serialized message."""
-        wanted = QoSProfile(
-            history=HistoryPolicy.KEEP_LAST, depth=DEPTH, reliability=ReliabilityPolicy.RELIABLE
-        )
+        qos = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=DEPTH, reliability=ReliabilityPolicy.RELIABLE)
         self._node.create_subscription(
-            topic.type, topic.name, lambda data: received(time.time_ns(), data), wanted, raw=True
+            topic.type, topic.name, lambda data: received(time.time_ns(), data), qos, raw=True
         )
 
     def publishers(self, topic: Topic) -> int:
-        """How many publish a topic."""
+        """Number of publishers of a topic."""
         return self._node.count_publishers(self._node.resolve_topic_name(topic.name))
 
     def subscribers(self, topic: Topic) -> int:
-        """How many subscribe to a topic."""
+        """Number of subscribers of a topic."""
         return self._node.count_subscribers(self._node.resolve_topic_name(topic.name))
 
     def state(self, node_name: str) -> str:
-        """Lifecycle state of a node as it last answered, such as ``active``; '' before it did.
+        """The latest known lifecycle state of a node, such as ``active``; '' while it is unknown.
 
-        Asks the node; the answer comes in a later :meth:`spin_until`.
+        Requests the state; the response arrives in a later :meth:`spin_until`.
         """
         if node_name not in self._states:
             client = self._node.create_client(GetState, f"{node_name}/get_state")
@@ -105,7 +116,7 @@ class Observer:
         return self._states[node_name].poll()
 
     def spin_until(self, condition: Callable[[], bool], timeout_s: float) -> bool:
-        """Handle what comes until the condition holds; False when the time is up first."""
+        """Run callbacks until the condition holds; False on timeout."""
         deadline = time.monotonic() + timeout_s
         while not condition():
             left_s = deadline - time.monotonic()
@@ -141,23 +152,39 @@ class Observer:
 
 
 class _State:
-    """Asks one node for its lifecycle state, one question at a time."""
+    """Requests the lifecycle state of one node, one request at a time."""
 
     def __init__(self, client) -> None:
         self._client = client
-        self._question: Future | None = None
-        self._asked = 0.0
+        self._request: Future | None = None
+        self._sent_at = 0.0
         self._label = ""
 
     def poll(self) -> str:
-        if self._question is not None and self._question.done():
-            answer, self._question = self._question.result(), None
-            self._label = answer.current_state.label
-        lost = self._question is not None and time.monotonic() - self._asked > _ASK_AGAIN_S
+        if self._request is not None and self._request.done():
+            self._label = self._request.result().current_state.label
+            self._request = None
+        lost = self._request is not None and time.monotonic() - self._sent_at > _REPEAT_S
         if lost:
-            self._client.remove_pending_request(self._question)
-            self._question = None
-        if self._question is None and self._client.service_is_ready():
-            self._question = self._client.call_async(GetState.Request())
-            self._asked = time.monotonic()
+            self._client.remove_pending_request(self._request)
+            self._request = None
+        if self._request is None and self._client.service_is_ready():
+            self._request = self._client.call_async(GetState.Request())
+            self._sent_at = time.monotonic()
         return self._label
+
+
+def main(names: list[str]) -> None:
+    """Subscribe to image topics until SIGINT or SIGTERM."""
+    rclpy.init()
+    node = rclpy.create_node("subscriber")
+    for name in names:
+        node.create_subscription(Image, name, lambda message: None, topics.recent())
+    with contextlib.suppress(KeyboardInterrupt, ExternalShutdownException):
+        rclpy.spin(node)
+    node.destroy_node()
+    rclpy.try_shutdown()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

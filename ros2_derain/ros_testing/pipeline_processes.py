@@ -10,9 +10,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ros2_derain.errors import EvaluationError
 from ros2_derain.nodes import outputs, run, topics
-from ros2_derain.ros_testing import camera
+from ros2_derain.ros_testing import RosTestingError, camera
 from ros2_derain.ros_testing.child_process import Child
 from ros2_derain.ros_testing.observer import ACTIVE, Observer, Status
 from ros2_derain.ros_testing.recorder import Recorder
@@ -112,7 +111,7 @@ def play(
         progress: called for each clean image that arrives.
 
     Raises:
-        EvaluationError: something did not come in time; the message says what, and
+        RosTestingError: something did not come in time; the message says what, and
             shows the end of the log of the process that owes it.
     """
 
@@ -190,14 +189,9 @@ def _await_idle(observer: Observer, pipeline: Pipeline, since_ns: int) -> None:
 
 
 def is_idle(observer: Observer, settled_ns: int) -> bool:
-    """Whether both nodes have said, at a later time of their clock, that no frame is at hand."""
-    return all(
-        (status := observer.status.get(node)) is not None
-        and status.stamp_ns > settled_ns
-        and status.number("frames_received")
-        == status.number("frames_published") + sum(status.numbers("dropped.").values())
-        for node in NODES
-    )
+    """Whether both nodes have reported, after ``settled_ns`` of their clock, that they are idle."""
+    found = [observer.status.get(node) for node in NODES]
+    return all(status and status.stamp_ns > settled_ns and status.is_idle() for status in found)
 
 
 def await_quiet(observer: Observer, recorder: Recorder) -> None:
@@ -231,4 +225,4 @@ def _spin(
         return False
 
     if not observer.spin_until(done, timeout_s):
-        raise EvaluationError(f"{wanted} did not come within {timeout_s:.0f} s{debtors[0].tail()}")
+        raise RosTestingError(f"{wanted} did not come within {timeout_s:.0f} s{debtors[0].tail()}")

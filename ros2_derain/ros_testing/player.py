@@ -1,4 +1,4 @@
-"""Publishes a camera's recorded messages, as they are, under a simulated clock."""
+"""Publishes a camera's recorded messages, unchanged, under a simulated clock."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from ros2_derain.nodes.messages import NANOSECONDS
 from ros2_derain.nodes.topics import recent
 
-IN_FLIGHT_S = 0.05
+MAX_STEP_S = 0.05
 """Longest step of the simulated clock."""
 
 
 class Player:
-    """Plays to ``/clock``, an image topic and a ``camera_info``. Use it as a context manager.
+    """Publishes ``/clock``, an image topic and a ``camera_info``. Use it as a context manager.
 
-    Sent reliably, so that both best-effort and reliable subscribers receive it.
+    All are sent reliably, so that both best-effort and reliable subscribers receive them.
 
     Args:
         image: name of the image topic.
@@ -39,16 +39,16 @@ class Player:
         self._clock = self._node.create_publisher(Clock, "/clock", QoSProfile(depth=10))
 
     def subscribers(self) -> int:
-        """How many receive the images."""
+        """Number of subscribers to the images."""
         return self._images.get_subscription_count()
 
     def tick(self, time_ns: int) -> None:
-        """Say what time it is."""
+        """Set the simulated clock."""
         seconds, nanoseconds = divmod(time_ns, NANOSECONDS)
         self._clock.publish(Clock(clock=Time(sec=seconds, nanosec=nanoseconds)))
 
     def send(self, image: bytes) -> int:
-        """Publish a serialized image; the time when that was, in ns of the system's clock."""
+        """Publish a serialized image; returns the time in ns of the system's clock."""
         now = time.time_ns()
         self._images.publish(image)
         return now
@@ -58,15 +58,15 @@ class Player:
         self._infos.publish(info)
 
     def until(self, due_s: float, now_ns: Callable[[], int], wait: Callable[[float], None]) -> None:
-        """Keep the clock going until a moment.
+        """Advance the simulated clock until a deadline.
 
         Args:
-            due_s: of ``time.monotonic``.
+            due_s: the deadline, by ``time.monotonic``.
             now_ns: the simulated time.
-            wait: does something useful for about so many seconds.
+            wait: is called with the seconds to the next step, and should take about as long.
         """
         while (left_s := due_s - time.monotonic()) > 0:
-            wait(min(left_s, IN_FLIGHT_S))
+            wait(min(left_s, MAX_STEP_S))
             self.tick(now_ns())
 
     def close(self) -> None:

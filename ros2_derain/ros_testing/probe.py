@@ -1,7 +1,7 @@
-"""A camera and an ear in one: sends frames that can be told apart, and checks what comes back.
+"""A camera and a listener in one: sends numbered frames to a pipeline and checks its outputs.
 
-Every picture carries a number in its first rows, so that a clean image can be held
-against the very picture whose stamp it bears.
+Every image carries a number in its first rows, so that a clean image can be compared
+with the image whose stamp it has.
 """
 
 from __future__ import annotations
@@ -29,22 +29,23 @@ from ros2_derain.nodes.lifecycle_client import Questions
 from ros2_derain.nodes.topics import Topic
 from ros2_derain.ros_testing.observer import Observer
 
-HEARD = (outputs.CLEAN_IMAGE, outputs.TRUST, outputs.LABEL_MAP, outputs.CONFIDENCE, outputs.DETECTIONS)
-"""What is held against the frames that were sent."""
+CHECKED = (outputs.CLEAN_IMAGE, outputs.TRUST, outputs.LABEL_MAP, outputs.CONFIDENCE, outputs.DETECTIONS)
+"""Output topics whose headers are compared with the frames that were sent."""
 
 BITS, CELL = 16, 16
-"""A number of so many bits, in squares of so many pixels."""
+"""The number has this many bits; each is a square of this many pixels."""
 
 CDR_HEADER = 4
-"""Bytes before a serialised message's first field."""
+"""Bytes before a serialized message's first field."""
 
-ANSWER_S = 30.0
-"""Longest wait for the answer to a question."""
+SERVICE_S = 30.0
+"""Longest wait for the response of a service."""
 
 REMEMBERED_S = 120.0
-"""No answer comes later than this after its frame."""
+"""No output comes later than this after its frame."""
 
-QUIET, LOUD = 16, 240
+DARK, BRIGHT = 16, 240
+"""Pixel values of a 0 and a 1."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Sent:
     """A frame that was sent.
 
     Attributes:
-        number: in its picture; None where the picture carries none.
+        number: in its image; None where the image carries none.
         frame_id: in its header.
         at: when, by ``time.monotonic``.
     """
@@ -63,13 +64,13 @@ class Sent:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """A message that came back.
+class Received:
+    """An output message that was received.
 
     Attributes:
         stamp_ns, frame_id: of its header.
-        number: read off a clean image; None on other topics, and where none can be read.
-        at: when it was received, by ``time.monotonic``; it may be handled later.
+        number: read from a clean image; None on other topics, and for images too small to carry one.
+        at: when it was received, by ``time.monotonic``; its callback may run later.
     """
 
     stamp_ns: int
@@ -78,63 +79,63 @@ class Answer:
     at: float
 
 
-def picture(number: int, height: int = 192, width: int = 320) -> np.ndarray:
-    """H x W x 3 uint8: a grainy road under a sky, the same in every picture, and ``number`` on top."""
+def numbered_image(number: int, height: int = 192, width: int = 320) -> np.ndarray:
+    """H x W x 3 uint8: a grainy road under a sky, always the same, with ``number`` in the first rows."""
     rows = np.linspace(200, 60, height)[:, None]
     grain = np.random.default_rng(0).integers(-12, 13, (height, width))
     image = np.repeat((rows + grain).clip(0, 255).astype(np.uint8)[..., None], 3, axis=2)
-    _write(number, image)
+    _write_number(number, image)
     return image
 
 
-def _rows() -> np.ndarray:
-    """A row of pixels for every byte, 256 x (8 CELL) x 1, least bit first."""
+def read_number(image: np.ndarray) -> int | None:
+    """The number in an image, restored or not; None where the image is too small to carry one."""
+    if image.shape[0] < CELL or image.shape[1] < BITS * CELL:
+        return None
+    middle = image[4:12, : BITS * CELL].reshape(8, BITS, CELL, 3)[:, :, 4:12].mean((0, 2, 3))
+    return int(sum(1 << bit for bit, level in enumerate(middle) if level > (DARK + BRIGHT) / 2))
+
+
+def _rows_of_bytes() -> np.ndarray:
+    """A row of pixels for every byte, 256 x (8 CELL) x 1, least significant bit first."""
     bits = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little")
-    return np.where(bits, np.uint8(LOUD), np.uint8(QUIET)).repeat(CELL, axis=1)[..., None]
+    return np.where(bits, np.uint8(BRIGHT), np.uint8(DARK)).repeat(CELL, axis=1)[..., None]
 
 
-_ROWS = _rows()
+_ROWS = _rows_of_bytes()
 
 
-def _write(number: int, image: np.ndarray) -> None:
+def _write_number(number: int, image: np.ndarray) -> None:
     for byte in range(BITS // 8):
         place = image[:CELL, 8 * CELL * byte : 8 * CELL * (byte + 1)]
         place[:] = _ROWS[number >> 8 * byte & 255, : place.shape[1]]
 
 
-class Negative:
-    """An ``rgb8`` message in its serialised form, of which prints are made with other stamps and numbers.
+class MessageTemplate:
+    """An ``rgb8`` message in serialized form, which is reused with other stamps and numbers.
 
     A camera of hundreds of frames per second must leave the cores to the pipeline.
 
     Args:
         frame_id: of the header.
-        height, width: of the picture.
+        height, width: of the image.
     """
 
     def __init__(self, frame_id: str, height: int, width: int) -> None:
-        message = images.from_rgb(picture(0, height, width), messages.to_header(0, frame_id))
+        message = images.from_rgb(numbered_image(0, height, width), messages.to_header(0, frame_id))
         self._bytes = bytearray(serialize_message(message))
         begin = len(self._bytes) - height * width * 3  # CDR: the pixels come last
         self._image = np.frombuffer(self._bytes, np.uint8, offset=begin).reshape(height, width, 3)
 
-    def print(self, stamp_ns: int, number: int) -> bytes:
-        """The message with a stamp and a number."""
+    def fill(self, stamp_ns: int, number: int) -> bytes:
+        """The serialized message with a stamp and a number."""
         struct.pack_into("=iI", self._bytes, CDR_HEADER, *divmod(stamp_ns, 10**9))
-        _write(number, self._image)
+        _write_number(number, self._image)
         return bytes(self._bytes)
 
 
-def number_of(image: np.ndarray) -> int | None:
-    """The number in a picture, clean or not; None where it is too small to carry one."""
-    if image.shape[0] < CELL or image.shape[1] < BITS * CELL:
-        return None
-    middle = image[4:12, : BITS * CELL].reshape(8, BITS, CELL, 3)[:, :, 4:12].mean((0, 2, 3))
-    return int(sum(1 << bit for bit, level in enumerate(middle) if level > (QUIET + LOUD) / 2))
-
-
 class Probe(Observer):
-    """Plays a camera to a pipeline and keeps what comes back. Use it as a context manager.
+    """Sends frames to a pipeline and keeps its outputs. Use it as a context manager.
 
     Args:
         namespace: of the pipeline.
@@ -148,19 +149,21 @@ class Probe(Observer):
         self._image = self._node.create_publisher(Image, topics.IMAGE.name, qos)
         self._compressed = self._node.create_publisher(CompressedImage, topics.IMAGE_COMPRESSED.name, qos)
         self._number = 0
-        self._negative = lru_cache(maxsize=8)(Negative)
-        self._questions = Questions(self._node, self.spin_until)
+        self._template = lru_cache(maxsize=8)(MessageTemplate)
+        self._client = Questions(self._node, self.spin_until)
         self.sent: dict[int, Sent] = {}
         self.repeated: Counter[int] = Counter()
-        self.answers: dict[str, list[Answer]] = defaultdict(list)
+        self.received: dict[str, list[Received]] = defaultdict(list)
         self.modes: list[str] = []
-        for topic in HEARD:
+        for topic in CHECKED:
             qos = topic.qos()
             qos.depth = 200
-            hears = runtime.WithInfo(self._hears(topic))
-            self._node.create_subscription(topic.type, topic.name, hears, qos)
+            callback = runtime.WithInfo(self._on_output(topic))
+            self._node.create_subscription(topic.type, topic.name, callback, qos)
+        every_mode = outputs.MODE.qos()
+        every_mode.depth = 100
         self._node.create_subscription(
-            String, outputs.MODE.name, lambda message: self.modes.append(message.data), outputs.MODE.qos()
+            String, outputs.MODE.name, lambda message: self.modes.append(message.data), every_mode
         )
 
     # The camera
@@ -179,94 +182,100 @@ class Probe(Observer):
             stamp_ns: by default now.
             frame_id: of the header.
             size: height and width.
-            number: the picture's; by default the next one.
+            number: in the image; by default the next one.
             encode: turns the ``rgb8`` message into the one that is sent instead.
         """
         stamp = time.time_ns() if stamp_ns is None else stamp_ns
         if number is None:
             self._number = number = (self._number + 1) % (1 << BITS)
         if encode is None:
-            message = self._negative(frame_id, *size).print(stamp, number)
+            message = self._template(frame_id, *size).fill(stamp, number)
         else:
-            message = encode(images.from_rgb(picture(number, *size), messages.to_header(stamp, frame_id)))
+            message = encode(
+                images.from_rgb(numbered_image(number, *size), messages.to_header(stamp, frame_id))
+            )
         self._note(stamp, Sent(number, frame_id, time.monotonic()))
         self._image.publish(message)
         return stamp
 
-    def send_as_is(self, message: Image | CompressedImage) -> None:
-        """Send any message under a stamp of its own."""
+    def send_message(self, message: Image | CompressedImage) -> None:
+        """Send any message, with a stamp of its own."""
         stamp = time.time_ns()
         message.header = messages.to_header(stamp, "camera")
         self._note(stamp, Sent(None, "camera", time.monotonic()))
         (self._image if isinstance(message, Image) else self._compressed).publish(message)
 
     def connected(self) -> bool:
-        """Whether the pipeline listens to the camera, and this to the pipeline."""
+        """Whether the pipeline has subscribed to the camera and publishes every checked topic."""
         return bool(
             self._image.get_subscription_count() or self._compressed.get_subscription_count()
-        ) and all(self.publishers(topic) for topic in HEARD)
+        ) and all(self.publishers(topic) for topic in CHECKED)
 
     def _note(self, stamp: int, sent: Sent) -> None:
         if stamp in self.sent:
             self.repeated[stamp] += 1
         self.sent[stamp] = sent
 
-    # The ear
+    # The listener
 
-    def heard(self, topic: Topic, stamp_ns: int) -> bool:
-        """Whether a frame was answered on a topic."""
-        return any(answer.stamp_ns == stamp_ns for answer in reversed(self.answers[topic.name]))
+    def has_output(self, topic: Topic, stamp_ns: int) -> bool:
+        """Whether a topic has an output for a frame."""
+        return any(output.stamp_ns == stamp_ns for output in reversed(self.received[topic.name]))
 
-    def strangers(self, instances: int = 1) -> list[str]:
-        """Sentences about answers that no frame asked for; empty when all is well.
+    def mode(self) -> str:
+        """The newest mode of the pipeline; ``unknown`` before the first has arrived."""
+        return self.modes[-1] if self.modes else "unknown"
+
+    def stamp_errors(self, instances: int = 1) -> list[str]:
+        """Outputs that belong to no frame or to another one, a sentence each.
 
         Args:
-            instances: how many pipelines answer.
+            instances: how many pipelines publish outputs.
         """
         found = []
-        for name, answers in self.answers.items():
-            times = Counter(answer.stamp_ns for answer in answers)
-            for answer in answers:
-                sent = self.sent.get(answer.stamp_ns)
+        for name, received in self.received.items():
+            times = Counter(output.stamp_ns for output in received)
+            for output in received:
+                sent = self.sent.get(output.stamp_ns)
                 if sent is None:
-                    found.append(f"{name} bears the stamp {answer.stamp_ns}, which was never sent")
-                elif answer.frame_id != sent.frame_id:
-                    found.append(f"{name} says frame_id {answer.frame_id!r} instead of {sent.frame_id!r}")
-                elif None not in (answer.number, sent.number) and answer.number != sent.number:
-                    found.append(f"{name} shows picture {answer.number} under the stamp of {sent.number}")
+                    found.append(f"{name} has the stamp {output.stamp_ns}, which was never sent")
+                elif output.frame_id != sent.frame_id:
+                    found.append(f"{name} has frame_id {output.frame_id!r} instead of {sent.frame_id!r}")
+                elif None not in (output.number, sent.number) and output.number != sent.number:
+                    found.append(f"{name} shows image {output.number} under the stamp of {sent.number}")
             limit = {stamp: instances * (1 + self.repeated[stamp]) for stamp in times}
-            found += [f"{name} bears a stamp {n} times" for stamp, n in times.items() if n > limit[stamp]]
+            found += [f"{name} has a stamp {n} times" for stamp, n in times.items() if n > limit[stamp]]
         return found
 
-    def forget(self) -> None:
-        """Start a new account of answers; frames whose answer may still come are kept."""
-        self.answers.clear()
-        began = time.monotonic() - REMEMBERED_S
-        self.sent = {stamp: sent for stamp, sent in self.sent.items() if sent.at > began}
+    def reset(self) -> None:
+        """Drop the outputs received so far; frames whose output may still come are kept."""
+        self.received.clear()
+        oldest = time.monotonic() - REMEMBERED_S
+        self.sent = {stamp: sent for stamp, sent in self.sent.items() if sent.at > oldest}
 
-    def _hears(self, topic: Topic) -> Callable[[Any, MessageInfo], None]:
+    def _on_output(self, topic: Topic) -> Callable[[Any, MessageInfo], None]:
         def receive(message: Any, info: MessageInfo) -> None:
             at = time.monotonic() - (time.time_ns() - info["received_timestamp"]) / 1e9
             number = None
             if topic is outputs.CLEAN_IMAGE:
                 try:
-                    number = number_of(images.to_rgb(message))
+                    number = read_number(images.to_rgb(message))
                 except ImageError:
                     number = -1
             header = message.header
-            stamp = messages.stamp_ns(header)
-            self.answers[topic.name].append(Answer(stamp, header.frame_id, number, at))
+            output = Received(messages.stamp_ns(header), header.frame_id, number, at)
+            self.received[topic.name].append(output)
 
         return receive
 
-    # Questions
+    # Services
 
     def change(self, node: str, transition: str, timeout_s: float = 60.0) -> bool:
         """Ask a node for a lifecycle transition; whether it succeeded."""
-        return self._questions.change(node, transition, timeout_s)
+        return self._client.change(node, transition, timeout_s)
 
     def set_parameter(self, node: str, name: str, value: Any) -> tuple[bool, str]:
-        """Set a node's parameter; whether it was taken, and the reason if not."""
+        """Set a node's parameter; whether it was accepted, and the reason if not."""
         request = SetParameters.Request(parameters=[Parameter(name, value=value).to_parameter_msg()])
-        result = self._questions.ask(SetParameters, f"{node}/set_parameters", request, ANSWER_S).results[0]
+        result = self._client.ask(SetParameters, f"{node}/set_parameters", request, SERVICE_S).results[0]
         return result.successful, result.reason

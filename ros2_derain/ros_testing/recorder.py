@@ -1,7 +1,7 @@
 """Records topics into an mcap bag, as serialized messages, with their definitions.
 
 Readable by ``ros2 bag``, Foxglove and the rosbags library. Messages are neither
-deserialized nor converted; a thread of its own compresses and writes them, so that
+deserialized nor converted; a separate thread compresses and writes them, so that
 recording hardly disturbs what is measured.
 """
 
@@ -22,13 +22,13 @@ from ros2_derain.bags.writing import BagWriter
 from ros2_derain.nodes.topics import Topic
 
 DEPTH = 200
-"""Messages of one topic that may wait for this process."""
+"""Queue of each subscription."""
 
 _MAX_QUEUED = 2000
 
 
 class Recorder:
-    """Subscribes to topics and writes what comes into a bag.
+    """Subscribes to topics and writes their messages into a bag.
 
     Use it as a context manager; the bag is complete when it is left.
 
@@ -62,11 +62,11 @@ class Recorder:
         self._thread.start()
 
     def unmatched(self) -> list[str]:
-        """Resolved names of the topics that nobody publishes yet."""
+        """Resolved names of the topics without a publisher."""
         return [s.topic_name for s in self._subscriptions if not self._node.count_publishers(s.topic_name)]
 
     def close(self) -> None:
-        """Write what still waits, and complete the bag.
+        """Write the queued messages, and complete the bag.
 
         Raises:
             BagError: a message could not be written, for example to a full disk.
@@ -96,13 +96,13 @@ class Recorder:
             self._queue.put((connection, now, data))
             self._received(topic.name, now, data)
 
-        wanted = QoSProfile(
+        qos = QoSProfile(
             history=HistoryPolicy.KEEP_LAST,
             depth=DEPTH,
             reliability=offered.reliability,
             durability=offered.durability,
         )
-        return self._node.create_subscription(topic.type, topic.name, receive, wanted, raw=True)
+        return self._node.create_subscription(topic.type, topic.name, receive, qos, raw=True)
 
     def _write(self) -> None:
         while (item := self._queue.get()) is not None:

@@ -1,4 +1,4 @@
-"""A clip played as a camera over DDS, and what the recorder makes of it."""
+"""A clip played as a camera over DDS, and recorded."""
 
 import csv
 import subprocess
@@ -12,9 +12,10 @@ from rosbags.highlevel import AnyReader
 
 from ros2_derain.bags import BagError
 from ros2_derain.bags.messages import raw_stamp_ns
+from ros2_derain.data.images import DataError
 from ros2_derain.nodes import outputs, topics
 from ros2_derain.ros_testing import camera
-from ros2_derain.ros_testing.camera import CameraError, read_folder
+from ros2_derain.ros_testing.camera import read_folder
 from ros2_derain.ros_testing.observer import Observer
 
 HEIGHT, WIDTH = 72, 96
@@ -22,13 +23,13 @@ HEIGHT, WIDTH = 72, 96
 
 @pytest.fixture
 def clip(tmp_path):
-    """Three pictures in one colour each: red, green, blue."""
+    """Three images in one colour each: red, green, blue."""
     folder = tmp_path / "clip"
     folder.mkdir()
     for index in range(3):
-        picture = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
-        picture[:, :, 2 - index] = 200
-        cv2.imwrite(str(folder / f"{index:06d}.png"), picture)
+        image = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+        image[:, :, 2 - index] = 200
+        cv2.imwrite(str(folder / f"{index:06d}.png"), image)
     return folder
 
 
@@ -95,25 +96,25 @@ def test_every_frame_is_recorded_with_the_stamp_that_the_camera_logged(clip, tmp
             (images if connection.topic.endswith("image") else infos).append(message)
     assert [m.header.frame_id for m in images] == ["camera_optical"] * 7
     for message, (index, _) in zip(images, log, strict=True):
-        picture = np.asarray(message.data).reshape(HEIGHT, WIDTH, 3)
+        image = np.asarray(message.data).reshape(HEIGHT, WIDTH, 3)
         assert message.encoding == "rgb8"
-        assert picture[0, 0].tolist() == [200 * (channel == index) for channel in range(3)]
+        assert image[0, 0].tolist() == [200 * (channel == index) for channel in range(3)]
     assert [(m.height, m.width, m.k[2]) for m in infos] == [(HEIGHT, WIDTH, (WIDTH - 1) / 2)] * 7
 
 
-def test_camera_that_nobody_listens_to_says_so(clip, tmp_path):
+def test_a_camera_without_subscribers_reports_it(clip, tmp_path):
     player = play(clip, tmp_path, frames=1, timeout=0.5)
     assert player.wait(HANG_S) == 2
     assert "/front/image has 0 of 1 subscribers after 0.5 s" in player.stderr.read()
 
 
 def test_folder_without_images_is_named(tmp_path):
-    with pytest.raises(CameraError, match="holds no .jpg or"):
+    with pytest.raises(DataError, match="holds no image"):
         read_folder(tmp_path)
-    with pytest.raises(CameraError, match="nowhere is not a folder"):
+    with pytest.raises(DataError, match="nowhere is not a folder"):
         read_folder(tmp_path / "nowhere")
-    (tmp_path / "000000.jpg").write_bytes(b"no picture")
-    with pytest.raises(CameraError, match="000000.jpg cannot be played"):
+    (tmp_path / "000000.jpg").write_bytes(b"no image")
+    with pytest.raises(DataError, match="000000.jpg"):
         read_folder(tmp_path)
 
 
@@ -124,13 +125,13 @@ def test_a_bag_is_never_written_over(tmp_path):
 
 
 def test_a_late_recorder_gets_what_was_latched(tmp_path):
-    """``derain/mode`` and its kind are said once, before anybody listens."""
+    """``derain/mode`` and the like are published once, before anybody subscribes."""
     import rclpy
     from rosbags.rosbag2.reader import Reader
 
     context = rclpy.Context()
     rclpy.init(context=context)
-    node = rclpy.create_node("says_once", context=context)
+    node = rclpy.create_node("publishes_once", context=context)
     try:
         node.create_publisher(outputs.MODE.type, outputs.MODE.name, topics.latched()).publish(
             outputs.MODE.type(data="dry")

@@ -1,4 +1,4 @@
-"""Messages that nobody should send: read whole or refused by name, quickly, and nothing else."""
+"""Malformed messages are read completely or refused by name, and quickly."""
 
 import struct
 import time
@@ -19,24 +19,24 @@ LIMIT = 1 << 20
 
 
 def read_or_refused(convert, message):
-    """Convert; the picture, or None where it was refused with a known cause."""
+    """Convert; the image, or None where it was refused with a known cause."""
     try:
-        picture = convert(message, max_pixels=LIMIT)
+        image = convert(message, max_pixels=LIMIT)
     except images.ImageError as error:
         assert error.cause in images.CAUSES and str(error).startswith("image refused")
         return None
-    assert picture.dtype == np.uint8 and picture.ndim == 3 and picture.shape[2] == 3
-    assert min(picture.shape[:2]) >= images.MIN_SIDE and picture.shape[0] * picture.shape[1] <= LIMIT
-    return picture
+    assert image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3
+    assert min(image.shape[:2]) >= images.MIN_SIDE and image.shape[0] * image.shape[1] <= LIMIT
+    return image
 
 
 @settings(max_examples=150, deadline=None)
 @given(st.integers(0, 2**32))
 def test_any_image_is_read_or_refused(seed):
     message = malformed_messages.image(np.random.default_rng(seed))
-    picture = read_or_refused(images.to_rgb, message)
-    if picture is not None:
-        assert picture.shape[:2] == (message.height, message.width)
+    image = read_or_refused(images.to_rgb, message)
+    if image is not None:
+        assert image.shape[:2] == (message.height, message.width)
 
 
 @settings(max_examples=150, deadline=None)
@@ -47,11 +47,11 @@ def test_any_compressed_image_is_read_or_refused(seed):
 
 @settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=300), st.sampled_from([b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"]))
-def test_any_bytes_behind_a_true_beginning_are_refused(tail, start):
+def test_any_bytes_after_a_valid_signature_are_refused(tail, start):
     assert read_or_refused(images.compressed_to_rgb, CompressedImage(data=array("B", start + tail))) is None
 
 
-def test_both_generators_make_good_messages_too():
+def test_both_generators_also_make_valid_messages():
     random = np.random.default_rng(0)
     for make, convert in (
         (malformed_messages.image, images.to_rgb),
@@ -79,7 +79,7 @@ BOMBS = {
 
 
 @pytest.mark.parametrize("name", BOMBS)
-def test_a_bomb_is_refused_before_it_costs_anything(name):
+def test_a_bomb_is_refused_before_it_costs_time(name):
     data, cause = BOMBS[name]
     message, began = CompressedImage(data=array("B", data)), time.process_time()
     with pytest.raises(images.ImageError) as refused:
@@ -89,10 +89,10 @@ def test_a_bomb_is_refused_before_it_costs_anything(name):
 
 
 def came_out(made, message):
-    return message.header in [answer.header for answer in made.client.got[outputs.CLEAN_IMAGE.name]]
+    return message.header in [output.header for output in made.client.got[outputs.CLEAN_IMAGE.name]]
 
 
-def test_a_pipeline_that_is_fed_junk_answers_the_good_frames_between(active):
+def test_valid_images_between_malformed_ones_come_out(active):
     made, random = active(max_pixels=LIMIT), np.random.default_rng(1)
     for _ in range(5):
         for _ in range(20):
@@ -103,7 +103,7 @@ def test_a_pipeline_that_is_fed_junk_answers_the_good_frames_between(active):
     assert made.counters().dropped.get("error", 0) == 0
 
 
-def test_a_pipeline_that_is_fed_compressed_junk_answers_the_good_frames_between(active):
+def test_valid_compressed_images_between_malformed_ones_come_out(active):
     made, random = active(input_transport="compressed", max_pixels=LIMIT), np.random.default_rng(2)
     for _ in range(5):
         for _ in range(20):
@@ -116,7 +116,7 @@ def test_a_pipeline_that_is_fed_compressed_junk_answers_the_good_frames_between(
     assert made.counters().dropped.get("error", 0) == 0
 
 
-def test_a_path_to_a_model_is_taken_at_the_start_only(make_rig, tmp_path):
+def test_a_path_to_a_model_is_accepted_at_the_start_only(make_rig, tmp_path):
     made = make_rig()
     for path in (str(tmp_path), "../elsewhere", "~/model", "./here"):
         refused = made.set_parameter(made.derain, "model", path)

@@ -1,4 +1,4 @@
-"""Child processes: whenever a signal comes, none is left behind."""
+"""Child processes: whenever a signal comes, none outlives its context."""
 
 import contextlib
 import os
@@ -57,13 +57,13 @@ def test_a_child_is_ended_by_its_context(child, tmp_path):
     assert sleeper.ended() and sleeper.stop() == 7
 
 
-def test_a_context_ends_without_a_child(child):
+def test_a_context_may_end_without_a_child(child):
     with child():
         pass
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_before_the_child_is_on_record_waits(child, monkeypatch, number):
+def test_a_signal_while_the_child_is_started_is_deferred(child, monkeypatch, number):
     started = []
 
     class Interrupted(subprocess.Popen):
@@ -78,7 +78,7 @@ def test_a_signal_before_the_child_is_on_record_waits(child, monkeypatch, number
     assert started and not psutil.pid_exists(started[0])
 
 
-def test_a_signal_while_the_child_is_ended_waits(child, tmp_path):
+def test_a_signal_while_the_child_is_ended_is_deferred(child, tmp_path):
     with interrupted_by(signal.SIGINT), child("tell") as sleeper:
         sleeper.start()
         (tmp_path / "ready").read_bytes()
