@@ -17,7 +17,7 @@ from ros2_derain import environment
 COMMANDS = {
     "run": ("ros2_derain.nodes.run", "run the pipeline on a camera topic"),
     "demo": (
-        "ros2_derain.demo.command",
+        "ros2_derain.demo",
         "run the pipeline on the sample clip with rendered rain, and write a report",
     ),
     "bench": ("ros2_derain.bench.command", "measure throughput and latency on this machine"),

@@ -1,1 +1,5 @@
-"""``ros2-derain replay``: a bag through the engine, what came out, and whether it is good enough."""
+"""Replays of bags through the engine or through a running pipeline, and the reports on them."""
+
+
+class ReplayError(Exception):
+    """A replay cannot be done; the message says what is wrong and what to do."""

@@ -1,23 +1,18 @@
-"""The figures of a run, counted from its frames' records as they come, or read back from files."""
+"""Figures of many frames, counted from their records as they come, or read back from files."""
 
 from __future__ import annotations
 
 from array import array
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping
 
-import numpy as np
-
 from ros2_derain.engine import Mode
-from ros2_derain.replay.frame_records import WELL
+from ros2_derain.replay.frame_metrics import METRICS, average, is_processed, values_of
 from ros2_derain.reporting.statistics import mean, percentiles
 
-DRY = "dry"
+DRY, UNKNOWN = "dry", "unknown"
 BANDS = (("light", 2.5), ("moderate", 10.0), ("heavy", 50.0), ("violent", float("inf")))
 """Names of rain and the rate in mm/h below which it is called so (Met Office fact sheet 3)."""
-
-MEANS = ("rain_mm_h", "trust", "confidence", "flicker", "unlabelled")
-"""Figures of a record whose means are taken."""
 
 
 def band_of(record: Mapping) -> str:
@@ -25,26 +20,25 @@ def band_of(record: Mapping) -> str:
     if record["mode"] == Mode.DRY.value:
         return DRY
     if record["rain_mm_h"] is None:
-        return "unknown"
+        return UNKNOWN
     return next(name for name, below in BANDS if record["rain_mm_h"] < below)
 
 
-class Tally:
-    """Counts frames."""
+class Aggregate:
+    """Figures of many frames, counted from their records."""
 
     def __init__(self) -> None:
-        self._frames = 0
+        self._frames = self._dropped = self._faults = 0
+        self._first_fault = ""
         self._unread: Counter[str] = Counter()
         self._reasons: dict[str, str] = {}
         self._modes: Counter[str] = Counter()
         self._notes: Counter[str] = Counter()
         self._classes: Counter[str] = Counter()
-        self._faults: list[str] = []
-        self._warned = self._parsed = self._boxes = self._dropped = 0
-        self._values: dict[str, array] = defaultdict(_numbers)
-        self._stages: dict[str, array] = defaultdict(_numbers)
+        self._values = {metric.key: array("d") for metric in METRICS}  # 8 bytes each: fleets have millions
+        self._stages: dict[str, array] = {}
 
-    def add(self, record: Mapping, milliseconds: Mapping[str, float] | None = None) -> None:
+    def add(self, record: Mapping, milliseconds: Mapping[str, float]) -> None:
         """Count a frame's record, and the time that its stages took."""
         self._frames += 1
         if "unread" in record:
@@ -57,21 +51,18 @@ class Tally:
         self._modes[record["mode"]] += 1
         self._notes.update(record["notes"])
         if record["fault"]:
-            self._faults.append(record["fault"])
-        self._warned += bool(record["fault"]) or record["mode"] not in WELL
-        for key in MEANS:
-            if record[key] is not None:
-                self._values[key].append(record[key])
-        if record["detections"] is not None:
-            self._parsed += 1
-            self._boxes += len(record["detections"])
-            self._classes.update(box["class"] for box in record["detections"])
-        for stage, spent in (milliseconds or {}).items():
-            self._stages[stage].append(spent)
+            self._faults += 1
+            self._first_fault = self._first_fault or record["fault"]
+        self._classes.update(box["class"] for box in record["detections"] or ())
+        for key, value in values_of(record, milliseconds).items():
+            self._values[key].append(value)
+        for stage, spent in milliseconds.items():
+            self._stages.setdefault(stage, array("d")).append(spent)
 
-    def figures(self) -> dict:
+    def summary(self) -> dict:
         """What ``summary.json`` says of all frames."""
         read = sum(self._modes.values())
+        means = {m.mean_key: average(self._values[m.key]) for m in METRICS if m.mean_key}
         return {
             "frames": {
                 "in": self._frames,
@@ -80,23 +71,25 @@ class Tally:
                 "unread_by_cause": dict(sorted(self._unread.items())),
                 "unread_first_reason": dict(sorted(self._reasons.items())),
                 "dropped": self._dropped,
-                "warned": self._warned,
-                "faults": len(self._faults),
-                "first_fault": self._faults[0] if self._faults else "",
+                "warned": int(sum(self._values["warned"])),
+                "faults": self._faults,
+                "first_fault": self._first_fault,
                 "odd": dict(sorted(self._notes.items())),
             },
             "modes": dict(sorted(self._modes.items())),
             "rain": self._rain(read),
-            "outputs": {
-                "trust": _mean(self._values["trust"]),
-                "confidence": _mean(self._values["confidence"]),
-                "unlabelled": _mean(self._values["unlabelled"]),
-                "flicker": _mean(self._values["flicker"]),
-                "detections_per_frame": self._boxes / self._parsed if self._parsed else None,
-                "detections": dict(sorted(self._classes.items())),
-            },
+            "outputs": {**means, "detections": dict(sorted(self._classes.items()))},
             "latency_ms": {stage: percentiles(spent) for stage, spent in self._stages.items()},
         }
+
+    def band(self, name: str) -> dict:
+        """The row of the table by rain."""
+        row: dict = {"band": name, "frames": sum(self._modes.values())}
+        for metric in METRICS:
+            values = self._values[metric.key]
+            if metric.band and (values or not metric.optional):
+                row[metric.band.key] = metric.band.statistic(values)
+        return row
 
     def _rain(self, read: int) -> dict:
         rates = self._values["rain_mm_h"]
@@ -108,42 +101,18 @@ class Tally:
         }
 
 
-class BandTally:
-    """Counts frames by how hard it rained."""
+class BandAggregate:
+    """Figures of many frames by how hard it rained."""
 
     def __init__(self) -> None:
-        self._bands: dict[str, Tally] = {}
+        self._bands: dict[str, Aggregate] = {}
 
-    def add(self, record: Mapping, milliseconds: Mapping[str, float] | None = None) -> None:
+    def add(self, record: Mapping, milliseconds: Mapping[str, float]) -> None:
         """Count a frame; one that was not processed has no rain."""
-        if not {"unread", "dropped"} & record.keys():
-            self._bands.setdefault(band_of(record), Tally()).add(record, milliseconds)
+        if is_processed(record):
+            self._bands.setdefault(band_of(record), Aggregate()).add(record, milliseconds)
 
     def rows(self) -> list[dict]:
-        """A row per band that occurred, the driest first."""
-        order = [DRY, *(name for name, _ in BANDS), "unknown"]
-        return [_row(name, self._bands[name].figures()) for name in order if name in self._bands]
-
-
-def _row(band: str, found: Mapping) -> dict:
-    outputs, total = found["outputs"], found["latency_ms"].get("total")
-    return {
-        "band": band,
-        "frames": found["frames"]["read"],
-        "mean_mm_h": found["rain"]["mean_mm_h"],
-        "warned": found["frames"]["warned"],
-        "trust": outputs["trust"],
-        "confidence": outputs["confidence"],
-        "flicker": outputs["flicker"],
-        "detections_per_frame": outputs["detections_per_frame"],
-        "latency_p95_ms": total["p95"] if total else None,
-    }
-
-
-def _numbers() -> array:
-    """Eight bytes for each: a fleet has millions of frames."""
-    return array("d")
-
-
-def _mean(values: array) -> float | None:
-    return float(np.mean(values)) if values else None
+        """A row for each band that occurred, the driest first."""
+        order = [DRY, *(name for name, _ in BANDS), UNKNOWN]
+        return [self._bands[name].band(name) for name in order if name in self._bands]

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ros2_derain import engine_options, options
-from ros2_derain.errors import EvaluationError
 from ros2_derain.options import positive
-from ros2_derain.replay import criteria, fleet, fleet_report
+from ros2_derain.replay import ReplayError, criteria, fleet, report
 from ros2_derain.replay.criteria import Criterion
 from ros2_derain.replay.job import Job
-from ros2_derain.replay.live import replay_live
-from ros2_derain.replay.offline import replay
-from ros2_derain.replay.output_folder import BAG, FRAMES, KEPT, REPORT, SUMMARY
-from ros2_derain.replay.text_summary import told
+from ros2_derain.replay.live import LiveSettings, replay_live
+from ros2_derain.replay.output_folder import BAG, FRAMES, RECORDED, REPORT, SUMMARY
+from ros2_derain.replay.session import replay
 from ros2_derain.reporting.files import write_json
 from ros2_derain.reporting.page import write
 
@@ -25,7 +23,8 @@ EXAMPLES = f"""examples:
   ros2-derain replay dry_drive/ --out out/what_if --inject-rain 50,150,250
   ros2-derain replay dry_drive/ --out out/gate --inject-rain 150 --criteria criteria.yaml
   ros2-derain replay last_night/ --out out/live --live --rate 0.5 --topic /front/image_raw
-  ros2-derain replay --bags drives/ --out out/fleet --record none
+  ros2-derain replay rainy_drive/ --out out/compared --references dry_images/
+  ros2-derain replay --bags drives/ --out out/fleet --record none --jobs 4
   ros2-derain replay --bags drives/ --out out/fleet --engine ray --address auto
 
 Without --topic every camera of the bag is replayed. DIR then holds
@@ -36,23 +35,26 @@ Without --topic every camera of the bag is replayed. DIR then holds
   {SUMMARY}    the figures, and the verdict over the criteria
   {REPORT}     the same to look at
 
---inject-rain renders rain onto a dry drive and holds labels and boxes against the dry run's own: what the
+--inject-rain renders rain onto a dry drive and compares labels and boxes with the dry run's own: what the
 rain costs, and what deraining gives back. No labels are needed.
 
---truth holds the labels against true ones: mono8 images of a topic, under the images' stamps, or a folder of
-PNGs that are named by the stamps in ns, or are one for each frame, in their order. --truth-boxes holds the
-boxes against true ones: a vision_msgs/Detection2DArray topic, or a folder with boxes.csv and images.csv as
-for 'evaluate perception', whose images are named in the same way.
+--truth compares the labels with true ones: mono8 images of a topic, under the images' stamps, or a folder of
+PNGs that are named by the stamps in ns, or are one for each frame, in their order. --truth-boxes compares
+the boxes with true ones: a vision_msgs/Detection2DArray topic, or a folder with boxes.csv and images.csv as
+for 'evaluate perception', whose images are named in the same way. --references compares the images before and
+after with those that should come out (PSNR, SSIM): an image topic, or a folder of images, named in the same
+way.
 
-A criteria file has a line for each demand, 'NAME: FIGURE < NUMBER', where FIGURE is a figure of summary.json,
-such as 'p95 latency: latency_ms.total.p95 < 100'; see config/criteria.yaml.
+A criteria file has a line for each requirement, 'NAME: FIGURE < NUMBER', where FIGURE is a figure of
+summary.json, such as 'p95 latency: latency_ms.total.p95 < 100'; see config/criteria.yaml.
 
 --live plays one camera over DDS with /clock into a pipeline that it starts, at the bag's pace times --rate,
 and counts every frame that was dropped, by cause. {BAG}/ is then what was recorded, with /diagnostics.
 
 --bags replays every bag below a folder, each into a folder of its name below --out, and reports on all of
-them; bags that are finished are not done again. --engine ray spreads them over a Ray cluster, on this machine
-without --address; a cluster must see both folders. A worker that is lost has its bag tried again.
+them; bags that are finished are not replayed again. --jobs N replays N of them at once, each in a process of
+its own; --engine ray spreads them over a Ray cluster, on this machine without --address; a cluster must see
+both folders. A worker that is lost has its bag tried again.
 
 An image that cannot be read is counted with its cause and the run goes on. Exit status: 0; 1 when a criterion
 is not met, a bag breaks off or fails, or the disk is full; 2 when the run cannot begin."""
@@ -81,6 +83,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--truth-boxes", default="", metavar="TOPIC|FOLDER", help="true boxes of the one camera"
     )
     parser.add_argument(
+        "--references", default="", metavar="TOPIC|FOLDER", help="images of the one camera as they should be"
+    )
+    parser.add_argument(
         "--classes", type=Path, metavar="FILE", help="names of the label ids (default: the model's)"
     )
     parser.add_argument("--live", action="store_true", help="over DDS, into a running pipeline")
@@ -90,21 +95,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=1.0,
         help="with --live: the bag's pace times this (default: 1)",
     )
-    parser.add_argument("--criteria", type=Path, metavar="FILE", help="YAML: what the run is held against")
+    parser.add_argument("--criteria", type=Path, metavar="FILE", help="YAML: what the run must reach")
     parser.add_argument(
-        "--record", choices=list(KEPT), default="all", help="topics of the new bag (default: %(default)s)"
+        "--record", choices=list(RECORDED), default="all", help="topics of the new bag (default: %(default)s)"
     )
     parser.add_argument("--force", action="store_true", help="replace an earlier replay's results")
     engine_options.add_engine(parser)
     many = parser.add_argument_group("with --bags")
     many.add_argument(
-        "--engine", choices=fleet.ENGINES, default="serial", help="one after another, or a Ray cluster"
+        "--engine", choices=fleet.ENGINES, default="local", help="processes of this machine, or a Ray cluster"
     )
+    many.add_argument("--jobs", type=positive(int), default=1, help="of local: bags at once (default: 1)")
     many.add_argument("--address", help="of a running Ray cluster (default: one on this machine)")
     many.add_argument(
-        "--workers", type=positive(int), help="bags at once on this machine (default: its CPUs)"
+        "--workers", type=positive(int), help="of Ray on this machine: bags at once (default: its CPUs)"
     )
-    many.add_argument("--per-gpu", type=positive(int), default=1, help="bags at once on one GPU (default: 1)")
+    many.add_argument(
+        "--per-gpu", type=positive(int), default=1, help="of Ray: bags at once on one GPU (default: 1)"
+    )
     parser.add_argument(
         "--prior", type=engine_options.one_prior, default="temporal", help="(default: %(default)s)"
     )
@@ -112,29 +120,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Replay, and say how it went; returns the exit status."""
-    demands = criteria.read(args.criteria) if args.criteria else []
+    """Replay, and print the result; returns the exit status."""
+    required = criteria.read(args.criteria) if args.criteria else []
     if args.live and (args.bags or args.inject_rain or args.record != "all"):
-        raise EvaluationError("--live plays one bag as it is: leave out --bags, --inject-rain and --record")
+        raise ReplayError("--live plays one bag unchanged: leave out --bags, --inject-rain and --record")
     if args.bags:
-        return _fleet(args, demands)
+        return _replay_fleet(args, required)
     if args.live:
-        summary = replay_live(job(args, args.bag), args.out, args.rate, demands, force=args.force)
+        live = LiveSettings(args.rate)
+        summary = replay_live(job(args, args.bag), args.out, live, required, force=args.force)
     else:
-        summary = replay(job(args, args.bag), args.out, demands, force=args.force)
-    files = [f"{name.partition('.')[0]}: {args.out / name}" for name in (REPORT, SUMMARY, FRAMES)]
-    print(told(summary, [*files, f"bag: {args.out / BAG}"] if args.record != "none" else files))
+        summary = replay(job(args, args.bag), args.out, required, force=args.force)
+    print_result(summary, args.out, args.record != "none")
     return 1 if summary["passed"] is False else 0
 
 
-def _fleet(args: argparse.Namespace, demands: Sequence[Criterion]) -> int:
-    """Replay every bag of a folder, and say how it went; returns the exit status."""
+def print_result(summary: Mapping, out: Path, recorded: bool = True) -> None:
+    """Print what came of a replay, and where its files are."""
+    files = [f"{name.partition('.')[0]}: {out / name}" for name in (REPORT, SUMMARY, FRAMES)]
+    print(report.text(summary, [*files, f"bag: {out / BAG}"] if recorded else files))
+
+
+def _replay_fleet(args: argparse.Namespace, required: Sequence[Criterion]) -> int:
+    """Replay every bag of a folder, and print the result; returns the exit status."""
     bags = fleet.find_bags(args.bags)
     args.out.mkdir(parents=True, exist_ok=True)
-    cluster = fleet.Cluster(args.engine, args.address, args.workers, args.per_gpu)
-    failed = fleet.replay_all(bags, job(args, args.bags), args.out, demands, cluster)
-    merged = fleet.merge(bags, failed, args.out, demands)
-    page = fleet_report.build(merged, args.bags.resolve().name)
+    cluster = fleet.Cluster(args.engine, args.jobs, args.address, args.workers, args.per_gpu)
+    failed = fleet.replay_all(bags, job(args, args.bags), args.out, required, cluster)
+    merged = fleet.merge(bags, failed, args.out, required)
+    page = fleet.build_report(merged, args.bags.resolve().name)
     write_json(args.out / SUMMARY, merged)
     write(page, args.out / REPORT)
     for problem in page.problems:
@@ -144,19 +158,19 @@ def _fleet(args: argparse.Namespace, demands: Sequence[Criterion]) -> int:
 
 
 def job(args: argparse.Namespace, bag: Path) -> Job:
-    """What the options ask to be done with a bag."""
-    settings = engine_options.settings(args, prior=args.prior, iterations=args.iterations)
+    """What is to be done with a bag, by the options."""
     return Job(
         bag,
-        settings,
-        tuple(args.topic),
-        args.inject_rain,
-        args.seed,
-        args.record,
-        args.frames,
-        args.truth,
-        args.truth_boxes,
-        args.classes,
+        engine_options.settings(args, prior=args.prior, iterations=args.iterations),
+        topics=tuple(args.topic),
+        rates=args.inject_rain,
+        seed=args.seed,
+        record=args.record,
+        frames=args.frames,
+        truth=args.truth,
+        truth_boxes=args.truth_boxes,
+        references=args.references,
+        classes=args.classes,
     )
 
 
@@ -164,5 +178,5 @@ def rates(text: str) -> tuple[float, ...]:
     """``150,50`` -> rain rates in mm/h above 0, the lightest first."""
     found = options.rates(text, "--inject-rain")
     if 0 in found:
-        raise EvaluationError("--inject-rain: 0 mm/h is the dry run, which is always done; leave it out")
+        raise ReplayError("--inject-rain: 0 mm/h is the dry run, which is always done; leave it out")
     return tuple(sorted(found))

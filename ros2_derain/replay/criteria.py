@@ -7,10 +7,11 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
-from ros2_derain.errors import EvaluationError
+from ros2_derain.replay import ReplayError
 
 COMPARISONS = {
     "<=": operator.le, ">=": operator.ge, "==": operator.eq,
@@ -27,7 +28,7 @@ class Condition:
     Attributes:
         figure: keys into the summary with points between them; ``*`` stands for every key.
         comparison: one of :data:`COMPARISONS`.
-        limit: what the figure is held against.
+        limit: what the figure is compared with.
     """
 
     figure: str
@@ -47,13 +48,13 @@ class Condition:
         return cls(found[1], found[2], float(found[3]))
 
     def broken(self, summary: Mapping) -> list[str]:
-        """What breaks it, a few words each; nothing where it holds."""
+        """What breaks the condition, a few words each; nothing where it holds."""
         values = list(_lookup(summary, self.figure.split("."), ()))
         if not values:
             return [f"the summary has no {self.figure}"]
-        return [said for name, value in values if (said := self._broken_by(name, value))]
+        return [reason for name, value in values if (reason := self._broken_by(name, value))]
 
-    def _broken_by(self, name: str, value: object) -> str:
+    def _broken_by(self, name: str, value: Any) -> str:
         if value is None:
             return f"{name} is not known"
         if isinstance(value, (Mapping, str, list)):
@@ -66,12 +67,12 @@ class Condition:
 
 @dataclass(frozen=True)
 class Criterion:
-    """A demand with a name.
+    """A requirement with a name.
 
     Attributes:
-        name: as people say it.
+        name: for people.
         require: what must hold.
-        when: it is demanded only where this holds; None: always.
+        when: it is required only where this holds; None: always.
     """
 
     name: str
@@ -79,38 +80,39 @@ class Criterion:
     when: Condition | None = None
 
     def judge(self, summary: Mapping) -> dict:
-        """JSON-ready: ``name``, ``require``, ``met`` (None: not demanded here), ``why`` not."""
-        told = {"name": self.name, "require": str(self.require)}
+        """JSON-ready: ``name``, ``require``, ``met`` (None: not required here), ``why`` not."""
+        verdict = {"name": self.name, "require": str(self.require)}
         if self.when and (reasons := self.when.broken(summary)):
-            return told | {"met": None, "why": f"only when {self.when}: {'; '.join(reasons)}"}
+            return verdict | {"met": None, "why": f"only when {self.when}: {'; '.join(reasons)}"}
         reasons = self.require.broken(summary)
-        return told | {"met": not reasons, "why": "; ".join(reasons)}
+        return verdict | {"met": not reasons, "why": "; ".join(reasons)}
 
 
 def read(path: Path) -> list[Criterion]:
     """The criteria of a YAML file.
 
     Raises:
-        EvaluationError: it is none; the message names the line's name and what is wrong.
+        ReplayError: it is no such file; the message gives the criterion's name and what is wrong.
     """
     try:
         listed = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
-        raise EvaluationError(f"{path} is not YAML: {error}") from error
+        raise ReplayError(f"{path} is not YAML: {error}") from error
     if not isinstance(listed, dict) or not listed:
-        raise EvaluationError(f"{path} must hold lines such as 'p95 latency: latency_ms.total.p95 < 100'")
-    return [_criterion(path, str(name), said) for name, said in listed.items()]
+        raise ReplayError(f"{path} must hold lines such as 'p95 latency: latency_ms.total.p95 < 100'")
+    return [_criterion(path, str(name), entry) for name, entry in listed.items()]
 
 
-def _criterion(path: Path, name: str, said: object) -> Criterion:
+def _criterion(path: Path, name: str, entry: object) -> Criterion:
     try:
-        if isinstance(said, str):
-            return Criterion(name, Condition.read(said))
-        if isinstance(said, dict) and {"require"} <= said.keys() <= {"require", "when"}:
-            return Criterion(name, *(Condition.read(said[key]) for key in ("require", "when") if key in said))
+        if isinstance(entry, str):
+            return Criterion(name, Condition.read(entry))
+        if isinstance(entry, dict) and {"require"} <= entry.keys() <= {"require", "when"}:
+            conditions = (Condition.read(entry[key]) for key in ("require", "when") if key in entry)
+            return Criterion(name, *conditions)
         raise ValueError("it is neither a condition nor 'require' with 'when'")
     except (ValueError, TypeError) as error:
-        raise EvaluationError(f"{path}, {name!r}: {error}") from error
+        raise ReplayError(f"{path}, {name!r}: {error}") from error
 
 
 def judge(criteria: Sequence[Criterion], summary: Mapping) -> list[dict]:
@@ -120,7 +122,7 @@ def judge(criteria: Sequence[Criterion], summary: Mapping) -> list[dict]:
 
 def failures(verdicts: Sequence[Mapping]) -> list[str]:
     """A named line for each that is not met."""
-    return [f"{v['name']}: {v['why']}, wanted is {v['require']}" for v in verdicts if v["met"] is False]
+    return [f"{v['name']}: {v['why']}, expected {v['require']}" for v in verdicts if v["met"] is False]
 
 
 def _lookup(found: object, keys: Sequence[str], passed: tuple[str, ...]) -> Iterator[tuple[str, object]]:

@@ -1,6 +1,6 @@
-"""Many bags: one after another, or spread over a Ray cluster; then one report of them all.
+"""Many bags: in processes of this machine or over a Ray cluster; then one report of them all.
 
-A bag that is finished is not done again. What fails on a bag is a line about that bag.
+A bag that is finished is not replayed again. What fails on a bag is a line about that bag.
 """
 
 from __future__ import annotations
@@ -8,28 +8,32 @@ from __future__ import annotations
 import importlib
 import json
 import logging
+import multiprocessing
 import socket
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from urllib.parse import quote
 
-from ros2_derain import models
+from ros2_derain import machine, models
 from ros2_derain.bags.reader import STORAGES, is_bag
-from ros2_derain.errors import EvaluationError
-from ros2_derain.replay import criteria, fleet_worker
-from ros2_derain.replay.aggregate import BandTally, Tally
+from ros2_derain.replay import ReplayError, criteria, frame_metrics, injected_rain, job, session
+from ros2_derain.replay.aggregate import Aggregate, BandAggregate
 from ros2_derain.replay.criteria import Criterion
-from ros2_derain.replay.injected_rain import WAYS, recovery
 from ros2_derain.replay.job import Job
-from ros2_derain.replay.offline import replay
-from ros2_derain.replay.output_folder import FRAMES, SUMMARY, TIMINGS
+from ros2_derain.replay.output_folder import FRAMES, REPORT, SUMMARY, TIMINGS
+from ros2_derain.reporting.page import Report, Section, Table, Tile
 from ros2_derain.reporting.progress import Progress
+from ros2_derain.reporting.tables import NONE, number, percent, rounded
 
-ENGINES = ("serial", "ray")
+ENGINES = ("local", "ray")
 COMMON = ("model", "model_sha256", "settings")
 """What the figures of a bag depend on is the same for all bags of a fleet."""
-ANSWER_S = 10.0
-"""A cluster that takes so long to answer is none."""
+CONNECT_S = 10.0
+"""Longest wait for a Ray cluster to accept a connection."""
 RETRIES = 3
 """How often a bag is tried again whose worker was lost."""
 
@@ -39,13 +43,15 @@ class Cluster:
     """Where bags are replayed.
 
     Attributes:
-        engine: ``serial`` or ``ray``.
-        address: of a running Ray cluster; None: one on this machine.
-        workers: bags at once; None: as many as there are CPUs, or as the GPUs take.
-        per_gpu: bags at once on one GPU.
+        engine: ``local`` (processes of this machine) or ``ray``.
+        jobs: of ``local``: bags at once; 1: in this process.
+        address: of ``ray``: a running cluster; None: one on this machine.
+        workers: of ``ray`` on this machine: bags at once; None: as many as its CPUs or GPUs take.
+        per_gpu: of ``ray``: bags at once on one GPU.
     """
 
-    engine: str = "serial"
+    engine: str = "local"
+    jobs: int = 1
     address: str | None = None
     workers: int | None = None
     per_gpu: int = 1
@@ -55,11 +61,11 @@ def find_bags(folder: Path) -> dict[str, Path]:
     """The bags below a folder by their names: folders that are bags, and storage files that stand alone.
 
     Raises:
-        EvaluationError: there are none.
+        ReplayError: there are none.
     """
     found = dict(_bags(folder, folder))
     if not found:
-        raise EvaluationError(
+        raise ReplayError(
             f"{folder} holds no bags: neither folders of them nor {' or '.join(STORAGES)} files"
         )
     return found
@@ -74,36 +80,36 @@ def _bags(folder: Path, root: Path) -> Iterator[tuple[str, Path]]:
 
 
 def replay_all(
-    bags: Mapping[str, Path], job: Job, out: Path, demands: Sequence[Criterion], cluster: Cluster
+    bags: Mapping[str, Path], template: Job, out: Path, required: Sequence[Criterion], cluster: Cluster
 ) -> dict[str, str]:
     """Replay each bag into a folder of its name.
 
     Args:
         bags: by name.
-        job: what is to be done with each; its ``bag`` is not looked at.
+        template: what is to be done with each; its ``bag`` is not looked at.
         out: folder of the folders.
-        demands: that each bag is held against.
+        required: criteria of each bag.
         cluster: where.
 
     Returns:
         for each bag why it could not be replayed; '' where it was.
     """
-    sha256 = models.read_card(models.find(job.settings.model)).sha256
+    sha256 = models.read_card(models.find(template.settings.model)).sha256
     tasks = {}
     for name, path in bags.items():
-        task = replace(job, bag=path.resolve())
+        task = replace(template, bag=path.resolve())
         if not finished(out / name, task, sha256):
             tasks[name] = task
     failed = dict.fromkeys(bags, "")
-    run = {"serial": _serial, "ray": _ray}[cluster.engine]
+    run = {"local": _local, "ray": _ray}[cluster.engine]
     with Progress(f"bags ({len(bags) - len(tasks)} finished before)", len(tasks)) as progress:
-        for name, reason in run(tasks, out.resolve(), demands, cluster):
+        for name, reason in run(tasks, out.resolve(), required, cluster):
             failed[name] = reason
             progress.step()
     return failed
 
 
-def finished(folder: Path, job: Job, model_sha256: str) -> bool:
+def finished(folder: Path, task: Job, model_sha256: str) -> bool:
     """Whether a folder holds the results of this job, of this model."""
     try:
         summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
@@ -111,36 +117,64 @@ def finished(folder: Path, job: Job, model_sha256: str) -> bool:
         return False
     return (
         summary.get("model_sha256") == model_sha256
-        and summary.get("settings") == job.asked()
-        and summary.get("bag", {}).get("bytes") == job.bytes()
+        and summary.get("settings") == task.figure_settings()
+        and summary.get("bag", {}).get("bytes") == task.bytes()
     )
 
 
-def attempt(job: Job, folder: Path, demands: Sequence[Criterion]) -> str:
+def attempt(task: Job, folder: Path, required: Sequence[Criterion]) -> str:
     """Replay one bag, whatever an earlier attempt left; why it could not be done, or ''."""
     try:
-        replay(job, folder, demands, force=(folder / FRAMES).exists(), quiet=True)
+        session.replay(task, folder, required, force=(folder / FRAMES).exists(), quiet=True)
     except Exception as error:  # one bag never ends the others
-        return f"{type(error).__name__}: {error}" if not isinstance(error, EvaluationError) else str(error)
+        explained = type(error).__module__.startswith("ros2_derain.")
+        return str(error) if explained else f"{type(error).__name__}: {error}"
     return ""
 
 
-def _serial(
-    tasks: Mapping[str, Job], out: Path, demands: Sequence[Criterion], cluster: Cluster
+def _local(
+    tasks: Mapping[str, Job], out: Path, required: Sequence[Criterion], cluster: Cluster
 ) -> Iterator[tuple[str, str]]:
-    for name, task in tasks.items():
-        yield name, attempt(task, out / name, demands)
+    """A process for each of several bags at once; one whose process is lost is tried again."""
+    if cluster.jobs == 1:
+        for name, task in tasks.items():
+            yield name, attempt(task, out / name, required)
+        return
+    threads = max(1, machine.cores() // cluster.jobs)
+    left = dict(tasks)
+    for _ in range(RETRIES + 1):
+        pool = ProcessPoolExecutor(cluster.jobs, mp_context=multiprocessing.get_context("spawn"))
+        try:
+            waiting: dict[Future, str] = {
+                pool.submit(job.run_in_worker, task, out / name, required, threads): name
+                for name, task in left.items()
+            }
+            for future in as_completed(waiting):
+                try:
+                    reason = future.result()
+                except BrokenProcessPool:  # this bag's process was lost, or another's
+                    continue
+                del left[waiting[future]]
+                yield waiting[future], reason
+        finally:
+            pool.shutdown(cancel_futures=True)
+    for name in left:
+        yield name, _lost("it ended without a result")
+
+
+def _lost(reason: str) -> str:
+    return f"its worker was lost {RETRIES + 1} times: {reason}"
 
 
 def _ray(
-    tasks: Mapping[str, Job], out: Path, demands: Sequence[Criterion], cluster: Cluster
+    tasks: Mapping[str, Job], out: Path, required: Sequence[Criterion], cluster: Cluster
 ) -> Iterator[tuple[str, str]]:
     """A Ray task for each bag; one whose worker is lost is tried again."""
     try:
         ray = importlib.import_module("ray")
     except ModuleNotFoundError as error:
-        raise EvaluationError(
-            "--engine ray needs Ray: pip install 'ros2_derain[fleet]', or --engine serial"
+        raise ReplayError(
+            "--engine ray needs Ray: pip install 'ros2_derain[fleet]', or leave out --engine ray"
         ) from error
     if not tasks:
         return
@@ -154,27 +188,27 @@ def _ray(
         logging_level=logging.ERROR,
     )
     try:
-        yield from _spread(ray, tasks, out, demands, cluster.per_gpu)
+        yield from _spread(ray, tasks, out, required, cluster.per_gpu)
     finally:
         ray.shutdown()
 
 
 def _require_reachable(address: str) -> None:
-    """Refuse a cluster that does not answer: Ray itself tries for minutes.
+    """Refuse a cluster that does not respond: Ray itself tries for minutes.
 
     Args:
         address: ``HOST:PORT`` or ``ray://HOST:PORT``; any other is left to Ray.
 
     Raises:
-        EvaluationError: nothing listens there.
+        ReplayError: nothing listens there.
     """
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if not (colon and port.isdigit()):
         return
     try:
-        socket.create_connection((host, int(port)), ANSWER_S).close()
+        socket.create_connection((host, int(port)), CONNECT_S).close()
     except (OSError, OverflowError) as error:
-        raise EvaluationError(
+        raise ReplayError(
             f"--address {address}: no Ray cluster answers there ({error}); start one with 'ray start --head'"
         ) from error
 
@@ -185,36 +219,38 @@ def gpus_of_a_bag(device: str, resources: Mapping[str, float], per_gpu: int) -> 
 
 
 def _spread(
-    ray, tasks: Mapping[str, Job], out: Path, demands: Sequence[Criterion], per_gpu: int
+    ray, tasks: Mapping[str, Job], out: Path, required: Sequence[Criterion], per_gpu: int
 ) -> Iterator[tuple[str, str]]:
     device = next(iter(tasks.values())).settings.device
     gpus = gpus_of_a_bag(device, ray.cluster_resources(), per_gpu)
-    remote = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=RETRIES)(fleet_worker.attempt)
-    waiting = {remote.remote(task, out / name, demands): name for name, task in tasks.items()}
+    remote = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=RETRIES)(job.run_in_worker)
+    waiting = {remote.remote(task, out / name, required): name for name, task in tasks.items()}
     while waiting:
         (done,), _ = ray.wait(list(waiting), num_returns=1)
         name = waiting.pop(done)
         try:
             yield name, ray.get(done)
         except ray.exceptions.RayError as error:
-            yield name, f"its worker was lost {RETRIES + 1} times: {str(error).splitlines()[0]}"
+            yield name, _lost(str(error).splitlines()[0])
 
 
 def merge(
-    bags: Mapping[str, Path], failed: Mapping[str, str], out: Path, demands: Sequence[Criterion]
+    bags: Mapping[str, Path], failed: Mapping[str, str], out: Path, required: Sequence[Criterion]
 ) -> dict:
     """The figures of all bags together, from their folders: what ``summary.json`` of a fleet holds."""
-    tally, bands = Tally(), BandTally()
-    rows, injected, head = [], {}, dict.fromkeys(COMMON)
+    total, bands = Aggregate(), BandAggregate()
+    rows: list[dict] = []
+    injected: dict[str, list[dict]] = {}
+    head: dict = dict.fromkeys(COMMON)
     for name in bags:
         if failed[name]:
             rows.append({"bag": name, "failed": failed[name]})
             continue
         summary = json.loads((out / name / SUMMARY).read_text(encoding="utf-8"))
-        for record, spent in _frames(out / name):
-            tally.add(record, spent)
-            bands.add(record, spent)
-        rows.append(_row(name, summary, criteria.judge(demands, summary)))
+        for record, milliseconds in _frames(out / name):
+            total.add(record, milliseconds)
+            bands.add(record, milliseconds)
+        rows.append(_row(name, summary, criteria.judge(required, summary)))
         head = {key: summary[key] for key in COMMON}
         for rate, found in summary["injected"].items():
             injected.setdefault(rate, []).append(found)
@@ -225,9 +261,9 @@ def merge(
         "bags": rows,
         "failed": sum(bool(row["failed"]) for row in rows),
         "below_criteria": sum(row.get("passed") is False for row in rows),
-        **tally.figures(),
+        **total.summary(),
         "bands": bands.rows(),
-        "injected": {rate: _together(found) for rate, found in injected.items()},
+        "injected": {rate: injected_rain.merged(found) for rate, found in injected.items()},
     }
 
 
@@ -253,33 +289,92 @@ def _row(name: str, summary: Mapping, judged: Sequence[Mapping]) -> dict:
     }
 
 
-def _frames(folder: Path) -> Iterator[tuple[dict, dict | None]]:
-    """Every frame's record, with its timing where it was processed."""
+def _frames(folder: Path) -> Iterator[tuple[dict, dict]]:
+    """Every frame's record, with the milliseconds of each stage where it was processed."""
     with (
         (folder / FRAMES).open(encoding="utf-8") as frames,
         (folder / TIMINGS).open(encoding="utf-8") as timings,
     ):
         for line in frames:
             record = json.loads(line)
-            processed = not {"unread", "dropped"} & record.keys()
-            yield record, json.loads(next(timings))["milliseconds"] if processed else None
+            processed = frame_metrics.is_processed(record)
+            yield record, json.loads(next(timings))["milliseconds"] if processed else {}
 
 
-def _together(found: Sequence[Mapping]) -> dict:
-    """Means over the bags, weighted by their frames."""
-    frames = sum(bag["frames"] for bag in found)
-    merged: dict = {"rate_mm_h": found[0]["rate_mm_h"], "frames": frames}
-    for way in WAYS:
-        merged[way] = {
-            key: _weighted([(bag[way][key], bag["frames"]) for bag in found])
-            for key in ("psnr_db", "ssim", "miou", "ap50")
-        }
-    merged["recovery"] = {
-        key: recovery(merged["rain"][key], merged["derained"][key]) for key in ("miou", "ap50")
-    }
-    return merged
+def verdict(fleet: Mapping) -> str:
+    """The fleet in a sentence."""
+    bags, frames = fleet["bags"], fleet["frames"]
+    parts = [f"{len(bags) - fleet['failed']} of {len(bags)} bags replayed, {frames['in']} frames"]
+    if frames["unread"]:
+        parts.append(f"{frames['unread']} frames could not be read")
+    if fleet["below_criteria"]:
+        parts.append(f"{fleet['below_criteria']} bags below the criteria or not whole")
+    if fleet["rain"]["raining"] is not None:
+        parts.append(f"rain on {rounded(fleet['rain']['raining'])} of the frames")
+    return "; ".join(parts) + "."
 
 
-def _weighted(values: Sequence[tuple[float | None, int]]) -> float | None:
-    known = [(value, weight) for value, weight in values if value is not None and weight]
-    return sum(v * w for v, w in known) / sum(w for _, w in known) if known else None
+def passed(fleet: Mapping) -> bool | None:
+    """Whether every bag was replayed and met its criteria; None where nothing was required or wrong."""
+    if fleet["failed"] or fleet["below_criteria"]:
+        return False
+    return True if any(row["passed"] for row in fleet["bags"]) else None
+
+
+def build_report(fleet: Mapping, name: str) -> Report:
+    """The page about a fleet."""
+    total = fleet["latency_ms"].get("total")
+    length = timedelta(seconds=round(sum(row.get("seconds", 0) for row in fleet["bags"])))
+    sections: list[Section] = [
+        _bags_table(fleet["bags"]),
+        *injected_rain.cost_sections(fleet["injected"]),
+        frame_metrics.bands_table(fleet["bands"]),
+    ]
+    return Report(
+        title=f"Fleet of {name}",
+        subtitle=f"{len(fleet['bags'])} bags through {fleet['model'] or 'no model'}. "
+        f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC",
+        passed=passed(fleet),
+        verdict=verdict(fleet),
+        problems=[f"{row['bag']}: {why}" for row in fleet["bags"] for why in _reasons(row)],
+        tiles=[
+            Tile(
+                "Bags", f"{len(fleet['bags']) - fleet['failed']} / {len(fleet['bags'])}", f"{length} h in all"
+            ),
+            Tile("Frames", str(fleet["frames"]["in"]), f"{fleet['frames']['unread']} could not be read"),
+            Tile("Rain", rounded(fleet["rain"]["raining"]), "of the frames"),
+            Tile("Latency", f"{total['p95']:.0f} ms" if total else NONE, "p95 over all frames"),
+        ],
+        sections=sections,
+    )
+
+
+def _reasons(row: Mapping) -> list[str]:
+    return [row["failed"]] if row["failed"] else row["why"]
+
+
+def _bags_table(rows: list[Mapping]) -> Table:
+    marks = {True: "✓ passed", False: "✗ failed", None: "–"}
+    cells = []
+    for row in rows:
+        if row["failed"]:
+            cells.append([row["bag"], "✗ not replayed", *7 * [NONE]])
+            continue
+        cells.append(
+            [
+                row["bag"],
+                marks[row["passed"]],
+                str(row["frames"]),
+                str(row["unread"]),
+                str(row["warned"]),
+                percent(row["raining"], 0),
+                number(row["mean_mm_h"]),
+                number(row["latency_p95_ms"]),
+                number(row["took_s"]),
+            ]
+        )
+    columns = ("bag", "verdict", "frames", "not read", "warnings", "raining %", "mm/h", "p95 ms", "took s")
+    links = ["" if row["failed"] else f"{quote(row['bag'])}/{REPORT}" for row in rows]
+    return Table(
+        "Bags", "Those that need a look first; the name leads to a bag's own report.", columns, cells, links
+    )

@@ -1,56 +1,112 @@
-"""True label maps and boxes, where a bag or a folder has them: how right the outputs are before and after.
+"""What is known of a camera's frames: true label maps, true boxes, and images as they should come out.
 
-``input`` is the parser on what the camera saw, ``output`` what the pipeline says.
+Each is compared with the ``input`` (what the camera saw, and what the parser says of that) and with the
+``output`` of the pipeline.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from ros2_derain.bags.messages import BAD_MESSAGE, IMAGE, stamp_ns
+from ros2_derain.bags.messages import BAD_MESSAGE, COMPRESSED, IMAGE, decode_image, detections, stamp_ns
 from ros2_derain.bags.reader import BagReader
-from ros2_derain.data.images import DataError, read_label_map
-from ros2_derain.engine import UNLABELLED, Engine, Frame, LoadedModel, Mode, Perception, Scene
-from ros2_derain.errors import EvaluationError
-from ros2_derain.evaluate.labelled_clip import class_ids
-from ros2_derain.evaluate.scores import LabelScore, empty_perception
+from ros2_derain.data.images import (
+    DataError,
+    check_unique_stems,
+    list_files,
+    list_images,
+    natural_order,
+    read_image,
+    read_label_map,
+)
+from ros2_derain.engine import UNLABELLED, Detection, Engine, Frame, LoadedModel, Mode, Perception, Scene
+from ros2_derain.evaluate.labelled_clip import boxes_by_name, class_ids
+from ros2_derain.evaluate.scores import BoxScore, LabelScore, empty_perception, to_boxes
+from ros2_derain.metrics import Boxes, psnr, ssim
 from ros2_derain.nodes.images import to_mono
-from ros2_derain.replay import ground_truth_boxes
-from ros2_derain.replay.frame_records import number
-from ros2_derain.replay.ground_truth_boxes import BoxTruth
+from ros2_derain.replay import ReplayError
+from ros2_derain.replay.frame_metrics import average, number
 from ros2_derain.replay.job import Job
-from ros2_derain.replay.matching import by_stamp_or_order, of_frame
 
-WAYS = ("input", "output")
-LABELS, BOXES = "labels", "boxes"
+SIDES = ("input", "output")
+LABELS, BOXES, IMAGES = "labels", "boxes", "images"
 """What can be known, by its name in the figures."""
+
+DETECTIONS = "vision_msgs/msg/Detection2DArray"
+STAMP_DIGITS = 10
+"""A name of this many digits or more is a stamp in ns, a shorter one a name in order."""
+AHEAD = 16
+"""Images of a topic that are kept while the frame that they belong to is waited for."""
+
+T = TypeVar("T")
+
+
+class Sides:
+    """Both sides of a frame: what goes into the pipeline and what comes out.
+
+    Args:
+        frame: as the camera sent it.
+        scene: what came out.
+        parser: for the input; runs only when it is asked for.
+    """
+
+    def __init__(self, frame: Frame, scene: Scene, parser: Engine) -> None:
+        self.images = dict(zip(SIDES, (frame.image, scene.image), strict=True))
+        self._scene, self._parser = scene, parser
+        self._seen: dict[str, Perception] = {}
+
+    def perception(self, side: str) -> Perception:
+        """What is seen on one side; a parser that failed sees nothing."""
+        if not self._seen:
+            image, found = self.images["input"], self._scene.perception
+            self._seen["output"] = found or empty_perception(*image.shape[:2])
+            if self._scene.mode is Mode.DRY and found is not None:  # both sides are one image
+                self._seen["input"] = found
+            else:
+                self._seen["input"] = self._parser.interpreter.interpret(image).perception
+        return self._seen[side]
+
+
+class Known(Protocol):
+    """One kind of what is known."""
+
+    def of(self, frame: Frame, index: int) -> Any:
+        """What is known of a frame, None for nothing; ReplayError or DataError where it does not fit."""
+
+    def add(self, side: str, sides: Sides, truth: Any) -> dict:
+        """Count one side of a frame; its own figures, JSON-ready."""
+
+    def figures(self) -> dict:
+        """Over all frames: their number, and the figures of each side."""
 
 
 class LabelTruth:
     """The true labels of one camera, and the figures against them.
 
     Args:
-        maps: where each frame's true labels are, by stamp in ns or by the frame's number.
+        maps: each frame's true labels, by stamp in ns or by the frame's number.
         ids: 256 int16, for each id of them the model's class, as ``class_ids`` gives it.
         model: its classes.
     """
 
     def __init__(self, maps: Mapping[int, Path | bytes], ids: np.ndarray, model: LoadedModel) -> None:
         self._maps, self._ids = maps, ids
-        self._scores = {way: LabelScore(model.identity.class_names) for way in WAYS}
+        self._scores = {side: LabelScore(model.identity.class_names) for side in SIDES}
         self._frames = 0
 
     def of(self, frame: Frame, index: int) -> np.ndarray | None:
-        """The true labels of a frame, H x W uint8 ids of the model; None where they are not known.
+        """The true labels of a frame, H x W uint8 ids of the model.
 
         Raises:
-            EvaluationError: they are not of the frame's size, or hold an unknown id.
+            ReplayError: they are not of the frame's size, or hold an unknown id.
         """
-        kept = of_frame(self._maps, frame, index)
+        kept = entry_of(self._maps, frame, index)
         if kept is None:
             return None
         shape = frame.image.shape[:2]
@@ -59,50 +115,165 @@ class LabelTruth:
         else:
             labels, name = np.frombuffer(zlib.decompress(kept), np.uint8), f"the truth of {frame.stamp_ns} ns"
             labels = labels.reshape(shape) if labels.size == shape[0] * shape[1] else labels[None]
-        if labels.shape != shape:
-            raise EvaluationError(f"{name} is of another size than the image, {shape[1]}x{shape[0]}")
+        _require_size(name, labels, shape)
         mapped = self._ids[labels]
         if mapped.min() < 0:
-            raise EvaluationError(
+            raise ReplayError(
                 f"{name} holds label id {labels[mapped < 0].min()}, which is unknown: name them by --classes"
             )
         return mapped.astype(np.uint8)
 
-    def add(self, way: str, seen: Perception, labels: np.ndarray) -> dict:
-        """Count a frame; its mIoU."""
-        self._frames += way == WAYS[0]
-        return {"miou": number(self._scores[way].add(seen.labels, labels))}
+    def add(self, side: str, sides: Sides, truth: np.ndarray) -> dict:
+        """Count one side of a frame; its mIoU."""
+        self._frames += side == SIDES[0]
+        return {"miou": number(self._scores[side].add(sides.perception(side).labels, truth))}
 
     def figures(self) -> dict:
         """Over all frames: mIoU, pixel accuracy, IoU per class."""
         keys = ("miou", "pixel_accuracy", "iou")
-        found = {way: score.figures() for way, score in self._scores.items()}
-        return {"frames": self._frames, **{way: {key: found[way][key] for key in keys} for way in WAYS}}
+        found = {side: score.figures() for side, score in self._scores.items()}
+        return {"frames": self._frames, **{side: {key: found[side][key] for key in keys} for side in SIDES}}
 
 
-class Truth:
-    """All that is truly known of one camera.
+class BoxTruth:
+    """The true boxes of one camera, and the figures against them.
 
     Args:
-        parts: :data:`LABELS`, :data:`BOXES`, or both.
+        boxes: of each frame, by stamp in ns or by the frame's number.
+        objects: of the model, by id.
     """
 
-    def __init__(self, parts: Mapping[str, LabelTruth | BoxTruth]) -> None:
+    def __init__(self, boxes: Mapping[int, Boxes], objects: Sequence[str]) -> None:
+        self._boxes = boxes
+        self._scores = {side: BoxScore(objects) for side in SIDES}
+
+    def of(self, frame: Frame, index: int) -> Boxes | None:
+        """The true boxes of a frame.
+
+        Raises:
+            ReplayError: they reach beyond the frame.
+        """
+        boxes = entry_of(self._boxes, frame, index)
+        height, width = frame.image.shape[:2]
+        if boxes is not None and len(boxes) and (boxes.corners[:, 2:] > (width + 1, height + 1)).any():
+            raise ReplayError(f"a true box reaches beyond the image, {width}x{height}: is it of this size?")
+        return boxes
+
+    def add(self, side: str, sides: Sides, truth: Boxes) -> dict:
+        """Count one side of a frame: how many boxes were right, wrong and missed."""
+        found = self._scores[side].add(sides.perception(side).detections, truth)
+        return {"hits": found.hits, "false_alarms": found.false_alarms, "misses": found.misses}
+
+    def figures(self) -> dict:
+        """Over all frames: AP50, AP50:95, precision, recall, AP50 per class."""
+        found: dict = {"frames": max(map(len, self._scores.values()))}
+        for side, score in self._scores.items():
+            counted = score.figures()
+            per_class = {name: values["ap50"] for name, values in counted.pop("boxes").items()}
+            found[side] = {**counted, "ap50_per_class": per_class}
+        return found
+
+
+class ReferenceImages:
+    """The images of one camera as they should come out, such as those of a dry drive.
+
+    Args:
+        images: each frame's, by stamp in ns or by the frame's number; or a topic.
+    """
+
+    def __init__(self, images: Mapping[int, Path] | TopicImages) -> None:
+        self._images = images
+        self._figures: dict[str, list[tuple[float, float]]] = {side: [] for side in SIDES}
+
+    def of(self, frame: Frame, index: int) -> np.ndarray | None:
+        """The reference image of a frame, H x W x 3 uint8 RGB.
+
+        Raises:
+            ReplayError: it is of another size than the frame.
+        """
+        image: np.ndarray | None
+        if isinstance(self._images, TopicImages):
+            image, name = self._images.take(frame.stamp_ns), f"the reference image of {frame.stamp_ns} ns"
+        else:
+            path = entry_of(self._images, frame, index)
+            image, name = None if path is None else read_image(path), str(path)
+        if image is not None:
+            _require_size(name, image, frame.image.shape[:2])
+        return image
+
+    def add(self, side: str, sides: Sides, truth: np.ndarray) -> dict:
+        """Count one side of a frame; its PSNR in dB (None: equal) and SSIM."""
+        image = sides.images[side]
+        decibels, similarity = psnr(image, truth), ssim(image, truth)
+        self._figures[side].append((decibels, similarity))
+        return {"psnr_db": number(decibels), "ssim": number(similarity)}
+
+    def figures(self) -> dict:
+        """Over all frames: mean PSNR in dB, of those frames that are not equal to theirs, and mean SSIM."""
+        means: dict = {"frames": len(self._figures["output"])}
+        for side, found in self._figures.items():
+            finite = [decibels for decibels, _ in found if np.isfinite(decibels)]
+            means[side] = {"psnr_db": average(finite), "ssim": average([similar for _, similar in found])}
+        return means
+
+
+class TopicImages:
+    """The images of a topic by their stamps, read along with the frames, a few of them at a time.
+
+    Args:
+        path: of the bag; it is opened once more.
+        topic: of its images.
+    """
+
+    def __init__(self, path: Path, topic: str) -> None:
+        self._images = self._read(path, topic)
+        self._ahead: dict[int, np.ndarray] = {}
+
+    def take(self, stamp_ns: int) -> np.ndarray | None:
+        """The image of a stamp, H x W x 3 uint8 RGB; None: there is none. Ask in the order of the stamps."""
+        self._ahead = {stamp: image for stamp, image in self._ahead.items() if stamp >= stamp_ns}
+        while stamp_ns not in self._ahead and len(self._ahead) < AHEAD:
+            found = next(self._images, None)
+            if found is None:
+                break
+            stamp, image = found
+            if stamp >= stamp_ns:
+                self._ahead[stamp] = image
+        return self._ahead.get(stamp_ns)
+
+    @staticmethod
+    def _read(path: Path, topic: str) -> Iterator[tuple[int, np.ndarray]]:
+        with BagReader(path, recover=True) as bag:
+            for message in bag.messages([topic]):
+                try:
+                    decoded = bag.decode(message)
+                    yield stamp_ns(decoded, message.received_ns), decode_image(decoded, message.type)
+                except BAD_MESSAGE:
+                    continue
+
+
+class GroundTruth:
+    """All that is known of one camera.
+
+    Args:
+        parts: by :data:`LABELS`, :data:`BOXES`, :data:`IMAGES`.
+    """
+
+    def __init__(self, parts: Mapping[str, Known]) -> None:
         self._parts = parts
 
-    def add(self, frame: Frame, index: int, engine: Engine, scene: Scene) -> tuple[dict, list[str]]:
+    def add(self, frame: Frame, index: int, parser: Engine, scene: Scene) -> tuple[dict, list[str]]:
         """A frame's figures by what is known of it, JSON-ready; and why something known was not used."""
         record: dict = {}
-        notes, seen = [], {}
+        notes, sides = [], Sides(frame, scene, parser)
         for name, part in self._parts.items():
             try:
-                true = part.of(frame, index)
-            except (DataError, EvaluationError) as error:
+                truth = part.of(frame, index)
+            except (DataError, ReplayError) as error:
                 notes.append(f"truth not used: {error}")
                 continue
-            if true is not None:
-                seen = seen or _seen(frame, engine, scene)
-                record[name] = {way: part.add(way, seen[way], true) for way in WAYS}
+            if truth is not None:
+                record[name] = {side: part.add(side, sides, truth) for side in SIDES}
         return record, notes
 
     def figures(self) -> dict:
@@ -110,75 +281,136 @@ class Truth:
         return {name: part.figures() for name, part in self._parts.items()}
 
 
-def find(bag: BagReader, job: Job, frames: int, model: LoadedModel) -> Truth | None:
-    """What a job's ``truth`` and ``truth_boxes`` name; None where they name nothing.
+def find(bag: BagReader, job: Job, frames: int, model: LoadedModel) -> GroundTruth | None:
+    """What a job's ``truth``, ``truth_boxes`` and ``references`` name; None where they name nothing.
+
+    Topics are matched by the stamps of their messages; files by the stamps in ns that they are named by, or
+    by their order.
 
     Args:
         bag: open.
-        job: names it.
+        job: names a topic of the bag or a folder for each: ``mono8`` images or PNG files;
+            ``vision_msgs/Detection2DArray`` whose class ids are names, or ``boxes.csv`` and ``images.csv`` as
+            for ``evaluate perception``; images of any kind.
         frames: of the one camera.
         model: its classes and objects.
 
     Raises:
-        EvaluationError: as :func:`find_labels` and :func:`truth_boxes.find`.
+        ReplayError: there is no such topic or folder, it holds nothing, or as many files as there are
+            frames are needed and it holds another number.
+        EvaluationError: a class is not the model's.
     """
-    parts: dict[str, LabelTruth | BoxTruth] = {}
+    parts: dict[str, Known] = {}
     if job.truth:
-        parts[LABELS] = find_labels(bag, job.truth, job.classes, frames, model)
+        ids = class_ids(model.identity.class_names, job.classes, None if job.classes else UNLABELLED)
+        parts[LABELS] = LabelTruth(_label_maps(bag, job.truth, frames), ids, model)
     if job.truth_boxes:
-        parts[BOXES] = ground_truth_boxes.find(bag, job.truth_boxes, frames, model, WAYS)
-    return Truth(parts) if parts else None
+        objects = model.identity.object_names
+        parts[BOXES] = BoxTruth(_boxes(bag, job.truth_boxes, frames, objects), objects)
+    if job.references:
+        parts[IMAGES] = ReferenceImages(_reference_images(bag, job.references, frames))
+    return GroundTruth(parts) if parts else None
 
 
-def find_labels(
-    bag: BagReader, source: str, classes: Path | None, frames: int, model: LoadedModel
-) -> LabelTruth:
-    """The true labels that a topic of the bag or a folder holds.
-
-    Args:
-        bag: open.
-        source: a mono8 topic, whose stamps are the images', or a folder of PNGs that are named by
-            the images' stamps in ns, or stand in their order.
-        classes: names of the ids, as for ``evaluate perception``; None: the ids are the model's.
-        frames: of the camera.
-        model: its classes.
-
-    Raises:
-        EvaluationError: there is no such topic or folder, or it holds no label map.
-    """
-    ids = class_ids(model.identity.class_names, classes, None if classes else UNLABELLED)
-    if source in {topic.name for topic in bag.topics if topic.type == IMAGE}:
-        maps = _of_topic(bag, source)
+def _label_maps(bag: BagReader, source: str, frames: int) -> dict[int, Any]:
+    if _is_topic(bag, source, (IMAGE,)):
+        maps: dict = {}
+        for message in bag.messages([source]):
+            try:
+                image = bag.decode(message)
+                packed = zlib.compress(to_mono(image).tobytes(), 1)  # a few kB each
+                maps[stamp_ns(image, message.received_ns)] = packed
+            except BAD_MESSAGE:
+                continue
     elif Path(source).is_dir():
-        named = {path.stem: path for path in sorted(Path(source).glob("*.png"))}
+        named = {path.stem: path for path in list_files(Path(source), (".png",))}
         maps = by_stamp_or_order(named, frames, source) if named else {}
     else:
-        raise EvaluationError(f"--truth {source} is neither an image topic of {bag.path} nor a folder")
+        raise ReplayError(f"--truth {source} is neither an image topic of {bag.path} nor a folder")
     if not maps:
-        raise EvaluationError(f"--truth {source} holds no label map: mono8 images, or PNG files")
-    return LabelTruth(maps, ids, model)
+        raise ReplayError(f"--truth {source} holds no label map: mono8 images, or PNG files")
+    return maps
 
 
-def _of_topic(bag: BagReader, topic: str) -> dict[int, bytes]:
-    """By stamp, packed: label maps are a few kB each."""
+def _boxes(bag: BagReader, source: str, frames: int, objects: Sequence[str]) -> dict[int, Boxes]:
+    if _is_topic(bag, source, (DETECTIONS,)):
+        boxes = _boxes_of_topic(bag, source, objects)
+    elif Path(source).is_dir():
+        listed = boxes_by_name(Path(source), objects)
+        names = sorted(listed, key=lambda name: natural_order(Path(name)))
+        named = {Path(name).stem: listed[name] for name in names}
+        boxes = by_stamp_or_order(named, frames, source)
+    else:
+        raise ReplayError(
+            f"--truth-boxes {source} is neither a {DETECTIONS} topic of {bag.path} nor a folder"
+        )
+    if not boxes:
+        raise ReplayError(f"--truth-boxes {source} holds no boxes that can be read")
+    return boxes
+
+
+def _boxes_of_topic(bag: BagReader, topic: str, objects: Sequence[str]) -> dict[int, Boxes]:
+    """By stamp. A damaged message is as none."""
     found = {}
     for message in bag.messages([topic]):
         try:
-            image = bag.decode(message)
-            found[stamp_ns(image, message.received_ns)] = zlib.compress(to_mono(image).tobytes(), 1)
+            decoded = bag.decode(message)
+            found[stamp_ns(decoded, message.received_ns)] = _true_boxes(detections(decoded), objects, topic)
         except BAD_MESSAGE:
             continue
     return found
 
 
-def _seen(frame: Frame, engine: Engine, scene: Scene) -> dict[str, Perception]:
-    """What the parser says of the frame as the camera saw it, and what the pipeline says."""
-    output = scene.perception or empty_perception(*frame.image.shape[:2])
-    dry = scene.mode is Mode.DRY and scene.perception is not None
-    return dict(
-        zip(
-            WAYS,
-            (output if dry else engine.interpreter.interpret(frame.image).perception, output),
-            strict=True,
+def _true_boxes(found: Sequence[Detection], objects: Sequence[str], topic: str) -> Boxes:
+    known = {name.casefold(): name for name in objects}
+    unknown = [box.class_name for box in found if box.class_name.casefold() not in known]
+    if unknown:
+        raise ReplayError(
+            f"{topic}: the model does not detect class {unknown[0]!r}; it detects {', '.join(objects)}"
         )
-    )
+    named = [replace(box, class_name=known[box.class_name.casefold()]) for box in found]
+    return to_boxes(named, objects, scored=False)
+
+
+def _reference_images(bag: BagReader, source: str, frames: int) -> dict[int, Path] | TopicImages:
+    if _is_topic(bag, source, (IMAGE, COMPRESSED)):
+        return TopicImages(bag.path, source)
+    if not Path(source).is_dir():
+        raise ReplayError(f"--references {source} is neither an image topic of {bag.path} nor a folder")
+    files = list_images(Path(source))
+    check_unique_stems(files)
+    return by_stamp_or_order({path.stem: path for path in files}, frames, source)
+
+
+def _is_topic(bag: BagReader, name: str, types: Sequence[str]) -> bool:
+    return any(topic.name == name and topic.type in types for topic in bag.topics)
+
+
+def _require_size(name: str, plane: np.ndarray, shape: tuple[int, ...]) -> None:
+    if plane.shape[:2] != shape:
+        raise ReplayError(f"{name} is of another size than the image, {shape[1]}x{shape[0]}")
+
+
+def by_stamp_or_order(named: Mapping[str, T], frames: int, source: str) -> dict[int, T]:
+    """Entries by their stamp in ns, where all names are stamps; else by their number, from 0.
+
+    Args:
+        named: in order.
+        frames: of the camera.
+        source: where the entries are from, for the message.
+
+    Raises:
+        ReplayError: the names are no stamps, and there are not as many as frames.
+    """
+    stamped = all(name.isdigit() and len(name) >= STAMP_DIGITS for name in named)
+    if not stamped and len(named) != frames:
+        raise ReplayError(
+            f"{source} holds {len(named)} images for {frames} frames, so that their order does not show "
+            "which is whose: name them by the frames' stamps in ns"
+        )
+    return {int(name) if stamped else index: entry for index, (name, entry) in enumerate(named.items())}
+
+
+def entry_of(entries: Mapping[int, T], frame: Frame, index: int) -> T | None:
+    """The entry of a frame that is the ``index``-th of its camera; None if there is none."""
+    return entries.get(frame.stamp_ns, entries.get(index))

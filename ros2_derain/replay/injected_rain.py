@@ -1,13 +1,15 @@
-"""Counterfactual rain: the same drive with rain rendered onto it, held against the dry run.
+"""Rain rendered onto a dry drive, and everything compared with the dry run.
 
 The dry run's own outputs are the reference, so that no labels are needed: label maps that
-agree with the dry run's (mIoU), boxes that find the dry run's (AP50), pictures that come
-close to the dry ones (PSNR, SSIM). ``rain`` is the parser on the rainy picture: what the
+agree with the dry run's (mIoU), boxes that find the dry run's (AP50), images that come
+close to the dry ones (PSNR, SSIM). ``rain`` is the parser on the rainy image: what the
 rain costs. ``derained`` is the whole loop: what is left of that cost.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +20,18 @@ from ros2_derain.evaluate.scores import ParserScore, empty_perception, to_boxes
 from ros2_derain.metrics import Boxes, confusion, mean_iou, psnr, ssim
 from ros2_derain.rain import Rain
 from ros2_derain.rain_media.rendering import RainOverlay
-from ros2_derain.replay.frame_records import number
+from ros2_derain.replay.frame_metrics import FramePoint, number, series
+from ros2_derain.reporting import tables
+from ros2_derain.reporting.charts import Axis, Series
+from ros2_derain.reporting.page import Curve, Section, Table
 from ros2_derain.reporting.statistics import finite
+from ros2_derain.reporting.tables import percent
 
-WAYS = ("rain", "derained")
+INPUTS = ("rain", "derained")
+"""What the parser is fed."""
 SCORES = ("miou", "ap50")
 """Figures of agreement: 1 is what the dry run reaches with itself."""
+FIGURES = ("psnr_db", "ssim", *SCORES)
 
 
 class InjectedRain:
@@ -43,12 +51,12 @@ class InjectedRain:
         self._classes = len(identity.class_names)
         self._truth: list[Boxes] = []
         self._parsers = {
-            way: ParserScore(identity.class_names, identity.object_names, self._truth) for way in WAYS
+            name: ParserScore(identity.class_names, identity.object_names, self._truth) for name in INPUTS
         }
-        self._pictures: dict[str, list[tuple[float, float]]] = {way: [] for way in WAYS}
+        self._quality: dict[str, list[tuple[float, float]]] = {name: [] for name in INPUTS}
 
     def add(self, frame: Frame, engine: Engine, camera: int, dry: Perception) -> tuple[dict, Frame, Scene]:
-        """Rain on a frame, and everything about it.
+        """Render rain onto a frame, and everything about it.
 
         Args:
             frame: of the dry drive.
@@ -59,37 +67,36 @@ class InjectedRain:
         Returns:
             the frame's figures, JSON-ready; the rainy frame; its scene.
         """
-        rainy = self.overlay.render(frame.image, frame.stamp_ns / 1e9, camera)
-        wet = Frame(frame.stamp_ns, frame.frame_id, rainy)
-        scene = engine.process(wet)
-        found = {"rain": engine.interpreter.interpret(rainy).perception, "derained": scene.perception}
-        images = {"rain": rainy, "derained": scene.image}
+        image = self.overlay.render(frame.image, frame.stamp_ns / 1e9, camera)
+        rainy = Frame(frame.stamp_ns, frame.frame_id, image)
+        scene = engine.process(rainy)
+        found = {"rain": engine.interpreter.interpret(image).perception, "derained": scene.perception}
+        images = {"rain": image, "derained": scene.image}
         self._truth.append(to_boxes(dry.detections, self._objects, scored=False))
-        record = {"rain_mm_h": number(scene.rain.rate), "mode": scene.mode.value}
-        for way in WAYS:
-            perception = found[way] or empty_perception(*dry.labels.shape)
-            self._parsers[way].add(perception, Sample(0.0, Path(), frame.image, dry.labels), None)
-            quality = psnr(images[way], frame.image), ssim(images[way], frame.image)
-            self._pictures[way].append(quality)
-            record[way] = {
+        record: dict = {"rain_mm_h": number(scene.rain.rate), "mode": scene.mode.value}
+        for name in INPUTS:
+            perception = found[name] or empty_perception(*dry.labels.shape)
+            self._parsers[name].add(perception, Sample(0.0, Path(), frame.image, dry.labels), None)
+            quality = psnr(images[name], frame.image), ssim(images[name], frame.image)
+            self._quality[name].append(quality)
+            record[name] = {
                 "psnr_db": number(quality[0]),
                 "ssim": number(quality[1]),
                 "miou": number(mean_iou(confusion(perception.labels, dry.labels, self._classes))),
                 "detections": len(perception.detections),
             }
-        return record, wet, scene
+        return record, rainy, scene
 
     def figures(self) -> dict:
         """Over all frames: PSNR and SSIM (means), mIoU, AP50, both per class, and ``recovery``."""
-        found = {way: self._of(way) for way in WAYS}
-        found["recovery"] = {key: recovery(found["rain"][key], found["derained"][key]) for key in SCORES}
-        return {"rate_mm_h": self.rate, "frames": len(self._truth), **found}
+        found = {name: self._figures_of(name) for name in INPUTS}
+        return {"rate_mm_h": self.rate, "frames": len(self._truth), **found, "recovery": recoveries(found)}
 
-    def _of(self, way: str) -> dict:
-        counted = self._parsers[way].figures()
+    def _figures_of(self, name: str) -> dict:
+        counted = self._parsers[name].figures()
         kept = {key: counted[key] for key in ("miou", "pixel_accuracy", "ap50", "iou")}
         kept["ap50_per_class"] = {name: values["ap50"] for name, values in counted["boxes"].items()}
-        means = np.mean(self._pictures[way], axis=0) if self._pictures[way] else (np.nan, np.nan)
+        means = np.mean(self._quality[name], axis=0) if self._quality[name] else (np.nan, np.nan)
         return {"psnr_db": finite(means[0]), "ssim": finite(means[1]), **kept}
 
 
@@ -98,3 +105,105 @@ def recovery(rain: float | None, derained: float | None) -> float | None:
     if rain is None or derained is None or rain >= 1:
         return None
     return (derained - rain) / (1 - rain)
+
+
+def recoveries(found: Mapping[str, Mapping]) -> dict[str, float | None]:
+    """The :func:`recovery` of each score, of the figures of both inputs."""
+    return {key: recovery(found["rain"][key], found["derained"][key]) for key in SCORES}
+
+
+def merged(found: Sequence[Mapping]) -> dict:
+    """Figures of several bags in one rain: means, weighted by the bags' frames."""
+
+    def weighted(name: str, key: str) -> float | None:
+        known = [bag for bag in found if bag[name][key] is not None and bag["frames"]]
+        total = sum(bag["frames"] for bag in known)
+        return sum(bag[name][key] * bag["frames"] for bag in known) / total if known else None
+
+    both = {name: {key: weighted(name, key) for key in FIGURES} for name in INPUTS}
+    frames = sum(bag["frames"] for bag in found)
+    return {"rate_mm_h": found[0]["rate_mm_h"], "frames": frames, **both, "recovery": recoveries(both)}
+
+
+def rows(injected: Mapping[str, Mapping]) -> list[dict]:
+    """Two rows for each injected rate: in the rain, and derained with its recovery."""
+    listed = []
+    for found in injected.values():
+        for name in INPUTS:
+            kept = {key: found[name][key] for key in FIGURES}
+            listed.append({"rate_mm_h": found["rate_mm_h"], "input": name, **kept})
+        listed[-1] |= {f"recovery_{key}": value for key, value in found["recovery"].items()}
+    return listed
+
+
+def cost_sections(injected: Mapping[str, Mapping]) -> list[Section]:
+    """What each injected rate costs, by its name; nothing where none was injected."""
+    if not injected:
+        return []
+    headings, cells = tables.cells(rows(injected))
+    text = (
+        "The same drive with rain rendered onto it, compared with its own dry run: labels (mIoU) and boxes "
+        "(AP50) that agree with it, images that come close to it. In the row “rain” the parser sees the "
+        "rain; in “derained” the loop has restored the image. “Back” is the share of what the rain took "
+        "that deraining gives back."
+    )
+    table = Table("What the rain costs, and what comes back", text, headings, cells)
+    return [table, _over_the_rate(injected)] if len(injected) > 1 else [table]
+
+
+def _over_the_rate(injected: Mapping[str, Mapping]) -> Curve:
+    rates = sorted(found["rate_mm_h"] for found in injected.values())
+    lines = []
+    for name in INPUTS:
+        values = [injected[f"{rate:g}"][name]["miou"] for rate in rates]
+        shares = [math.nan if value is None else 100 * value for value in values]
+        lines.append(Series(name, (0, *rates), (100, *shares), reference=name == "rain"))
+    text = "At 0 mm/h: the dry run itself."
+    return Curve("Agreement over the rain rate", text, Axis("rain rate", "mm/h"), Axis("mIoU", "%"), lines)
+
+
+def class_tables(injected: Mapping[str, Mapping]) -> list[Table]:
+    """Labels and boxes of each class at each rate; nothing where none was injected."""
+    if not injected:
+        return []
+    return [
+        _class_table("Labels of each class", "IoU", "iou", injected),
+        _class_table("Boxes of each class", "AP50", "ap50_per_class", injected),
+    ]
+
+
+def _class_table(title: str, unit: str, key: str, injected: Mapping[str, Mapping]) -> Table:
+    shown = {f"{name}, {rate} mm/h": injected[rate][name][key] for rate in injected for name in INPUTS}
+    classes = list(next(iter(shown.values())))
+    cells = [[label, *(percent(values[label]) for values in shown.values())] for label in classes]
+    text = f"{unit} in % against the dry run; – where the class does not occur."
+    return Table(title, text, ["class", *shown], cells)
+
+
+def agreement_values(record: Mapping) -> dict[str, float]:
+    """The mIoU of a frame's record in each rain, by :func:`_key`."""
+    return {
+        _key(rate, name): found[name]["miou"]
+        for rate, found in record.get("injected", {}).items()
+        for name in INPUTS
+        if found[name]["miou"] is not None
+    }
+
+
+def agreement_curves(points: Sequence[FramePoint], injected: Mapping) -> list[Curve]:
+    """Agreement with the dry run over time in the heaviest rain; nothing where none was injected."""
+    if not injected:
+        return []
+    rate = max(injected, key=float)
+    one_camera = len({point.camera for point in points}) == 1
+    lines = []
+    for name in INPUTS:
+        for line in series(points, _key(rate, name), scale=100, worst=min):
+            title = name if one_camera else f"{name}, {line.name}"
+            lines.append(Series(title, line.x, line.y, reference=one_camera and name == "rain"))
+    title, text = f"Agreement with the dry run at {rate} mm/h", "mIoU of the labels of every frame."
+    return [Curve(title, text, Axis("time", "s"), Axis("mIoU", "%"), lines)]
+
+
+def _key(rate: str, name: str) -> str:
+    return f"injected.{rate}.{name}.miou"

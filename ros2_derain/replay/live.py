@@ -1,164 +1,192 @@
 """Replays one camera of a bag over DDS into a running pipeline, at the bag's own pace.
 
-The images go out as they are, with their stamps and a simulated clock; the pipeline is a process of
+The images are sent unchanged, with their stamps and a simulated clock; the pipeline is a process of
 its own and may drop what it cannot keep up with. What it published is recorded, and then read back
-by the same code that looks at an offline replay.
+as scenes, which are processed like those of an offline replay.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from ros2_derain import environment
 from ros2_derain.bags import BagDamaged
-from ros2_derain.bags.messages import BAD_MESSAGE, COMPRESSED, camera_of, stamp_ns
-from ros2_derain.bags.reader import BagReader
-from ros2_derain.errors import EvaluationError
+from ros2_derain.bags.messages import BAD_MESSAGE, COMPRESSED, camera_of, detections, stamp_ns
+from ros2_derain.bags.reader import BagReader, Message
+from ros2_derain.engine import Frame, Mode, Perception, RainEstimate, Scene
 from ros2_derain.nodes import outputs, topics
+from ros2_derain.nodes.images import to_mono, to_rgb
+from ros2_derain.nodes.topics import Topic
+from ros2_derain.replay import ReplayError
+from ros2_derain.replay.cameras import CameraTopic
 from ros2_derain.replay.criteria import Criterion
 from ros2_derain.replay.job import Job
-from ros2_derain.replay.offline import conclude
-from ros2_derain.replay.output_folder import BAG, Output
-from ros2_derain.replay.recorded_pipeline import RecordedEngine
-from ros2_derain.replay.session import Course, names
-from ros2_derain.replay.sources import Source
+from ros2_derain.replay.output_folder import BAG, OutputFolder
+from ros2_derain.replay.session import Session, names
 from ros2_derain.reporting.progress import Progress
+from ros2_derain.reporting.statistics import stages
 from ros2_derain.ros_testing import pipeline_processes
-from ros2_derain.ros_testing.accounting import Accounting, balance
+from ros2_derain.ros_testing.accounting import balance, strangers
 from ros2_derain.ros_testing.observer import Observer, Status
 from ros2_derain.ros_testing.player import Player
 
 LEAD_S = 1.0
-"""The clock runs for so long before the first image."""
+"""The clock runs this long before the first image."""
+
+RECORDED = (*outputs.OUTPUTS, topics.DIAGNOSTICS)
+
+
+@dataclass(frozen=True)
+class LiveSettings:
+    """How a bag is played.
+
+    Attributes:
+        rate: 1 is the bag's own pace.
+        two_processes: the nodes run apart and exchange their priors over topics.
+        options: of ``ros2-derain run``, such as ``--params-file``; None: those of the job's engine.
+        inputs: of the camera's topics those that are recorded beside the outputs.
+    """
+
+    rate: float = 1.0
+    two_processes: bool = False
+    options: Sequence[str] | None = None
+    inputs: Sequence[Topic] = ()
 
 
 @dataclass
 class Played:
-    """What was played, and what the nodes said at the end.
+    """What was played, and the nodes' own counts at the end.
 
     Attributes:
         sent: when each image was sent, in ns of the system's clock, by its stamp.
         images: how many were sent.
-        status: each node's last words.
+        status: the last diagnostics of each node.
+        exit_status: of each process of the pipeline.
     """
 
     sent: dict[int, int] = field(default_factory=dict)
     images: int = 0
     status: dict[str, Status] = field(default_factory=dict)
+    exit_status: dict[str, int] = field(default_factory=dict)
 
 
 def replay_live(
-    job: Job, folder: Path, rate: float, demands: Sequence[Criterion] = (), *, force: bool = False
+    job: Job, folder: Path, settings: LiveSettings, required: Sequence[Criterion] = (), *, force: bool = False
 ) -> dict:
     """Replay a bag live into a folder; returns what ``summary.json`` holds.
 
     Args:
         job: what is to be done; of one camera.
         folder: of the results.
-        rate: how fast, 1 is the bag's own pace.
-        demands: criteria that the run is held against.
+        settings: how it is played.
+        required: criteria of the run.
         force: replace an earlier replay's files.
 
     Raises:
-        EvaluationError: it cannot begin, or a process did not do its part; the message shows its log.
+        ReplayError: it cannot begin, or a process did not do its part; the message shows its log.
     """
     environment.isolate()
-    with BagReader(job.bag, recover=True) as bag, Output(folder, "all", force) as output:
-        course = Course.begin(job, bag)
-        if len(course.found) != 1:
-            raise EvaluationError(
-                f"--live plays one camera: choose it with --topic, one of {names(course.found)}"
+    with BagReader(job.bag, recover=True) as bag, OutputFolder(folder, "all", force) as output:
+        session = Session.open(job, bag)
+        if len(session.cameras) != 1:
+            raise ReplayError(
+                f"--live plays one camera: choose it with --topic, one of {names(session.cameras)}"
             )
-        output.require_space(course.pixels())
+        output.require_space(session.pixels())
         output.open_records()
-        (source,) = course.found
+        (camera,) = session.cameras
         began = time.monotonic()
-        played = _play(job, bag, source, folder, rate)
-        with BagReader(folder / BAG, namespace=source.namespace) as recording:
-            course.follow(output, lambda: None, {source.topic: RecordedEngine(recording, played.sent)})
-            books = _books(played, recording)
-        course.problems += [f"{node}: {said}" for node, book in books.items() for said in book.problems]
-        told = {"rate": rate, "nodes": {node: asdict(book) for node, book in books.items()}}
-        return conclude(course, folder, demands, time.monotonic() - began, told)
+        played = _play(session, camera, folder, settings)
+        with BagReader(folder / BAG, namespace=camera.namespace) as recording:
+            with Progress("measuring", session.frames) as progress:
+                session.run(output, progress.step, {camera.topic: RecordedEngine(recording, played.sent)})
+            live = {"rate": settings.rate, **_account(session, played, recording)}
+        return session.finish(folder, required, time.monotonic() - began, live)
 
 
-def _play(job: Job, bag: BagReader, source: Source, folder: Path, rate: float) -> Played:
-    compressed = source.type == COMPRESSED
-    base = camera_of(source.topic)
-    info = source.camera_info or f"{source.namespace}/camera_info"
+def _play(session: Session, camera: CameraTopic, folder: Path, settings: LiveSettings) -> Played:
+    compressed = camera.type == COMPRESSED
+    base = camera_of(camera.topic)
+    info = camera.camera_info or f"{camera.namespace}/camera_info"
+    options = _run_options(session, camera, base, info, settings)
     with (
-        pipeline_processes.Pipeline.start(_options(job, bag, source, base, info), folder) as pipeline,
-        Observer(source.namespace) as observer,
+        pipeline_processes.Pipeline.start(options, folder, settings.two_processes) as pipeline,
+        Observer(camera.namespace) as observer,
         Player(f"{base}/compressed" if compressed else base, compressed, info) as player,
-        Progress(f"playing {job.bag.name}", min(source.messages, job.frames or source.messages)) as progress,
+        Progress(f"playing {session.job.bag.name}", session.frames) as progress,
     ):
-        recorder = observer.record(folder / BAG, (*outputs.OUTPUTS, topics.DIAGNOSTICS), lambda *_: None)
+        recorder = observer.record(folder / BAG, (*settings.inputs, *RECORDED), lambda *_: None)
         pipeline_processes.await_active(observer, pipeline)
-        if not observer.spin_until(lambda: player.subscribers() > 0, pipeline_processes.DISCOVERY_S):
-            raise EvaluationError(
+        subscribers = 1 + bool(settings.inputs)  # the pipeline and the recorder
+        if not observer.spin_until(
+            lambda: player.subscribers() >= subscribers, pipeline_processes.DISCOVERY_S
+        ):
+            raise ReplayError(
                 f"the pipeline did not subscribe to {base} within {pipeline_processes.DISCOVERY_S:g} s"
             )
-        played = _Reel(job, bag, source, rate, observer, player).run(progress.step)
+        played = _Playback(session, camera, settings.rate, observer, player).run(progress.step)
         pipeline_processes.await_quiet(observer, recorder)
         played.status = dict(observer.status)
+        played.exit_status = pipeline.stop()
         return played
 
 
-def _options(job: Job, bag: BagReader, source: Source, base: str, info: str) -> list[str]:
-    """Of ``ros2-derain run``."""
-    height, width = bag.first_image(source.topic).shape[:2]
-    settings = job.settings
-    values = {
-        "use_sim_time": "true",
-        "warmup_width": width,
-        "warmup_height": height,
-        "prior": settings.prior,
-        "iterations": settings.iterations,
-    }
-    given = ["--image", base, "--camera-info", info, "--model", settings.model, "--device", settings.device]
-    if source.namespace:
-        given += ["--namespace", source.namespace]
-    if source.type == COMPRESSED:
+def _run_options(
+    session: Session, camera: CameraTopic, base: str, info: str, settings: LiveSettings
+) -> list[str]:
+    """The options of ``ros2-derain run``."""
+    height, width = session.bag.first_image(camera.topic).shape[:2]
+    values = {"use_sim_time": "true", "warmup_width": width, "warmup_height": height}
+    given = ["--image", base, "--camera-info", info]
+    if settings.options is None:
+        engine = session.job.settings
+        given += ["--model", engine.model, "--device", engine.device]
+        values |= {"prior": engine.prior, "iterations": engine.iterations}
+    else:
+        given += settings.options
+    if camera.namespace:
+        given += ["--namespace", camera.namespace]
+    if camera.type == COMPRESSED:
         given.append("--compressed")
-    return [
-        *given,
-        "--ros-args",
-        *(part for name, value in values.items() for part in ("-p", f"{name}:={value}")),
-    ]
+    parameters = (part for name, value in values.items() for part in ("-p", f"{name}:={value}"))
+    return [*given, "--ros-args", *parameters]
 
 
-class _Reel:
+class _Playback:
     """Sends a camera's messages when they are due, under a clock that shows the bag's time."""
 
     def __init__(
-        self, job: Job, bag: BagReader, source: Source, rate: float, observer: Observer, player: Player
+        self, session: Session, camera: CameraTopic, rate: float, observer: Observer, player: Player
     ) -> None:
-        self._job, self._bag, self._source, self._rate = job, bag, source, rate
+        self._bag, self._limit = session.bag, session.job.frames
+        self._camera, self._rate = camera, rate
         self._observer, self._player = observer, player
         self._pace = rate
         self._since = 0.0
-        self._since_ns = bag.span_ns[0]
+        self._since_ns = session.bag.span_ns[0]
 
     def run(self, step: Callable[[], None]) -> Played:
-        """Play everything, and wait until the nodes have done with it."""
+        """Play everything, and wait until the nodes have finished it."""
         played = Played()
         first_ns = self._since_ns
         self._since = time.monotonic() + LEAD_S
         try:
             self._play(played, first_ns, step)
-        except BagDamaged:  # who looks at the frames afterwards says so
+        except BagDamaged:  # becomes a problem of the session, which reads the bag again
             pass
         self._finish()
         return played
 
     def _play(self, played: Played, first_ns: int, step: Callable[[], None]) -> None:
         began = self._since
-        info, topic = self._source.camera_info, self._source.topic
+        info, topic = self._camera.camera_info, self._camera.topic
         for message in self._bag.messages({topic, info} - {""}):
-            if played.images == self._job.frames:
+            if played.images == self._limit:
                 break
             due_s = began + (message.received_ns - first_ns) / 1e9 / self._rate
             self._player.until(due_s, self._now_ns, self._wait)
@@ -175,14 +203,14 @@ class _Reel:
             step()
 
     def _finish(self) -> None:
-        """Keep the clock going, at real pace, until both nodes have said that no frame is at hand."""
+        """Keep the clock going, at real pace, until both nodes have reported that no frame is under way."""
         self._since_ns, self._since, self._pace = self._now_ns(), time.monotonic(), 1.0
         settled_ns = self._since_ns + int(pipeline_processes.SETTLE_S * 1e9)
         deadline = time.monotonic() + pipeline_processes.FINISH_S
         while not pipeline_processes.is_idle(self._observer, settled_ns):
             if time.monotonic() > deadline:
-                raise EvaluationError(
-                    f"the nodes did not say within {pipeline_processes.FINISH_S:g} s that they are done: "
+                raise ReplayError(
+                    f"the nodes did not report within {pipeline_processes.FINISH_S:g} s that they are done: "
                     "see pipeline.log"
                 )
             self._player.until(time.monotonic() + 0.1, self._now_ns, self._wait)
@@ -195,12 +223,104 @@ class _Reel:
         self._observer.spin_until(lambda: False, seconds)
 
 
-def _books(played: Played, recording: BagReader) -> Mapping[str, Accounting]:
-    """What became of every frame, by each node's count, the recording's and ours."""
-    books = {}
-    frames_in = played.images
-    for node, topic in zip(pipeline_processes.NODES, (outputs.CLEAN_IMAGE, outputs.DETECTIONS), strict=True):
-        recorded = [message.stamp_ns for message in recording.messages([topic.name])]
-        books[node] = balance(frames_in, recorded, played.status[node])
-        frames_in = int(played.status[node].number("frames_published"))
-    return books
+def _account(session: Session, played: Played, recording: BagReader) -> dict:
+    """What became of every frame, by each node's count, the recording's and ours; adds to the problems."""
+    stamps: dict[str, list[int]] = {topic.name: [] for topic in outputs.PER_FRAME}
+    for message in recording.messages(stamps):
+        if message.stamp_ns is not None:
+            stamps[message.topic].append(message.stamp_ns)
+    nodes, frames_in = {}, played.images
+    for node, output in zip(pipeline_processes.NODES, (outputs.CLEAN_IMAGE, outputs.DETECTIONS), strict=True):
+        status = played.status[node]
+        accounting = balance(frames_in, stamps[output.name], status)
+        session.problems += [f"{node}: {problem}" for problem in accounting.problems]
+        nodes[node] = {**asdict(accounting), "latency_ms": stages(status.numbers("latency_ms."))}
+        frames_in = int(status.number("frames_published"))
+    for topic, found in stamps.items():
+        session.problems += strangers(topic, found, played.sent)
+    failed = {name: status for name, status in played.exit_status.items() if status}
+    session.problems += [f"{name} ended with status {status}, see its log" for name, status in failed.items()]
+    return {"nodes": nodes, "topics": {topic.name: topic.messages for topic in recording.topics}}
+
+
+class RecordedEngine:
+    """Stands for the engine: gives the scene that the pipeline published of a frame.
+
+    Frames are asked for in the order in which they were sent.
+
+    Args:
+        recording: of the pipeline's topics.
+        sent: when each frame was sent, in ns of the system's clock, by its stamp.
+    """
+
+    def __init__(self, recording: BagReader, sent: Mapping[int, int]) -> None:
+        self._recording, self._sent = recording, sent
+        self._clean, self._trust, self._labels, self._confidence, self._boxes = (
+            _Cursor(recording.messages([topic.name]))
+            for topic in (
+                outputs.CLEAN_IMAGE, outputs.TRUST, outputs.LABEL_MAP, outputs.CONFIDENCE, outputs.DETECTIONS
+            )
+        )  # fmt: skip
+        self._rates = recording.messages([outputs.RAIN_RATE.name])
+        self._modes = [
+            (message.received_ns, recording.decode(message).data)
+            for message in recording.messages([outputs.MODE.name])
+        ]
+
+    def warm_up(self, height: int, width: int) -> None:
+        """Nothing to warm up."""
+
+    def process(self, frame: Frame) -> Scene | None:
+        """The scene of a frame; None where the pipeline dropped it."""
+        stamp_ns = frame.stamp_ns
+        clean = self._clean.take(stamp_ns)
+        if clean is None:
+            return None
+        sent_ns = self._sent[stamp_ns]
+        trust, boxes = self._trust.take(stamp_ns), self._boxes.take(stamp_ns)
+        rate = next(self._rates, None)
+        mm_h = self._recording.decode(rate).data if rate else float("nan")
+        milliseconds = {"image": (clean.received_ns - sent_ns) / 1e6}
+        milliseconds["total"] = ((boxes or clean).received_ns - sent_ns) / 1e6
+        return Scene(
+            stamp_ns=stamp_ns,
+            frame_id=frame.frame_id,
+            image=to_rgb(self._recording.decode(clean)).copy(),
+            trust=self._map(trust) if trust else np.full(frame.image.shape[:2], 255, np.uint8),
+            rain=RainEstimate(mm_h, float("nan")),
+            mode=self._mode_at(clean.received_ns),
+            derain_mode=self._mode_at(clean.received_ns),
+            iterations=0,
+            prior_missed=False,
+            perception=self._perception(stamp_ns, boxes),
+            milliseconds=milliseconds,
+        )
+
+    def _perception(self, stamp_ns: int, boxes: Message | None) -> Perception | None:
+        labels, confidence = self._labels.take(stamp_ns), self._confidence.take(stamp_ns)
+        if not (labels and confidence and boxes):
+            return None
+        found = detections(self._recording.decode(boxes))
+        return Perception(self._map(labels), self._map(confidence), found)
+
+    def _map(self, message: Message) -> np.ndarray:
+        return to_mono(self._recording.decode(message)).copy()
+
+    def _mode_at(self, received_ns: int) -> Mode:
+        known = [mode for time_ns, mode in self._modes if time_ns <= received_ns]
+        return Mode(known[-1]) if known else Mode.LOOP
+
+
+class _Cursor:
+    """The messages of a topic, taken by their stamps in the order of reception."""
+
+    def __init__(self, messages: Iterator[Message]) -> None:
+        self._messages = messages
+        self._next = next(messages, None)
+
+    def take(self, stamp_ns: int) -> Message | None:
+        """The next message, if it has this stamp."""
+        if self._next is None or self._next.stamp_ns != stamp_ns:
+            return None
+        taken, self._next = self._next, next(self._messages, None)
+        return taken

@@ -1,45 +1,102 @@
-"""The report of a replay: verdict and criteria, the worst frames, curves, tables."""
+"""What a replay shows of itself: its verdict in a sentence, the text on the terminal, and the report page."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
+from ros2_derain.evaluate.scores import MATCH_IOU, SCORE
 from ros2_derain.nodes import overlay
-from ros2_derain.replay import charts
+from ros2_derain.replay import frame_metrics, injected_rain
 from ros2_derain.replay.criteria import failures
-from ros2_derain.replay.ground_truth_report import truth_tables
-from ros2_derain.replay.injected_rain import WAYS
-from ros2_derain.replay.text_summary import injected_rows, verdict
-from ros2_derain.replay.worst_frames import Shown
+from ros2_derain.replay.frame_metrics import FramePoint
+from ros2_derain.replay.ground_truth import BOXES, IMAGES, LABELS, SIDES
+from ros2_derain.replay.job import Job
+from ros2_derain.replay.worst_frames import WorstFrame
 from ros2_derain.reporting import tables
-from ros2_derain.reporting.charts import Axis, Series
-from ros2_derain.reporting.page import Comparisons, Curve, Pair, Report, Section, Table, Tile
+from ros2_derain.reporting.page import Comparisons, Pair, Report, Section, Table, Tile
 from ros2_derain.reporting.tables import NONE, number, percent, rounded
 from ros2_derain.ros_testing.accounting import causes
 
 
-def build(summary: Mapping, points: Sequence[Mapping], worst: Sequence[Shown]) -> Report:
-    """The page about one run."""
+def verdict(summary: Mapping) -> str:
+    """The run in a sentence."""
+    frames, total = summary["frames"], summary["latency_ms"].get("total")
+    parts = [f"{frames['read']} of {frames['in']} frames processed"]
+    if frames["unread"]:
+        parts[0] += f", {frames['unread']} could not be read ({causes(frames['unread_by_cause'])})"
+    if summary["live"]:
+        dropped = {node: causes(counts["dropped"]) for node, counts in summary["live"]["nodes"].items()}
+        parts[0] += "; dropped: " + ", ".join(f"{node} {text}" for node, text in dropped.items())
+    if summary["rain"]["raining"] is not None:
+        rate = number(summary["rain"]["mean_mm_h"])
+        parts.append(f"rain gate open on {summary['rain']['raining']:.0%}, {rate} mm/h")
+    parts += _truth_phrases(summary["truth"] or {})
+    for rate, found in summary["injected"].items():
+        if found["rain"]["miou"] is not None and found["derained"]["miou"] is not None:
+            parts.append(
+                f"at {rate} mm/h labels agree to {found['rain']['miou']:.0%} in the rain, "
+                f"{found['derained']['miou']:.0%} derained"
+            )
+    if total:
+        parts.append(f"{total['p95']:.0f} ms per frame (p95)")
+    return "; ".join(parts) + "."
+
+
+def _truth_phrases(truth: Mapping) -> list[str]:
+    """How right labels, boxes and images are, where that is known."""
+    phrases = []
+    for name, figure, meaning in ((LABELS, "miou", "mIoU"), (BOXES, "ap50", "AP50")):
+        before, after = (truth[name][side][figure] if name in truth else None for side in SIDES)
+        if None not in (before, after):
+            phrases.append(f"{name} right to {before:.0%} on the input, {after:.0%} after ({meaning})")
+    before, after = (truth[IMAGES][side]["psnr_db"] if IMAGES in truth else None for side in SIDES)
+    if before is not None and after is not None:
+        phrases.append(f"PSNR {before:.1f} → {after:.1f} dB ({after - before:+.1f})")
+    return phrases
+
+
+def text(summary: Mapping, files: Sequence[str]) -> str:
+    """What the terminal shows at the end."""
+    lines = [*(f"NOTE: {note}" for note in summary["notes"]), *(f"PROBLEM: {p}" for p in summary["problems"])]
+    for judged in summary["criteria"]:
+        mark = {True: "met   ", False: "FAILED", None: "-     "}[judged["met"]]
+        lines.append(
+            f"{mark}  {judged['name']}: {judged['require']}" + (judged["why"] and f"  ({judged['why']})")
+        )
+    if summary["injected"]:
+        lines += ["", tables.table(injected_rain.rows(summary["injected"])), ""]
+    return "\n".join([*lines, verdict(summary), *files])
+
+
+def build(summary: Mapping, job: Job, points: Sequence[FramePoint], worst: Sequence[WorstFrame]) -> Report:
+    """The page about one run.
+
+    Args:
+        summary: what ``summary.json`` holds.
+        job: that was done.
+        points: of the curves, one for each frame.
+        worst: frames to show, the worst first.
+    """
     bag = summary["bag"]
     sections: list[Section] = [
         *_criteria(summary["criteria"]),
-        *injected_sections(summary["injected"]),
+        *injected_rain.cost_sections(summary["injected"]),
         *_worst(worst, points, summary),
-        *charts.agreement(points, summary["injected"]),
-        *_per_classes(summary["injected"]),
-        *truth_tables(summary["truth"] or {}),
-        *charts.curves(points),
+        *injected_rain.agreement_curves(points, summary["injected"]),
+        *injected_rain.class_tables(summary["injected"]),
+        *_truth_tables(summary["truth"] or {}),
+        *frame_metrics.curves(points, job.known),
         *_live(summary["live"]),
-        bands_table(summary["bands"]),
+        frame_metrics.bands_table(summary["bands"]),
         *_modes(summary["modes"]),
         _cameras(bag["cameras"]),
         *_odd(summary),
         _run(summary),
     ]
     return Report(
-        title=f"Replay of {bag['name']}",
+        title=job.title or f"Replay of {bag['name']}",
         subtitle=(
+            f"{job.description + '. ' if job.description else ''}"
             f"{len(bag['cameras'])} camera{'s' * (len(bag['cameras']) != 1)}, {bag['seconds']:.1f} s, "
             f"through {summary['model']} ({summary['device']} {summary['precision']}). "
             f"{summary['date'][:16].replace('T', ' ')} UTC, commit {summary['commit']}"
@@ -47,20 +104,24 @@ def build(summary: Mapping, points: Sequence[Mapping], worst: Sequence[Shown]) -
         passed=summary["passed"],
         verdict=verdict(summary),
         problems=[*summary["problems"], *failures(summary["criteria"])],
-        tiles=_tiles(summary),
+        tiles=_tiles(summary, job),
         sections=sections,
     )
 
 
-def _tiles(summary: Mapping) -> list[Tile]:
+def _tiles(summary: Mapping, job: Job) -> list[Tile]:
     frames, total, rain = summary["frames"], summary["latency_ms"].get("total"), summary["rain"]
+    unread = f"{frames['unread']} could not be read"
+    rate = f"mean {number(rain['mean_mm_h'])}, worst {number(rain['max_mm_h'])} mm/h"
+    if "rain_mm_h" in job.known:
+        rate += f", true {job.known['rain_mm_h']:g} mm/h"
     tiles = [
-        Tile("Frames", f"{frames['read']} / {frames['in']}", f"{frames['unread']} could not be read"),
         Tile(
-            "Rain",
-            rounded(rain["raining"]),
-            f"of the frames; mean {number(rain['mean_mm_h'])}, worst {number(rain['max_mm_h'])} mm/h",
+            "Frames",
+            f"{frames['read']} / {frames['in']}",
+            f"{unread}, {frames['dropped']} dropped" if summary["live"] else unread,
         ),
+        Tile("Rain", rounded(rain["raining"]), f"of the frames; {rate}"),
         Tile(
             "Latency",
             f"{total['p95']:.0f} ms" if total else NONE,
@@ -68,6 +129,11 @@ def _tiles(summary: Mapping) -> list[Tile]:
         ),
         Tile("Warnings", str(frames["warned"]), "frames below the configured mode, or with a fault"),
     ]
+    images = (summary["truth"] or {}).get(IMAGES)
+    if images:
+        before, after = (images[side]["psnr_db"] for side in SIDES)
+        gain = NONE if before is None or after is None else f"{after - before:+.1f} dB"
+        tiles.append(Tile("PSNR gain", gain, f"{number(before)} → {number(after)} dB"))
     injected = summary["injected"]
     if injected:
         back = " · ".join(percent(found["recovery"]["miou"], 0) for found in injected.values()) + " %"
@@ -78,76 +144,83 @@ def _tiles(summary: Mapping) -> list[Tile]:
 def _criteria(judged: Sequence[Mapping]) -> list[Table]:
     if not judged:
         return []
-    marks = {True: "✓ met", False: "✗ failed", None: "– not asked"}
+    marks = {True: "✓ met", False: "✗ failed", None: "– not required"}
     rows = [[j["name"], marks[j["met"]], j["require"], j["why"]] for j in judged]
-    return [Table("Criteria", "", ("criterion", "verdict", "demanded", "why"), rows)]
+    return [Table("Criteria", "", ("criterion", "verdict", "required", "why"), rows)]
 
 
-def injected_sections(found: Mapping) -> list[Section]:
-    """What each injected rate costs, by its name; nothing where none was injected."""
-    if not found:
-        return []
-    headings, cells = tables.cells(injected_rows(found))
-    text = (
-        "The same drive with rain rendered onto it, held against its own dry run: labels (mIoU) and boxes "
-        "(AP50) that agree with it, pictures that come close to it. In the row “rain” the parser sees the "
-        "rain; in “derained” the loop has restored the picture. “Back” is the share of what the rain took "
-        "that deraining gives back."
-    )
-    table = Table("What the rain costs, and what comes back", text, headings, cells)
-    return [table, _over_the_rate(found)] if len(found) > 1 else [table]
+def _truth_tables(truth: Mapping) -> list[Table]:
+    """A table of each kind that is known, from ``GroundTruth.figures``."""
+    made = {LABELS: _label_table, BOXES: _box_table, IMAGES: _image_table}
+    return [made[name](figures) for name, figures in truth.items()]
 
 
-def _over_the_rate(found: Mapping) -> Curve:
-    rates = [rain["rate_mm_h"] for rain in sorted(found.values(), key=lambda rain: rain["rate_mm_h"])]
-    series = []
-    for way in WAYS:
-        values = [found[f"{rate:g}"][way]["miou"] for rate in rates]
-        shares = [math.nan if value is None else 100 * value for value in values]
-        series.append(Series(way, (0, *rates), (100, *shares), reference=way == "rain"))
-    text = "At 0 mm/h stands the dry run itself."
-    return Curve("Agreement over the rain rate", text, Axis("rain rate", "mm/h"), Axis("mIoU", "%"), series)
-
-
-def _per_classes(found: Mapping) -> list[Table]:
-    titles = (("Labels of each class", "iou"), ("Boxes of each class", "ap50_per_class"))
-    return [_per_class(title, key, found) for title, key in titles] if found else []
-
-
-def _per_class(title: str, key: str, found: Mapping) -> Table:
-    names = list(next(iter(found.values()))["rain"][key])
-    columns = ["class", *(f"{way}, {rate} mm/h" for rate in found for way in WAYS)]
+def _label_table(found: Mapping) -> Table:
     rows = [
-        [name, *(percent(found[rate][way][key][name]) for rate in found for way in WAYS)] for name in names
+        _sides("all: mIoU", found, "miou"),
+        _sides("all: pixel accuracy", found, "pixel_accuracy"),
+        *_per_class(found, "iou"),
     ]
-    unit = "IoU" if key == "iou" else "AP50"
-    return Table(title, f"{unit} in % against the dry run; – where the class does not occur.", columns, rows)
+    text = f"IoU in % over {found['frames']} frames with true labels."
+    return Table("Labels against the truth", text, ("class", "parser on the input", "pipeline"), rows)
 
 
-def _worst(worst: Sequence[Shown], points: Sequence[Mapping], summary: Mapping) -> list[Comparisons]:
+def _box_table(found: Mapping) -> Table:
+    rows = [
+        _sides("all: AP50", found, "ap50"),
+        _sides("all: AP50:95", found, "ap"),
+        _sides("all: precision", found, "precision"),
+        _sides("all: recall", found, "recall"),
+        *_per_class(found, "ap50_per_class"),
+    ]
+    text = (
+        f"AP50 in % over {found['frames']} frames with true boxes, of the boxes that the pipeline publishes; "
+        f"precision and recall at an overlap of {MATCH_IOU:g} and a score of {SCORE:g}."
+    )
+    return Table("Boxes against the truth", text, ("class", "parser on the input", "pipeline"), rows)
+
+
+def _image_table(found: Mapping) -> Table:
+    rows = [
+        [name, *(number(found[side][key], digits) for side in SIDES)]
+        for name, key, digits in (("PSNR in dB", "psnr_db", 2), ("SSIM", "ssim", 4))
+    ]
+    text = f"Means over {found['frames']} frames with reference images."
+    return Table("Images against the references", text, ("figure", "input", "clean image"), rows)
+
+
+def _sides(name: str, found: Mapping, key: str) -> list[str]:
+    return [name, *(percent(found[side][key]) for side in SIDES)]
+
+
+def _per_class(found: Mapping, key: str) -> list[list[str]]:
+    return [[name, *(percent(found[side][key][name]) for side in SIDES)] for name in found[SIDES[0]][key]]
+
+
+def _worst(worst: Sequence[WorstFrame], points: Sequence[FramePoint], summary: Mapping) -> list[Comparisons]:
     if not worst:
         return []
-    start = min(point["time_ns"] for point in points)
+    start = min(point.time_ns for point in points)
     pairs = [
         Pair(
-            caption=f"{shown.camera}, frame {shown.record['frame']}, "
-            f"{(shown.record['received_ns'] - start) / 1e9:.1f} s",
-            before=shown.before,
-            after=shown.after,
-            beside=shown.drawn,
-            text=_told(shown.record),
+            caption=f"{frame.camera}, frame {frame.record['frame']}, "
+            f"{(frame.record['received_ns'] - start) / 1e9:.1f} s",
+            before=frame.before,
+            after=frame.after,
+            beside=frame.drawn,
+            text=_frame_text(frame.record),
         )
-        for shown in worst
+        for frame in worst
     ]
-    how = "Least trust in the picture times confidence of the labels."
+    how = "Least trust in the image times confidence of the labels."
     if summary["injected"]:
         how = "Least agreement with the dry run after deraining, in the heaviest rain."
     if summary["truth"]:
-        how = "Least agreement with the true labels, or boxes where only they are known."
+        how = "Least agreement with what is known: true labels, else boxes, else reference images."
     return [
         Comparisons(
             title="Worst frames first",
-            text=f"{how} Drag across a picture to compare.",
+            text=f"{how} Drag across an image to compare.",
             names=("rain" if summary["injected"] else "camera", "clean", "Classes and detections"),
             pairs=pairs,
             legend=[(name, overlay.colour(name)) for name in summary["classes"]],
@@ -155,7 +228,7 @@ def _worst(worst: Sequence[Shown], points: Sequence[Mapping], summary: Mapping) 
     ]
 
 
-def _told(record: Mapping) -> str:
+def _frame_text(record: Mapping) -> str:
     parts = [f"mode {record['mode']}", f"{number(record['rain_mm_h'])} mm/h"]
     if "injected" in record:
         heaviest = max(record["injected"], key=float)
@@ -164,55 +237,44 @@ def _told(record: Mapping) -> str:
             for rate, found in record["injected"].items()
         )
         parts = [f"in {heaviest} mm/h", f"labels that agree (mIoU): {', '.join(agree)}"]
+    if images := record.get("truth", {}).get(IMAGES):
+        before, after = (number(images[side]["psnr_db"]) for side in SIDES)
+        parts.append(f"PSNR {before} → {after} dB")
     if record["fault"]:
         parts.append(record["fault"])
     return " · ".join([*parts, *record["notes"]])
 
 
-def bands_table(bands: Sequence[Mapping]) -> Table:
-    """The figures by how hard it rained, from :meth:`BandTally.rows`."""
-    rows = [
-        [
-            row["band"],
-            str(row["frames"]),
-            number(row["mean_mm_h"]),
-            str(row["warned"]),
-            percent(row["trust"]),
-            percent(row["confidence"]),
-            percent(row["flicker"], 2),
-            number(row["detections_per_frame"]),
-            number(row["latency_p95_ms"]),
-        ]
-        for row in bands
-    ]
-    return Table(
-        "By rain",
-        "Dry: the rain gate was closed. Light below 2.5 mm/h, moderate below 10, heavy below 50.",
-        (
-            "rain",
-            "frames",
-            "mm/h",
-            "warnings",
-            "trust %",
-            "confidence %",
-            "flicker %",
-            "boxes/frame",
-            "p95 ms",
-        ),  # fmt: skip
-        rows,
-    )
-
-
 def _live(live: Mapping | None) -> list[Table]:
-    """Where the frames of a live replay went."""
+    """Where the frames of a live replay went, how long the nodes took, and what was recorded."""
     if not live:
         return []
-    rows = [
-        [node, str(book["frames_in"]), str(book["frames_out"]), causes(book["dropped"])]
-        for node, book in live["nodes"].items()
+    frames = [
+        [node, str(counts["frames_in"]), str(counts["frames_out"]), causes(counts["dropped"])]
+        for node, counts in live["nodes"].items()
     ]
-    text = f"Played at {live['rate']:g} times the bag's pace. In each row, frames in = frames out + dropped."
-    return [Table("Where the frames went", text, ("node", "frames in", "frames out", "dropped"), rows)]
+    percentiles = ("p50", "p95", "p99", "max")
+    latencies = [
+        [f"{node}: {stage}", *(number(found.get(name)) for name in percentiles)]
+        for node, counts in live["nodes"].items()
+        for stage, found in counts["latency_ms"].items()
+    ]
+    played = f"Played at {live['rate']:g} times the bag's pace. Frames in = frames out + dropped."
+    return [
+        Table("Where the frames went", played, ("node", "frames in", "frames out", "dropped"), frames),
+        Table(
+            "Latency by the nodes' own diagnostics",
+            "Milliseconds of each stage; total: from the arrival of an image to the publication.",
+            ("stage", *percentiles),
+            latencies,
+        ),
+        Table(
+            "Topics",
+            "Messages in the recorded bag.",
+            ("topic", "messages"),
+            [[topic, str(count)] for topic, count in live["topics"].items()],
+        ),
+    ]
 
 
 def _modes(counted: Mapping[str, int]) -> list[Table]:
@@ -251,13 +313,13 @@ def _odd(summary: Mapping) -> list[Table]:
 
 
 def _run(summary: Mapping) -> Table:
-    asked = ", ".join(
+    settings = ", ".join(
         f"{key} {value}" for key, value in summary["settings"].items() if value not in (None, [], "")
     )
     rows = [
         ["model", f"{summary['model']} (sha256 {summary['model_sha256'][:16]})"],
         ["device", f"{summary['device']}, {summary['precision']}"],
-        ["settings", asked],
+        ["settings", settings],
         ["took", f"{summary['seconds']:.1f} s, {number(summary['frames_per_second'])} frames per second"],
         ["machine", ", ".join(f"{key} {value}" for key, value in summary["machine"].items() if value)],
         *([name, version] for name, version in summary["versions"].items()),

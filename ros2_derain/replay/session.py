@@ -1,146 +1,202 @@
-"""The course of a replay: its bag, cameras and model, and what was found of every frame so far."""
+"""A replay of one bag: its cameras and model, what was found of every frame, and the results at the end."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from pathlib import Path
 
+from ros2_derain import machine
 from ros2_derain.bags import BagDamaged, BagError
 from ros2_derain.bags.reader import BagReader, Message
 from ros2_derain.engine import Engine, LoadedModel
-from ros2_derain.errors import EvaluationError
-from ros2_derain.replay import charts, ground_truth, sources
-from ros2_derain.replay.aggregate import BandTally, Tally
-from ros2_derain.replay.camera import Camera, Processor, Seen
-from ros2_derain.replay.ground_truth import Truth
+from ros2_derain.provenance import origin
+from ros2_derain.replay import ReplayError, criteria, ground_truth, injected_rain, report
+from ros2_derain.replay.aggregate import Aggregate, BandAggregate
+from ros2_derain.replay.cameras import CameraReplay, CameraTopic, FrameResult, Processor, find_cameras
+from ros2_derain.replay.criteria import Criterion
+from ros2_derain.replay.frame_metrics import FramePoint, values_of
+from ros2_derain.replay.ground_truth import GroundTruth
 from ros2_derain.replay.injected_rain import InjectedRain
 from ros2_derain.replay.job import Job
-from ros2_derain.replay.output_folder import DiskFull, Output
-from ros2_derain.replay.sources import Source
-from ros2_derain.replay.worst_frames import Worst
+from ros2_derain.replay.output_folder import REPORT, SUMMARY, DiskFull, OutputFolder
+from ros2_derain.replay.worst_frames import WorstFrames
+from ros2_derain.reporting.files import write_json
+from ros2_derain.reporting.page import write
+from ros2_derain.reporting.progress import Progress
+
+BY = "ros2-derain replay"
+
+
+def replay(
+    job: Job, folder: Path, required: Sequence[Criterion] = (), *, force: bool = False, quiet: bool = False
+) -> dict:
+    """Replay a bag offline, every frame in order and as fast as it goes; returns what ``summary.json`` holds.
+
+    Args:
+        job: what is to be done.
+        folder: of the results.
+        required: criteria of the run.
+        force: replace an earlier replay's files.
+        quiet: show no progress.
+
+    Raises:
+        ReplayError: it cannot begin: the bag has no camera, or does not fit on the disk. What goes wrong
+            later is in the summary's ``problems``.
+        BagError: the bag cannot be read.
+    """
+    with BagReader(job.bag, recover=True) as bag, OutputFolder(folder, job.record, force) as output:
+        session = Session.open(job, bag)
+        output.require_space(session.pixels())
+        output.open(session.cameras, session.model)
+        began = time.monotonic()
+        with Progress(f"replaying {job.bag.name}", 0 if quiet else max(session.frames, 1)) as progress:
+            session.run(output, progress.step)
+        return session.finish(folder, required, time.monotonic() - began)
 
 
 @dataclass
-class Course:
+class Session:
     """A replay under way.
 
     Attributes:
         job: what is to be done.
         bag: open.
-        found: its cameras.
+        cameras: of the bag.
         notes: why topics were left aside.
         model: shared by all cameras.
         rains: to inject.
-        truth: of labels and boxes; None: nothing is known.
+        truth: what is known of the frames; None: nothing.
         problems: what went wrong with the whole of it, a sentence each.
-        tally, bands, cameras: figures of all frames, by rain, by camera.
+        total, bands, by_camera: figures of all frames, by rain, by camera.
         points: of the curves.
         worst: frames to be shown.
     """
 
     job: Job
     bag: BagReader
-    found: list[Source]
+    cameras: list[CameraTopic]
     notes: list[str]
     model: LoadedModel
     rains: list[InjectedRain]
-    truth: Truth | None
+    truth: GroundTruth | None
     problems: list[str]
-    tally: Tally = field(default_factory=Tally)
-    bands: BandTally = field(default_factory=BandTally)
-    cameras: dict[str, Tally] = field(default_factory=dict)
-    points: list[dict] = field(default_factory=list)
-    worst: Worst = field(default_factory=Worst)
+    total: Aggregate = field(default_factory=Aggregate)
+    bands: BandAggregate = field(default_factory=BandAggregate)
+    by_camera: dict[str, Aggregate] = field(default_factory=dict)
+    points: list[FramePoint] = field(default_factory=list)
+    worst: WorstFrames = field(default_factory=WorstFrames)
 
     @classmethod
-    def begin(cls, job: Job, bag: BagReader) -> Course:
+    def open(cls, job: Job, bag: BagReader) -> Session:
         """Find the cameras of an open bag, and load the model.
 
         Raises:
-            EvaluationError: there is no camera, or no such truth.
+            ReplayError: there is no camera, or no such truth.
             EngineError: the device is not there.
             ModelError: the model does not load.
         """
-        found, notes = sources.find(bag, job.topics, job.truth)
-        if (job.truth or job.truth_boxes) and len(found) > 1:
-            option = "--truth" if job.truth else "--truth-boxes"
-            raise EvaluationError(f"{option} is of one camera: choose it with --topic, one of {names(found)}")
+        cameras, notes = find_cameras(bag, job.topics, (job.truth, job.references))
+        options = {"--truth": job.truth, "--truth-boxes": job.truth_boxes, "--references": job.references}
+        given = [option for option, source in options.items() if source]
+        if given and len(cameras) > 1:
+            raise ReplayError(f"{given[0]} is of one camera: choose it with --topic, one of {names(cameras)}")
         model = LoadedModel.load(job.settings)
         rains = [InjectedRain(rate, job.seed, model) for rate in job.rates]
-        known = ground_truth.find(bag, job, found[0].messages, model)
-        return cls(job, bag, found, notes, model, rains, known, list(bag.cuts))
+        truth = ground_truth.find(bag, job, cameras[0].messages, model)
+        return cls(job, bag, cameras, notes, model, rains, truth, list(bag.cuts))
 
     @property
     def frames(self) -> int:
-        """How many are to be looked at, by what the bag says of itself."""
-        return sum(self._frames_of(source) for source in self.found)
+        """How many are to be processed, by the bag's own count."""
+        return sum(self._frames_of(camera) for camera in self.cameras)
 
     def pixels(self) -> int:
-        """Of all frames, by each camera's first picture that can be read."""
+        """Of all frames, by each camera's first image that can be read."""
         total = 0
-        for source in self.found:
+        for camera in self.cameras:
             try:
-                height, width = self.bag.first_image(source.topic).shape[:2]
-            except BagError:  # reported for every frame
+                height, width = self.bag.first_image(camera.topic).shape[:2]
+            except BagError:  # each frame is counted as unread later
                 continue
-            total += height * width * self._frames_of(source)
+            total += height * width * self._frames_of(camera)
         return total
 
-    def follow(
-        self, output: Output, step: Callable[[], None], engines: Mapping[str, Processor] | None = None
+    def run(
+        self, output: OutputFolder, step: Callable[[], None], engines: Mapping[str, Processor] | None = None
     ) -> None:
-        """Look at every frame; end early, with a problem, where the bag breaks off or the disk is full.
+        """Process every frame; end early, with a problem, where the bag breaks off or the disk is full.
 
         Args:
-            output: where it is written down.
+            output: where the results are written.
             step: called after each frame.
             engines: by topic, what makes the scenes; None: the model, an engine for each camera.
         """
         settings = self.job.settings
-        looking = {
-            source.topic: Camera(
-                source,
+        replays = {
+            camera.topic: CameraReplay(
+                camera.topic,
                 number,
                 self.model,
                 settings,
-                engines[source.topic] if engines else Engine.of(self.model, settings),
+                engines[camera.topic] if engines else Engine.of(self.model, settings),
                 [(rain, Engine.of(self.model, settings)) for rain in self.rains],
                 self.worst,
                 self.truth,
             )
-            for number, source in enumerate(self.found)
+            for number, camera in enumerate(self.cameras)
         }
         try:
-            for source, message in self._images(output):
-                taken = looking[source.topic].take(self.bag, message)
-                output.write(source, taken, message.received_ns, settings.confidence_threshold)
-                self._add(taken)
+            for camera, message in self._images(output):
+                result = replays[camera.topic].take(self.bag, message)
+                output.write(camera, result, message.received_ns, settings.confidence_threshold)
+                self._add(result)
                 step()
         except (BagDamaged, DiskFull) as error:
             self.problems.append(str(error))
 
-    def _add(self, taken: Seen | dict) -> None:
-        record, spent = (taken.record, taken.milliseconds) if isinstance(taken, Seen) else (taken, None)
-        camera = self.cameras.setdefault(record["camera"], Tally())
-        for tally in (self.tally, self.bands, camera):
-            tally.add(record, spent)
-        self.points.append(charts.point(record, spent))
+    def finish(
+        self, folder: Path, required: Sequence[Criterion], seconds: float, live: dict | None = None
+    ) -> dict:
+        """Write summary and report; returns what ``summary.json`` holds.
 
-    def _frames_of(self, source: Source) -> int:
-        return min(source.messages, self.job.frames or source.messages)
+        Args:
+            folder: of the results.
+            required: criteria of the run.
+            seconds: how long it took.
+            live: of a live replay, what the nodes counted.
+        """
+        summary = self._summary(seconds, live)
+        summary["criteria"] = criteria.judge(required, summary)
+        summary["passed"] = _passed(summary)
+        write_json(folder / SUMMARY, summary)
+        write(report.build(summary, self.job, self.points, list(self.worst)), folder / REPORT)
+        return summary
 
-    def _images(self, output: Output) -> Iterator[tuple[Source, Message]]:
+    def _add(self, result: FrameResult) -> None:
+        record, milliseconds = result.record, result.milliseconds
+        camera = self.by_camera.setdefault(record["camera"], Aggregate())
+        for figures in (self.total, self.bands, camera):
+            figures.add(record, milliseconds)
+        values = values_of(record, milliseconds) | injected_rain.agreement_values(record)
+        self.points.append(FramePoint(record["camera"], record["received_ns"], values))
+
+    def _frames_of(self, camera: CameraTopic) -> int:
+        return min(camera.messages, self.job.frames or camera.messages)
+
+    def _images(self, output: OutputFolder) -> Iterator[tuple[CameraTopic, Message]]:
         """The images in the order of reception; calibrations go to the output on the way."""
-        by_topic = {source.topic: source for source in self.found}
-        calibrated: dict[str, list[Source]] = {}
-        for source in self.found:
-            calibrated.setdefault(source.camera_info, []).append(source)
-        for source in self.found:  # an image may come before its own calibration
-            for message in islice(self.bag.messages({source.camera_info}), 1):
-                output.calibrate(source, message.raw)
-        left = {source.topic: self.job.frames or math.inf for source in self.found}
+        by_topic = {camera.topic: camera for camera in self.cameras}
+        calibrated: dict[str, list[CameraTopic]] = {}
+        for camera in self.cameras:
+            calibrated.setdefault(camera.camera_info, []).append(camera)
+        for camera in self.cameras:  # an image may come before its own calibration
+            for message in islice(self.bag.messages({camera.camera_info}), 1):
+                output.calibrate(camera, message.raw)
+        left = {camera.topic: self.job.frames or math.inf for camera in self.cameras}
         for message in self.bag.messages({*by_topic, *calibrated} - {""}):
             if message.topic in by_topic:
                 if left[message.topic] > 0:
@@ -148,10 +204,66 @@ class Course:
                     yield by_topic[message.topic], message
                 elif not any(left.values()):
                     return
-            for source in calibrated.get(message.topic, ()):
-                output.calibrate(source, message.raw)
+            for camera in calibrated.get(message.topic, ()):
+                output.calibrate(camera, message.raw)
+
+    def _summary(self, seconds: float, live: dict | None) -> dict:
+        """The figures, JSON-ready; a run of which nothing could be read is a problem."""
+        counted = self.total.summary()
+        if not counted["frames"]["read"]:
+            reasons = "; ".join(counted["frames"]["unread_first_reason"].values()) or "there is none"
+            self.problems.append(f"no image could be read: {reasons}")
+        return {
+            **origin(BY, self.model.identity),
+            "classes": list(self.model.identity.class_names),
+            "bag": self._bag_summary(),
+            "settings": self.job.figure_settings(),
+            "problems": self.problems,
+            "notes": [*self.notes, *self._doubts(counted)],
+            **counted,
+            "seconds": round(seconds, 3),
+            "frames_per_second": round(counted["frames"]["in"] / seconds, 3) if seconds else None,
+            "bands": self.bands.rows(),
+            "injected": {f"{rain.rate:g}": rain.figures() for rain in self.rains},
+            "truth": self.truth.figures() if self.truth else None,
+            "live": live,
+            "versions": machine.versions(),
+        }
+
+    def _bag_summary(self) -> dict:
+        first, last = self.bag.span_ns
+        cameras = {}
+        for camera in self.cameras:
+            described = {"type": camera.type, "messages": camera.messages, "namespace": camera.namespace}
+            counted = self.by_camera.get(camera.topic)
+            cameras[camera.topic] = described | (counted.summary() if counted else {})
+        return {
+            "name": self.bag.path.name,
+            "storage": self.bag.storage,
+            "bytes": self.job.bytes(),
+            "seconds": (last - first) / 1e9,
+            "messages": sum(topic.messages for topic in self.bag.topics),
+            "cameras": cameras,
+        }
+
+    def _doubts(self, counted: dict) -> list[str]:
+        """Why the figures of injected rain may mean less than they seem to."""
+        raining = counted["rain"]["raining"]
+        if not self.rains or not raining:
+            return []
+        return [
+            f"the rain gate was open on {raining:.0%} of the frames before rain was injected: the bag is not "
+            "dry, and the dry run that the injected rain is compared with was derained itself"
+        ]
 
 
-def names(found: list[Source]) -> str:
+def _passed(summary: dict) -> bool | None:
+    """None where nothing was required and nothing went wrong."""
+    if summary["problems"] or any(judged["met"] is False for judged in summary["criteria"]):
+        return False
+    return True if summary["criteria"] else None
+
+
+def names(cameras: Sequence[CameraTopic]) -> str:
     """The cameras' topics, for a message."""
-    return ", ".join(source.topic for source in found)
+    return ", ".join(camera.topic for camera in cameras)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import cv2
@@ -11,22 +11,22 @@ import numpy as np
 APART_S = 0.3
 """Two frames of one camera that are nearer in time are one moment."""
 WIDTH = 640
-"""Pixels; wider pictures are scaled down."""
+"""Pixels; wider images are scaled down."""
 
 
 @dataclass(frozen=True)
-class Shown:
-    """A frame with its pictures.
+class WorstFrame:
+    """A frame with its images.
 
     Attributes:
-        badness: 0..1; the higher, the worse.
+        severity: 0..1; the higher, the worse.
         camera, stamp_ns: which frame.
-        record: what was written down of it.
+        record: its line of ``frames.jsonl``.
         before, after, drawn: input, clean image, clean image with classes and boxes; H x W x 3
             uint8 RGB.
     """
 
-    badness: float
+    severity: float
     camera: str
     stamp_ns: int
     record: dict
@@ -35,7 +35,7 @@ class Shown:
     drawn: np.ndarray
 
 
-class Worst:
+class WorstFrames:
     """Keeps the worst frames of a run.
 
     Args:
@@ -44,29 +44,57 @@ class Worst:
 
     def __init__(self, count: int = 6) -> None:
         self._count = count
-        self._kept: list[Shown] = []
+        self._kept: list[WorstFrame] = []
 
-    def offer(self, badness: float, camera: str, stamp_ns: int, show: Callable[[], Shown]) -> None:
-        """Keep this frame if it is among the worst; ``show`` is called only then."""
-        near = [s for s in self._kept if s.camera == camera and abs(s.stamp_ns - stamp_ns) < APART_S * 1e9]
+    def offer(self, severity: float, camera: str, stamp_ns: int, make: Callable[[], WorstFrame]) -> None:
+        """Keep this frame if it is among the worst; ``make`` is called only then."""
+        near = [f for f in self._kept if f.camera == camera and abs(f.stamp_ns - stamp_ns) < APART_S * 1e9]
         rivals = near or (self._kept if len(self._kept) >= self._count else [])
         if rivals:
-            mildest = min(rivals, key=lambda shown: shown.badness)
-            if mildest.badness >= badness:
+            mildest = min(rivals, key=lambda frame: frame.severity)
+            if mildest.severity >= severity:
                 return
             for rival in near or [mildest]:
                 self._kept.remove(rival)
-        self._kept.append(show())
+        self._kept.append(make())
 
     def __iter__(self):
         """The worst first."""
-        return iter(sorted(self._kept, key=lambda shown: (-shown.badness, shown.camera, shown.stamp_ns)))
+        return iter(sorted(self._kept, key=lambda frame: (-frame.severity, frame.camera, frame.stamp_ns)))
 
 
-def small(picture: np.ndarray) -> np.ndarray:
-    """The picture at no more than :data:`WIDTH` pixels; always a copy."""
-    height, width = picture.shape[:2]
+def scaled_down(image: np.ndarray) -> np.ndarray:
+    """The image at no more than :data:`WIDTH` pixels; always a copy."""
+    height, width = image.shape[:2]
     if width <= WIDTH:
-        return picture.copy()
+        return image.copy()
     size = WIDTH, max(1, round(height * WIDTH / width))
-    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+
+
+def severity_of(record: Mapping) -> float:
+    """How much a frame is worth looking at, 0..1, by its record.
+
+    With true labels: 1 - mIoU against them; with true boxes only: 1 - F1 of the boxes; with reference
+    images only: 1 - SSIM against them. With injected rain: 1 - mIoU against the dry run after deraining,
+    in the heaviest rain. Without any: how little its outputs are trusted, 1 - trust * confidence.
+    """
+    truth = record.get("truth")
+    if truth:
+        return _severity_by_truth(truth)
+    if record.get("injected"):
+        heaviest = max(record["injected"].items(), key=lambda item: float(item[0]))[1]
+        return 1 - (heaviest["derained"]["miou"] or 0)
+    if record["confidence"] is None:
+        return 1.0
+    return 1 - record["trust"] * record["confidence"]
+
+
+def _severity_by_truth(truth: Mapping) -> float:
+    if "labels" in truth:
+        return 1 - (truth["labels"]["output"]["miou"] or 0)
+    if "boxes" in truth:
+        boxes = truth["boxes"]["output"]
+        wrong = boxes["false_alarms"] + boxes["misses"]
+        return wrong / (wrong + 2 * boxes["hits"]) if wrong else 0.0  # 1 - F1
+    return 1 - (truth["images"]["output"]["ssim"] or 0)

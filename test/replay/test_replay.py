@@ -62,6 +62,7 @@ def replayed(two_cameras, rainy_model, tmp_path_factory) -> Path:
 def test_the_new_bag_holds_what_the_nodes_publish_under_the_cameras_namespaces(replayed):
     made = read_bag(replayed / "output")
     each = {
+        "derain/status": "diagnostic_msgs/msg/DiagnosticArray",
         "derain/image": "sensor_msgs/msg/Image",
         "derain/image/compressed": "sensor_msgs/msg/CompressedImage",
         "derain/trust": "sensor_msgs/msg/Image",
@@ -71,6 +72,7 @@ def test_the_new_bag_holds_what_the_nodes_publish_under_the_cameras_namespaces(r
         "segmentation/overlay": "sensor_msgs/msg/Image",
         "semantic_prior": "sensor_msgs/msg/Image",
         "detections": "vision_msgs/msg/Detection2DArray",
+        "segmentation/status": "diagnostic_msgs/msg/DiagnosticArray",
     }
     once = {"derain/mode", "segmentation/label_info", "vision_info"}
     expected = Counter(
@@ -106,8 +108,8 @@ def test_the_outputs_are_the_engines(two_cameras, replayed, rainy_model):
     assert of(made, "/front/derain/mode")[0].data == "loop"
 
 
-@pytest.mark.parametrize(("kept", "topics"), [("compact", 7), ("none", 0)])
-def test_less_is_recorded_when_less_is_wanted(two_cameras, rainy_model, tmp_path, kept, topics):
+@pytest.mark.parametrize(("kept", "topics"), [("compact", 9), ("none", 0)])
+def test_record_compact_and_none_write_fewer_topics(two_cameras, rainy_model, tmp_path, kept, topics):
     options = ("--record", kept, "--topic", "/front/image_raw", "--frames", 1)
     assert replay(two_cameras, tmp_path / "out", rainy_model, *options) == 0
     assert len(records(tmp_path / "out")) == 1
@@ -140,14 +142,14 @@ def test_each_camera_has_a_memory_of_its_own(two_cameras, replayed, rainy_model,
 
 
 def test_the_summary_counts_and_names_what_was_left_aside(replayed):
-    told = summary(replayed)
-    assert told["frames"]["in"] == told["frames"]["read"] == 6 and told["frames"]["unread"] == 0
-    assert told["rain"]["raining"] == 1 and told["modes"] == {"loop": 6}
-    assert told["bands"][0]["band"] == "violent" and told["bands"][0]["frames"] == 6
-    notes = "\n".join(told["notes"])
+    found = summary(replayed)
+    assert found["frames"]["in"] == found["frames"]["read"] == 6 and found["frames"]["unread"] == 0
+    assert found["rain"]["raining"] == 1 and found["modes"] == {"loop": 6}
+    assert found["bands"][0]["band"] == "violent" and found["bands"][0]["frames"] == 6
+    notes = "\n".join(found["notes"])
     assert "/depth is left aside" in notes and "/front/image_raw/compressed is left aside" in notes
-    assert told["passed"] is None and told["problems"] == []
-    assert told["bag"]["cameras"]["/front/image_raw"]["namespace"] == "/front"
+    assert found["passed"] is None and found["problems"] == []
+    assert found["bag"]["cameras"]["/front/image_raw"]["namespace"] == "/front"
 
 
 def test_the_report_is_one_page_without_a_verdict(replayed):
@@ -175,7 +177,7 @@ def test_a_bag_of_2019_without_metadata_is_replayed(data_dir, dry_model, tmp_pat
 # Injected rain
 
 
-def test_injected_rain_is_held_against_the_dry_run(dry_model, tmp_path):
+def test_injected_rain_is_compared_with_the_dry_run(dry_model, tmp_path):
     bag = write_bag(tmp_path / "bag", drive(3))
     assert replay(bag, tmp_path / "out", dry_model, "--inject-rain", "150,50", "--seed", 4) == 0
     found = summary(tmp_path / "out")["injected"]
@@ -201,9 +203,9 @@ def test_injected_rain_is_held_against_the_dry_run(dry_model, tmp_path):
 def test_injected_rain_on_a_bag_that_is_not_dry_says_so(rainy_model, tmp_path):
     bag = write_bag(tmp_path / "bag", drive(2))
     assert replay(bag, tmp_path / "out", rainy_model, "--inject-rain", "100") == 0
-    told = summary(tmp_path / "out")
-    assert "the bag is not dry" in told["notes"][-1]
-    found = told["injected"]["100"]
+    found = summary(tmp_path / "out")
+    assert "the bag is not dry" in found["notes"][-1]
+    found = found["injected"]["100"]
     assert found["derained"]["psnr_db"] != found["rain"]["psnr_db"]
     assert records(tmp_path / "out")[0]["injected"]["100"]["mode"] == "loop"
 

@@ -3,8 +3,7 @@
 import pytest
 
 from ros2_derain import resources
-from ros2_derain.errors import EvaluationError
-from ros2_derain.replay import criteria
+from ros2_derain.replay import ReplayError, criteria
 
 SUMMARY = {
     "frames": {"unread": 0, "warned": 2},
@@ -47,7 +46,7 @@ def test_a_condition_says_what_breaks_it(tmp_path, condition, why):
 def test_a_failure_is_a_line_with_the_name(tmp_path):
     verdicts = judged("fast enough: latency_ms.total.p95 < 10\nfine: frames.unread == 0\n", tmp_path)
     assert criteria.failures(verdicts) == [
-        "fast enough: latency_ms.total.p95 is 83.2, wanted is latency_ms.total.p95 < 10"
+        "fast enough: latency_ms.total.p95 is 83.2, expected latency_ms.total.p95 < 10"
     ]
 
 
@@ -71,7 +70,7 @@ def test_what_is_not_demanded_here_neither_holds_nor_fails(tmp_path):
     ],
 )
 def test_what_is_no_criteria_file_is_refused_with_the_name(tmp_path, text, said):
-    with pytest.raises(EvaluationError, match=said):
+    with pytest.raises(ReplayError, match=said):
         judged(text, tmp_path)
 
 

@@ -23,7 +23,7 @@ from replaying import records, replay, summary
 
 from ros2_derain.engine import Interpreter
 from ros2_derain.replay import output_folder
-from ros2_derain.replay.camera import Camera
+from ros2_derain.replay.cameras import CameraReplay
 
 # Images and stamps
 
@@ -169,14 +169,14 @@ def test_a_disk_that_fills_up_ends_the_run_with_everything_before_complete(
 
 
 def test_an_interrupted_run_leaves_a_complete_bag(rainy_model, tmp_path, monkeypatch):
-    take = Camera.take
+    take = CameraReplay.take
 
     def interrupted(self, bag, message):
         if self._index == 1:
             raise KeyboardInterrupt
         return take(self, bag, message)
 
-    monkeypatch.setattr(Camera, "take", interrupted)
+    monkeypatch.setattr(CameraReplay, "take", interrupted)
     assert replay(write_bag(tmp_path / "bag", drive(5)), tmp_path / "out", rainy_model) == 130
     assert len(records(tmp_path / "out")) == 2
     assert len(of(read_bag(tmp_path / "out" / "output"), "/detections")) == 2

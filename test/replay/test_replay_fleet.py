@@ -8,10 +8,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import replaying
 from made_bags import drive, write_bag
 from replaying import replay_fleet, summary
 
-from ros2_derain.replay import fleet, fleet_worker
+from ros2_derain.replay import fleet, job
 
 
 @pytest.fixture
@@ -56,7 +57,7 @@ def test_finished_bags_are_not_done_again_and_unfinished_ones_are(drives, rainy_
     assert (out / "alone" / "summary.json").stat().st_mtime_ns == before
     assert (out / "monday" / "summary.json").is_file()
     rows = {row["bag"]: row for row in summary(out)["bags"]}
-    assert rows["car_7/tuesday"]["why"] == ["short: frames.in is 3, wanted is frames.in < 3"]
+    assert rows["car_7/tuesday"]["why"] == ["short: frames.in is 3, expected frames.in < 3"]
     assert rows["alone"]["passed"] and rows["monday"]["passed"]
 
 
@@ -80,22 +81,47 @@ def test_ray_gives_the_same_as_one_after_another_even_where_a_worker_dies(
 ):
     pytest.importorskip("ray", reason="needs the optional package ray")
     assert replay_fleet(drives, tmp_path / "serial", rainy_model) == 1
-    attempt = fleet_worker.attempt
+    run = job.run_in_worker
 
-    def dying_once(job, folder, demands):
+    def dying_once(task, folder, required):
         died = tmp_path / "died"
-        if job.bag.name == "monday" and not died.exists():
+        if task.bag.name == "monday" and not died.exists():
             died.touch()
             os.kill(os.getpid(), signal.SIGKILL)
-        return attempt(job, folder, demands)
+        return run(task, folder, required)
 
-    monkeypatch.setattr(fleet_worker, "attempt", dying_once)
+    monkeypatch.setattr(job, "run_in_worker", dying_once)
     assert replay_fleet(drives, tmp_path / "ray", rainy_model, "--engine", "ray", "--workers", 2) == 1
     for name in ("alone", "car_7/tuesday", "monday"):
         first, second = ((tmp_path / way / name / "frames.jsonl").read_bytes() for way in ("serial", "ray"))
         assert first == second
     assert (tmp_path / "died").exists()
     assert summary(tmp_path / "ray")["bags"][0]["bag"] == "broken"
+
+
+@pytest.mark.slow
+def test_several_processes_give_the_same_as_one_even_where_one_dies(
+    drives, rainy_model, tmp_path, monkeypatch
+):
+    assert replay_fleet(drives, tmp_path / "one", rainy_model) == 1
+    monkeypatch.setenv(replaying.DIED, str(tmp_path / "died"))
+    monkeypatch.setattr(job, "run_in_worker", replaying.run_but_die_once)
+    assert replay_fleet(drives, tmp_path / "two", rainy_model, "--jobs", 2) == 1
+    for name in ("alone", "car_7/tuesday", "monday"):
+        first, second = ((tmp_path / way / name / "frames.jsonl").read_bytes() for way in ("one", "two"))
+        assert first == second
+    assert (tmp_path / "died").exists()
+    rows = summary(tmp_path / "two")["bags"]
+    assert [row["bag"] for row in rows if row["failed"]] == ["broken"]
+
+
+@pytest.mark.slow
+def test_a_bag_whose_process_always_dies_is_a_line(drives, rainy_model, tmp_path, monkeypatch):
+    monkeypatch.setattr(fleet, "RETRIES", 1)
+    monkeypatch.setattr(job, "run_in_worker", replaying.die)
+    assert replay_fleet(drives, tmp_path / "out", rainy_model, "--jobs", 2) == 1
+    reasons = {row["failed"] for row in summary(tmp_path / "out")["bags"]}
+    assert reasons == {"its worker was lost 2 times: it ended without a result"}
 
 
 class PretendedRay:

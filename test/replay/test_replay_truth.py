@@ -1,15 +1,26 @@
-"""``ros2-derain replay --truth`` and ``--truth-boxes``: a topic or a folder tells what is right."""
+"""Replays with true labels, true boxes or reference images, of a topic or of a folder."""
 
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from made_bags import FIRST_NS, STEP_NS, detections, drive, pixels, raw_image, write_bag
+from made_bags import (
+    FIRST_NS,
+    SCENE,
+    STEP_NS,
+    compressed_image,
+    detections,
+    drive,
+    encoded,
+    pixels,
+    raw_image,
+    write_bag,
+)
 from replaying import engine, records, replay, summary
 
-from ros2_derain.engine import Detection, Interpreter
-from ros2_derain.metrics import confusion, mean_iou
+from ros2_derain.engine import Detection, Frame, Interpreter
+from ros2_derain.metrics import confusion, mean_iou, psnr, ssim
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +86,7 @@ def test_a_truth_that_does_not_fit_is_noted_and_one_that_is_not_there_refused(
     assert told["truth"]["labels"]["frames"] == 0 and "another size" in next(iter(told["frames"]["odd"]))
     (folder / "2.png").unlink()
     assert replay(bag, tmp_path / "other", dry_model, "--truth", folder, "--topic", "/image") == 2
-    assert "holds 2 pictures for 3 frames" in capsys.readouterr().err
+    assert "holds 2 images for 3 frames" in capsys.readouterr().err
     assert replay(bag, tmp_path / "other", dry_model, "--truth", "/nothing", "--topic", "/image") == 2
     assert "neither an image topic" in capsys.readouterr().err
 
@@ -146,3 +157,90 @@ def test_boxes_that_do_not_fit_are_noted_and_a_class_that_is_not_known_is_refuse
     assert "does not detect class 'truck'; it detects car, pedestrian" in capsys.readouterr().err
     assert replay(bag, tmp_path / "none", dry_model, "--truth-boxes", "/image") == 2
     assert "neither a vision_msgs/msg/Detection2DArray topic" in capsys.readouterr().err
+
+
+def clean_images(count: int) -> list[np.ndarray]:
+    """Images as they should come out of :func:`drive`: a little darker."""
+    return [np.roll(SCENE, index, 1) // 2 + 20 for index in range(count)]
+
+
+def expected_quality(model: str, references: list[np.ndarray]) -> dict[str, tuple[float, float]]:
+    """Mean PSNR and SSIM before and after the engine."""
+    alone, found = engine(model), {"input": [], "output": []}
+    for index, reference in enumerate(references):
+        image = np.ascontiguousarray(np.roll(SCENE, index, 1))
+        scene = alone.process(Frame(FIRST_NS + index * STEP_NS, "cam", image))
+        for side, shown in (("input", image), ("output", scene.image)):
+            found[side].append((psnr(shown, reference), ssim(shown, reference)))
+    return {side: tuple(np.mean(values, 0)) for side, values in found.items()}
+
+
+def write_references(folder: Path, images: list[np.ndarray], stamped: bool) -> Path:
+    """A folder of reference images, named by their stamps or by their order."""
+    folder.mkdir()
+    for index, image in enumerate(images):
+        name = f"{FIRST_NS + index * STEP_NS}" if stamped else f"{index:04d}"
+        cv2.imwrite(str(folder / f"{name}.png"), image[:, :, ::-1])
+    return folder
+
+
+@pytest.mark.parametrize("source", ["by order", "by stamp", "/clean", "/clean/compressed"])
+def test_images_are_compared_with_references_of_a_folder_or_topic(rainy_model, tmp_path, capsys, source):
+    clean, out = clean_images(3), tmp_path / "out"
+    stamps = [FIRST_NS + index * STEP_NS for index in range(3)]
+    listed = drive(3)
+    if source == "/clean":
+        listed = [*((source, raw_image(*pair)) for pair in zip(stamps, clean, strict=True)), *listed]
+    elif source == "/clean/compressed":
+        listed += [
+            (source, compressed_image(stamp, encoded("png", image), "png"))
+            for stamp, image in zip(stamps, clean, strict=True)
+        ]
+    else:
+        source = write_references(tmp_path / "clean", clean, source == "by stamp")
+    bag = write_bag(tmp_path / "bag", listed)
+    assert replay(bag, out, rainy_model, "--record", "none", "--references", source) == 0
+    told = summary(out)
+    assert list(told["bag"]["cameras"]) == ["/image"] and told["settings"]["references"] == str(source)
+    found, expected = told["truth"]["images"], expected_quality(rainy_model, clean)
+    assert found["frames"] == 3 and expected["input"] != expected["output"]
+    for side in ("input", "output"):
+        assert (found[side]["psnr_db"], found[side]["ssim"]) == pytest.approx(expected[side])
+    of_frames = [line["truth"]["images"]["output"]["psnr_db"] for line in records(out)]
+    assert np.mean(of_frames) == pytest.approx(expected["output"][0])
+    (band,) = told["bands"]
+    assert band["psnr_db"] == pytest.approx(expected["output"][0])
+    assert f"PSNR {expected['input'][0]:.1f} → {expected['output'][0]:.1f} dB" in capsys.readouterr().out
+    page = (out / "report.html").read_text()
+    assert "Images against the references" in page and "Image quality" in page and "PSNR gain" in page
+
+
+def test_frames_without_a_reference_are_left_out(rainy_model, tmp_path):
+    stamps = [FIRST_NS + index * STEP_NS for index in (-1, 0, 2, 5)]
+    listed = [*drive(4), *(("/clean", raw_image(stamp, SCENE)) for stamp in stamps)]
+    bag, out = write_bag(tmp_path / "bag", listed), tmp_path / "out"
+    assert replay(bag, out, rainy_model, "--record", "none", "--references", "/clean") == 0
+    assert summary(out)["truth"]["images"]["frames"] == 2
+    assert ["images" in line["truth"] for line in records(out)] == [True, False, True, False]
+
+
+def test_references_that_do_not_fit_are_noted_and_those_that_are_not_there_refused(
+    rainy_model, tmp_path, capsys
+):
+    bag, out = write_bag(tmp_path / "bag", drive(2)), tmp_path / "out"
+    small = [np.zeros((10, 10, 3), np.uint8)] * 2
+    folder = write_references(tmp_path / "small", small, stamped=False)
+    assert replay(bag, out, rainy_model, "--record", "none", "--references", folder) == 0
+    told = summary(out)
+    assert told["truth"]["images"] == {
+        "frames": 0,
+        "input": {"psnr_db": None, "ssim": None},
+        "output": {"psnr_db": None, "ssim": None},
+    }
+    assert "of another size" in next(iter(told["frames"]["odd"]))
+    assert "psnr_db" not in told["bands"][0]
+    assert replay(bag, tmp_path / "other", rainy_model, "--references", "/nothing") == 2
+    assert "neither an image topic" in capsys.readouterr().err
+    (folder / "0001.png").unlink()
+    assert replay(bag, tmp_path / "other", rainy_model, "--references", folder) == 2
+    assert "holds 1 images for 2 frames" in capsys.readouterr().err

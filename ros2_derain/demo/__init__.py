@@ -1,1 +1,0 @@
-"""``ros2-derain demo``: the whole pipeline on a real clip in rendered rain, measured."""
