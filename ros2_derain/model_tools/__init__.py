@@ -1,1 +1,1 @@
-"""``ros2-derain models``: what is installed, sizes, checkpoints from elsewhere."""
+"""``ros2-derain models``: installed models, sizes of networks, import of checkpoints."""

@@ -1,11 +1,12 @@
-"""``ros2-derain models``: what is installed, and what its cards say; checkpoints of others; sizes."""
+"""``ros2-derain models``: lists installed models with their cards; import and sizes are its actions."""
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from ros2_derain import models
-from ros2_derain.model_tools import checkpoints, sizes
+from ros2_derain.model_tools import checkpoint_import, sizes
 from ros2_derain.reporting.tables import table
 
 EXAMPLES = """examples:
@@ -19,11 +20,11 @@ A model is a folder with model.safetensors and card.yaml; its name is the folder
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.description = "List the models that are installed, with what their cards say."
+    parser.description = "List the installed models with their cards."
     parser.epilog = EXAMPLES
     actions = parser.add_subparsers(metavar="ACTION")
     for name, module, text in (
-        ("import", checkpoints, "make a model folder of a checkpoint from elsewhere"),
+        ("import", checkpoint_import, "make a model folder of a checkpoint from elsewhere"),
         ("sizes", sizes, "parameters and GMAC of the networks' published sizes"),
     ):
         action = actions.add_parser(name, help=text)
@@ -33,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Run the action that was named; returns the exit status."""
+    """Run the chosen action; returns the exit status."""
     return args.run(args)
 
 
@@ -41,14 +42,14 @@ def show(args: argparse.Namespace) -> int:
     """Print one block per model; returns the exit status."""
     folders = models.folders()
     if not folders:
-        print("no models are installed: train one with 'ros2-derain train', or name a model's folder")
+        print("No models are installed: train one with 'ros2-derain train', or give a model's folder")
     for folder in folders:
         print(describe(models.read_card(folder), folder))
     return 0
 
 
-def describe(card: models.ModelCard, folder) -> str:
-    """A model's card in a few lines."""
+def describe(card: models.ModelCard, folder: Path) -> str:
+    """A model's card as text."""
     size = (folder / models.WEIGHTS).stat().st_size / 1e6
     networks = ", ".join(f"{part} {described['network']}" for part, described in card.networks.items())
     lines = [

@@ -14,7 +14,7 @@ from ros2_derain import networks
 from ros2_derain.reporting.tables import table
 
 SIZE = (512, 512)
-"""H x W at which the papers count, where they say so."""
+"""H x W of the papers' counts, if stated."""
 
 EXAMPLES = """examples:
   ros2-derain models sizes
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = "List the derainers' published sizes: parameters, and GMAC for one image."
     parser.epilog = EXAMPLES
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--network", nargs="+", choices=networks.derainers(), help="these alone")
+    parser.add_argument("--network", nargs="+", choices=networks.derainers(), help="(default: all)")
     parser.add_argument("--size", type=_size, default=SIZE, metavar="HxW", help="of the image (512x512)")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
@@ -43,7 +43,7 @@ def main(args: argparse.Namespace) -> int:
 
 
 def variants(name: str) -> list[str]:
-    """The published sizes of a network; ``""`` where it has but one."""
+    """The published sizes of a network; ``""`` if it has only one."""
     module = importlib.import_module(networks.kind(name).__module__)
     return list(getattr(module, "VARIANTS", {"": None}))
 
@@ -75,7 +75,7 @@ def _size(text: str) -> tuple[int, int]:
     try:
         height, width = (int(side) for side in text.lower().split("x"))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"HxW is wanted, like 720x1280, got {text}") from None
+        raise argparse.ArgumentTypeError(f"expected HxW such as 720x1280, got {text}") from None
     if min(height, width) < 64:
-        raise argparse.ArgumentTypeError(f"at least 64x64, got {text}")
+        raise argparse.ArgumentTypeError(f"must be at least 64x64, got {text}")
     return height, width

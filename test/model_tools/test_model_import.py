@@ -1,4 +1,4 @@
-"""``ros2-derain models import``: checkpoints of others become model folders, or are refused by name."""
+"""``ros2-derain models import``: checkpoints become model folders, or are refused with the reason."""
 
 import json
 import pickle
@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from ros2_derain import cli, models, networks
-from ros2_derain.model_tools import conversion
+from ros2_derain.model_tools import checkpoint_import
 from ros2_derain.models import ModelError
 
 GATES = {"conv_i": "input_gate", "conv_f": "forget_gate", "conv_g": "candidate", "conv_o": "output_gate"}
@@ -55,13 +55,13 @@ def assert_same(found: dict, expected: dict) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["pth", "safetensors"])
-def test_our_own_names_are_taken_by_name(tmp_path, base, sapnet, capsys, suffix):
+def test_own_names_are_assigned_by_name(tmp_path, base, sapnet, capsys, suffix):
     file = tmp_path / f"weights.{suffix}"
     (save_file if suffix == "safetensors" else torch.save)(sapnet, file)
     assert run(file, base, tmp_path / "out", "--network", "sapnet", "--json") == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["mapped"] == "by name" and len(told["tensors"]) == len(sapnet)
-    assert {row["from"] == row["to"] for row in told["tensors"]} == {True}
+    output = json.loads(capsys.readouterr().out)
+    assert output["mapped"] == "by name" and len(output["tensors"]) == len(sapnet)
+    assert {row["from"] == row["to"] for row in output["tensors"]} == {True}
     assert_same(imported(tmp_path / "out"), sapnet)
     card, parts = models.load(tmp_path / "out")
     assert card.classes == tiny_model.CLASSES and set(parts) == set(models.PARTS)
@@ -69,23 +69,23 @@ def test_our_own_names_are_taken_by_name(tmp_path, base, sapnet, capsys, suffix)
 
 
 @pytest.mark.parametrize("order", [("head", "blocks", "gates", "tail"), ("head", "gates", "blocks", "tail")])
-def test_the_authors_layout_is_taken_by_order_and_its_gates_by_name(tmp_path, base, sapnet, capsys, order):
+def test_the_authors_layout_is_assigned_by_order_and_its_gates_by_name(tmp_path, base, sapnet, capsys, order):
     torch.save({"epoch": 3, "state_dict": as_released(sapnet, order)}, tmp_path / "net.pth")
     assert run(tmp_path / "net.pth", base, tmp_path / "out", "--network", "sapnet") == 0
-    told = capsys.readouterr().out
-    assert "conv_f.0.weight" in told and "->  forget_gate.weight  32x64x3x3" in told
-    assert f"{len(sapnet)} tensors by order" in told
+    output = capsys.readouterr().out
+    assert "conv_f.0.weight" in output and "->  forget_gate.weight  32x64x3x3" in output
+    assert f"{len(sapnet)} tensors by order" in output
     assert_same(imported(tmp_path / "out"), sapnet)
 
 
 def changed(weights: dict, **changes) -> dict:
-    """Without those that are None, with the others."""
+    """The weights with changes; None removes a tensor."""
     changes = {name.replace("__", "."): tensor for name, tensor in changes.items()}
     return {name: t for name, t in (weights | changes).items() if t is not None}
 
 
 @pytest.mark.parametrize(
-    "changes, said",
+    "changes, message",
     [
         ({"tail__bias": None}, "it lacks tail.bias"),
         ({"tail__scale": torch.ones(3)}, "it has unknown tail.scale"),
@@ -93,22 +93,22 @@ def changed(weights: dict, **changes) -> dict:
         ({"tail__bias": torch.full((3,), 1e6)}, "tail.bias holds values that float16"),
     ],
 )
-def test_what_does_not_fit_is_named(tmp_path, base, sapnet, capsys, changes, said):
+def test_mismatching_tensors_are_named(tmp_path, base, sapnet, capsys, changes, message):
     torch.save(changed(sapnet, **changes), tmp_path / "net.pth")
     assert run(tmp_path / "net.pth", base, tmp_path / "out", "--network", "sapnet") == 2
     error = capsys.readouterr().err
-    assert said in error and error.count("\n") == 1
+    assert message in error and error.count("\n") == 1
     assert not (tmp_path / "out").exists()
 
 
-def test_another_network_s_weights_are_refused(sapnet):
+def test_weights_of_another_network_are_refused(sapnet):
     phpnet = networks.create("phpnet", **tiny_model.PAPERS["phpnet"])
     with pytest.raises(ModelError, match="not the weights of this phpnet: .* no place for"):
-        conversion.convert(as_released(sapnet), phpnet, "phpnet")
+        checkpoint_import.assign(as_released(sapnet), phpnet, "phpnet")
     before = {name: tensor.clone() for name, tensor in phpnet.state_dict().items()}
     foreign = {f"layer{i}": tensor.flatten() for i, tensor in enumerate(before.values())}
     with pytest.raises(ModelError, match="other shapes of layer0 .* for derain"):
-        conversion.convert(foreign, phpnet, "phpnet")
+        checkpoint_import.assign(foreign, phpnet, "phpnet")
     assert all(torch.equal(tensor, before[name]) for name, tensor in phpnet.state_dict().items())
 
 
@@ -122,7 +122,7 @@ class Trap:
         return open, (str(self.path), "w")
 
 
-def test_nothing_in_a_checkpoint_is_run(tmp_path, base, capsys):
+def test_no_code_in_a_checkpoint_is_run(tmp_path, base, capsys):
     file, trace = tmp_path / "net.pth", tmp_path / "trace"
     torch.save({"state_dict": Trap(trace)}, file)
     assert run(file, base, tmp_path / "out", "--network", "sapnet") == 2
@@ -130,35 +130,35 @@ def test_nothing_in_a_checkpoint_is_run(tmp_path, base, capsys):
 
 
 @pytest.mark.parametrize(
-    "content, said",
+    "content, message",
     [
-        (b"", "is broken or no checkpoint"),
+        (b"", "is broken or not a checkpoint"),
         (b"no checkpoint at all", "checkpoint"),
         (pickle.dumps([1, 2]), "checkpoint"),
     ],
 )
-def test_a_file_that_is_no_checkpoint_is_one_line(tmp_path, base, capsys, content, said):
+def test_a_broken_checkpoint_is_reported_in_one_line(tmp_path, base, capsys, content, message):
     (tmp_path / "net.pth").write_bytes(content)
     assert run(tmp_path / "net.pth", base, tmp_path / "out", "--network", "danet") == 2
     error = capsys.readouterr().err
-    assert said in error and "net.pth" in error and error.count("\n") == 1
+    assert message in error and "net.pth" in error and error.count("\n") == 1
 
 
-def test_a_missing_file_an_unknown_variant_and_a_taken_folder_are_named(tmp_path, base, capsys):
-    for out, options, said in (
+def test_missing_file_unknown_variant_and_existing_folder_are_reported(tmp_path, base, capsys):
+    for out, options, message in (
         ("out", ["--network", "danet"], "nowhere.pth cannot be read"),
         (
             "out",
             ["--network", "danet", "--variant", "huge"],
             "no variant named 'huge'; known: danet, diamond",
         ),
-        ("base", ["--network", "danet"], "is there already"),
+        ("base", ["--network", "danet"], "exists: name another folder"),
     ):
         assert run(tmp_path / "nowhere.pth", base, tmp_path / out, *options) == 2
-        assert said in capsys.readouterr().err
+        assert message in capsys.readouterr().err
 
 
-def test_sizes_are_those_that_the_papers_print(capsys):
+def test_sizes_equal_those_of_the_papers(capsys):
     from ros2_derain.model_tools.sizes import row
 
     sapnet = row("sapnet", "paper")
