@@ -15,10 +15,10 @@ import yaml
 
 from ros2_derain import resources
 from ros2_derain.bags import conversion
-from ros2_derain.data.clips import Clip, parse_size
+from ros2_derain.data.clips import Clip
 from ros2_derain.data.images import write_image
 from ros2_derain.engine import EngineSettings
-from ros2_derain.options import positive
+from ros2_derain.options import image_size, positive
 from ros2_derain.rain_media.rendering import rain_clip
 from ros2_derain.replay.command import print_result
 from ros2_derain.replay.job import Job
@@ -65,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--frames", type=positive(int), help="how many (default: the whole clip)")
     parser.add_argument("--clip", type=Path, help="another clip than the one that ships")
     parser.add_argument(
-        "--size", type=parse_size, metavar="WxH", help="size of the images (default: the clip's)"
+        "--size", type=image_size, metavar="WxH", help="size of the images (default: the clip's)"
     )
     parser.add_argument("--model", help="a name that 'ros2-derain models' lists, or a model's folder")
     parser.add_argument("--device", help="auto, cpu, cuda or cuda:N")

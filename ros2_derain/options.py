@@ -11,6 +11,7 @@ from typing import TypeVar
 from ros2_derain.rain.physics import MAX_RATE
 
 MAX_SEED = 2**31 - 1
+MIN_SIDE = 64
 
 T = TypeVar("T")
 
@@ -30,6 +31,21 @@ def positive(kind: type[int] | type[float]) -> Callable[[str], int | float]:
 
     number.__name__ = {int: "whole number", float: "number"}[kind]  # for argparse's message
     return number
+
+
+def image_size(text: str) -> tuple[int, int]:
+    """``960x540``: width and height of an image in pixels.
+
+    Raises:
+        argparse.ArgumentTypeError: it is not WIDTHxHEIGHT, or a side is shorter than 64.
+    """
+    try:
+        width, height = (int(side) for side in text.lower().split("x"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected WIDTHxHEIGHT such as 1280x720, got {text!r}") from None
+    if min(width, height) < MIN_SIDE:
+        raise argparse.ArgumentTypeError(f"must be at least {MIN_SIDE}x{MIN_SIDE}, got {text}")
+    return width, height
 
 
 def add_results(parser: argparse.ArgumentParser, card: bool = True) -> None:

@@ -1,9 +1,8 @@
-"""``ros2-derain bench``: how fast the engine is here, and what ROS 2 adds to it.
+"""``ros2-derain bench``: throughput and latency of the engine on this machine, and the overhead of ROS 2.
 
-First the engine alone, frame after frame. Then end to end: a camera process, the
-composed pipeline and this process, which subscribes to the clean image and the
-detections. The camera sends more slowly than the engine can go, so that no frame
-waits for the one before it.
+First the engine alone, frame after frame. Then end to end: a camera process, the composed pipeline and
+this process, which subscribes to the clean image and the detections. The camera sends more slowly than
+the engine could process, so that no frame waits for the previous one.
 """
 
 from __future__ import annotations
@@ -12,19 +11,17 @@ import argparse
 import json
 import sys
 import tempfile
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from ros2_derain import engine_options, environment, machine, resources
 from ros2_derain.bags.messages import raw_stamp_ns
 from ros2_derain.bench import engine_timing, timed_pipeline
-from ros2_derain.data.clips import Clip, parse_size
+from ros2_derain.data.clips import Clip
 from ros2_derain.engine import PRIORS, Engine, EngineSettings, LoadedModel
-from ros2_derain.errors import EvaluationError
 from ros2_derain.nodes import outputs
 from ros2_derain.nodes.topics import Topic
-from ros2_derain.options import positive
+from ros2_derain.options import image_size, positive
 from ros2_derain.rain_media.rendering import rain_clip
 from ros2_derain.reporting.files import write_json
 from ros2_derain.reporting.progress import Progress
@@ -35,16 +32,16 @@ from ros2_derain.ros_testing.child_process import Child
 from ros2_derain.ros_testing.observer import Observer
 
 RATE_MM_H = 150.0
-PICTURES = 25
-"""How many are rendered; they are played over and over."""
-WARM = 5
-"""First frames, which are left out."""
-LEAST = 20
-"""Frames that are measured in each part however slow the machine."""
+RENDERED_IMAGES = 25
+"""Rainy images, played in a loop."""
+WARM_UP_FRAMES = 5
+"""First frames of each part, not measured."""
+MIN_FRAMES = 20
+"""Frames measured in each part, however slow the machine."""
 ENGINE_SHARE = 0.35
-"""Share of the seconds that the engine alone has; the rest is for the part through DDS."""
+"""Fraction of the seconds for the engine alone; the rest is for the part through DDS."""
 LOAD = 0.6
-"""The camera's rate as a share of what the engine alone can do."""
+"""The camera's rate as a fraction of the engine's throughput."""
 
 EXAMPLES = """examples:
   ros2-derain bench --size 640x360
@@ -56,35 +53,11 @@ The overhead of a frame is its time from the camera's stamp to reception in this
 less what the engine took for it before that output. Every frame is derained: the rain
 gate is off."""
 
-TIMED = "ros2_derain.bench.timed_pipeline"
+TIMED_PIPELINE = "ros2_derain.bench.timed_pipeline"
 
 
-@dataclass(frozen=True)
-class Subject:
-    """What is measured: the engine's settings, as options of the command line."""
-
-    model: str
-    device: str
-    precision: str
-    prior: str
-    iterations: int
-
-    def parameters(self, width: int, height: int) -> list[str]:
-        """The same for the pipeline, as ROS arguments."""
-        values = {
-            "model": json.dumps(self.model),
-            "device": json.dumps(self.device),
-            "precision": self.precision,
-            "prior": self.prior,
-            "iterations": self.iterations,
-            "gate": "false",
-            "warmup_width": width,
-            "warmup_height": height,
-        }
-        return [
-            "--ros-args",
-            *(part for name, value in values.items() for part in ("-p", f"{name}:={value}")),
-        ]
+class BenchError(Exception):
+    """A measurement failed; the message says what to do."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -95,17 +68,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
     parser.add_argument(
         "--size",
-        type=parse_size,
+        type=image_size,
         default=(1280, 720),
         metavar="WxH",
-        help="of the pictures (default: 1280x720)",
+        help="of the images (default: 1280x720)",
     )
     length = parser.add_mutually_exclusive_group()
     length.add_argument(
         "--seconds",
         type=positive(float),
         default=40.0,
-        help="how long frames are measured, both parts together; starting takes a while more (default: 40)",
+        help="duration of both parts together, without starting (default: 40)",
     )
     length.add_argument("--frames", type=positive(int), help="measured in each part, however long it takes")
     parser.add_argument("--json", type=Path, help="write the results to this file")
@@ -113,28 +86,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--prior", default="temporal", choices=PRIORS, help="(default: %(default)s)")
     engine_options.add_iterations(parser)
     parser.add_argument(
-        "--cameras", type=positive(int), default=1, help="also: so many on one model, in one process"
+        "--cameras",
+        type=positive(int),
+        default=1,
+        help="also measure N cameras that share one model in one process",
     )
-    parser.add_argument("--engine-only", action="store_true", help="leave out the part through DDS")
+    parser.add_argument("--engine-only", action="store_true", help="omit the part through DDS")
 
 
 def main(args: argparse.Namespace) -> int:
     """Measure, print a table, write the JSON file; returns the exit status."""
     environment.isolate()
     source = Clip.open(resources.path("samples/highway"), args.size)
-    subject = Subject(args.model, args.device, args.precision, args.prior, args.iterations)
+    settings = engine_options.settings(args, prior=args.prior, iterations=args.iterations, gate=False)
     with tempfile.TemporaryDirectory(prefix="ros2_derain_") as folder:
         rainy = Path(folder) / "rainy"
-        with Progress("rendering rain", PICTURES) as progress:
-            rain_clip(source, RATE_MM_H, PICTURES, rainy, progress.step)
+        with Progress("rendering rain", RENDERED_IMAGES) as progress:
+            rain_clip(source, RATE_MM_H, RENDERED_IMAGES, rainy, progress.step)
         result = {
             "size": list(args.size),
             "prior": args.prior,
             "iterations": args.iterations,
-            **_engine(subject, rainy, args),
+            **_time_engine(settings, rainy, args),
         }
         if not args.engine_only:
-            result["end_to_end"] = _end_to_end(subject, rainy, args, result["engine"]["fps"], Path(folder))
+            result["end_to_end"] = _time_end_to_end(
+                settings, rainy, args, result["engine"]["fps"], Path(folder)
+            )
     result |= {"commit": machine.commit(), "machine": machine.describe(), "versions": machine.versions()}
     print(table(result))
     if args.json:
@@ -143,7 +121,7 @@ def main(args: argparse.Namespace) -> int:
 
 
 def table(result: dict) -> str:
-    """The results for people."""
+    """The results as text for a terminal."""
     width, height = result["size"]
     lines = [
         f"{width}x{height}, prior {result['prior']}, model {result['model']}, "
@@ -184,16 +162,17 @@ def _rows(latencies: dict[str, dict[str, float]]) -> list[str]:
     return [head, *rows]
 
 
-def _engine(subject: Subject, rainy: Path, args: argparse.Namespace) -> dict:
-    """The engine alone, on pictures in memory."""
+def _time_engine(settings: EngineSettings, rainy: Path, args: argparse.Namespace) -> dict:
+    """The engine alone, on images in memory."""
     width, height = args.size
-    settings = EngineSettings(**subject.__dict__, gate=False)
     model = LoadedModel.load(settings)
     engine = Engine.of(model, settings)
     engine.warm_up(height, width)
     share = (1.0 if args.engine_only else ENGINE_SHARE) / min(2, args.cameras)
-    pictures = read_folder(rainy)
-    found = engine_timing.timed(engine, pictures, WARM, lambda fps: _frames(args, share, fps))
+    images = read_folder(rainy)
+    found = engine_timing.timed(
+        engine, images, WARM_UP_FRAMES, lambda fps: _number_of_frames(args, share, fps)
+    )
     result = {
         "model": model.identity.name,
         "model_sha256": model.identity.sha256,
@@ -202,25 +181,25 @@ def _engine(subject: Subject, rainy: Path, args: argparse.Namespace) -> dict:
         "engine": found,
     }
     if args.cameras > 1:
-        rounds = max(2, found["frames"] // args.cameras)
+        repeats = max(2, found["frames"] // args.cameras)
         result["cameras"] = engine_timing.timed_together(
-            model, settings, args.cameras, pictures, rounds, found["fps"]
+            model, settings, args.cameras, images, repeats, found["fps"]
         )
     return result
 
 
-def _end_to_end(
-    subject: Subject, rainy: Path, args: argparse.Namespace, engine_fps: float, out: Path
+def _time_end_to_end(
+    settings: EngineSettings, rainy: Path, args: argparse.Namespace, engine_fps: float, out: Path
 ) -> dict:
-    """Camera process, pipeline process, and this one as the subscriber."""
+    """Camera process, pipeline process, and this process as the subscriber."""
     delays: dict[Topic, dict[int, float]] = {outputs.CLEAN_IMAGE: {}, outputs.DETECTIONS: {}}
     camera_fps = LOAD * engine_fps
-    frames = _frames(args, 1.0 - ENGINE_SHARE, camera_fps)
-    playback = pipeline_processes.Playback(rainy, camera_fps, frames + WARM)
+    frames = _number_of_frames(args, 1.0 - ENGINE_SHARE, camera_fps)
+    playback = pipeline_processes.Playback(rainy, camera_fps, frames + WARM_UP_FRAMES)
     log = out / "engine.csv"
-    arguments = [str(log), *subject.parameters(*args.size)]
+    arguments = [str(log), *_ros_arguments(settings, *args.size)]
     with (
-        Child("the pipeline", TIMED, arguments, out / "pipeline.log") as child,
+        Child("the pipeline", TIMED_PIPELINE, arguments, out / "pipeline.log") as child,
         Observer() as observer,
     ):
 
@@ -240,29 +219,31 @@ def _end_to_end(
             sent = pipeline_processes.send(observer, pipeline, playback, out, subscribers=1)
     spent, (clean, detections) = timed_pipeline.read(log), delays.values()
     complete = [
-        stamp for stamp in list(sent)[WARM:] if stamp in clean and stamp in detections and stamp in spent
+        stamp
+        for stamp in list(sent)[WARM_UP_FRAMES:]
+        if stamp in clean and stamp in detections and stamp in spent
     ]
     if not complete:
-        raise EvaluationError("no frame came out of the pipeline: run 'ros2-derain demo' to see why")
+        raise BenchError("No output frame arrived from the pipeline: run 'ros2-derain demo' to see why")
     return {
         "camera_fps": round(playback.fps, 2),
-        "frames_in": len(sent) - WARM,
+        "frames_in": len(sent) - WARM_UP_FRAMES,
         "frames_out": len(complete),
-        **_compared([(spent[stamp], clean[stamp], detections[stamp]) for stamp in complete]),
+        **_latencies([(spent[stamp], clean[stamp], detections[stamp]) for stamp in complete]),
     }
 
 
-def _frames(args: argparse.Namespace, share: float, fps: float) -> int:
-    """How many frames a part measures, at so many per second."""
-    return args.frames or max(LEAST, round(share * args.seconds * fps))
+def _number_of_frames(args: argparse.Namespace, share: float, fps: float) -> int:
+    """Frames that a part measures at this throughput, within its share of the seconds."""
+    return args.frames or max(MIN_FRAMES, round(share * args.seconds * fps))
 
 
-def _compared(frames: list[tuple[dict[str, float], float, float]]) -> dict:
-    """Latencies in a run, and what of them is not the engine's, frame by frame.
+def _latencies(frames: list[tuple[dict[str, float], float, float]]) -> dict:
+    """Latencies of a run, and their overhead over the engine, frame by frame.
 
     Args:
-        frames: of each, the engine's milliseconds by stage, and those to the clean image
-            and to the detections.
+        frames: of each the engine's milliseconds by stage, and those to the clean image and to the
+            detections.
     """
     stages = {stage: [spent[stage] for spent, _, _ in frames] for stage in ("gate", "derain", "parse")}
     return {
@@ -276,3 +257,18 @@ def _compared(frames: list[tuple[dict[str, float], float, float]]) -> dict:
             "detections": percentiles([detections - sum(spent.values()) for spent, _, detections in frames]),
         },
     }
+
+
+def _ros_arguments(settings: EngineSettings, width: int, height: int) -> list[str]:
+    """The settings as ROS parameters of the pipeline."""
+    values = {
+        "model": json.dumps(settings.model),
+        "device": json.dumps(settings.device),
+        "precision": settings.precision,
+        "prior": settings.prior,
+        "iterations": settings.iterations,
+        "gate": "false",
+        "warmup_width": width,
+        "warmup_height": height,
+    }
+    return ["--ros-args", *(part for name, value in values.items() for part in ("-p", f"{name}:={value}"))]

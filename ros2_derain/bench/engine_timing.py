@@ -1,4 +1,4 @@
-"""The engine alone, timed frame after frame, for one camera and for several: no transport."""
+"""Timing of the engine alone, for one camera and for several that share a model: no transport."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from ros2_derain.reporting.progress import Progress
 from ros2_derain.reporting.statistics import percentiles
 
 STAGES = ("gate", "derain", "parse", "total")
-LEAST = 2
+MIN_FRAMES = 2
 """Frames of each camera, however short the time."""
 
 
-def timed(engine: Engine, pictures: Sequence[np.ndarray], warm: int, frames: Callable[[float], int]) -> dict:
+def timed(engine: Engine, images: Sequence[np.ndarray], warm: int, frames: Callable[[float], int]) -> dict:
     """Frames per second, and milliseconds of each stage.
 
     Args:
-        engine: warmed up for the pictures' size.
-        pictures: H x W x 3 uint8 RGB, played over and over as a clip of 25 Hz.
-        warm: first frames, which are left out.
-        frames: says how many to measure, from the frames per second of the first ones.
+        engine: warmed up for the images' size.
+        images: H x W x 3 uint8 RGB, played in a loop as a clip of 25 Hz.
+        warm: number of first frames that are not measured.
+        frames: gives the number of frames to measure from the throughput of the first ones.
 
     Returns:
         ``frames``, ``fps``, and ``latency_ms``: by stage p50, p95, p99 and max.
@@ -35,7 +35,7 @@ def timed(engine: Engine, pictures: Sequence[np.ndarray], warm: int, frames: Cal
 
     def process(index: int) -> float:
         """Seconds that a frame takes."""
-        frame = Frame(index * 40_000_000, "camera", pictures[index % len(pictures)])
+        frame = Frame(index * 40_000_000, "camera", images[index % len(images)])
         started = time.perf_counter()
         scene = engine.process(frame)
         seconds = time.perf_counter() - started
@@ -61,35 +61,35 @@ def timed_together(
     model: LoadedModel,
     settings: EngineSettings,
     cameras: int,
-    pictures: Sequence[np.ndarray],
+    images: Sequence[np.ndarray],
     repeats: int,
     fps_of_one: float,
 ) -> dict:
-    """What several cameras on one model cost, all of which always have a frame waiting.
+    """Throughput of several cameras that share a model, each of which always has a frame waiting.
 
     Args:
         model, settings: of the engines, one for each camera.
-        cameras: how many.
-        pictures: H x W x 3 uint8 RGB; each camera begins at another one.
+        cameras: their number.
+        images: H x W x 3 uint8 RGB; each camera begins at another one.
         repeats: how many times each camera's share of frames is measured.
         fps_of_one: frames per second of a single camera on the same model.
 
     Returns:
-        ``cameras``, ``frames``, ``fps`` of all together, ``cost`` (time of a frame of each over the
-        time of one of a single camera), and ``least_share``: the frames of the camera that got
-        fewest, over the mean.
+        ``cameras``, ``frames``, ``fps`` of all together, ``cost`` (time for a frame of each camera,
+        divided by that for a frame of a single one), and ``least_share`` (fewest frames of a camera,
+        divided by the mean).
     """
     sharing = model.sharing(cameras)
     shared = model.shared(sharing)
     seconds = repeats * cameras / fps_of_one
 
     def drive(camera: int) -> int:
-        """Frames that a camera got through until time is up."""
+        """Frames of a camera until the time is up."""
         engine, index = Engine.of(shared, settings), 0
-        while index < LEAST or time.perf_counter() < end:
+        while index < MIN_FRAMES or time.perf_counter() < end:
             with sharing.frame():
-                picture = pictures[(index + camera) % len(pictures)]
-                engine.process(Frame(index * 40_000_000, f"camera_{camera}", picture))
+                image = images[(index + camera) % len(images)]
+                engine.process(Frame(index * 40_000_000, f"camera_{camera}", image))
             index += 1
         return index
 

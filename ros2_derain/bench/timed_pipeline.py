@@ -1,9 +1,8 @@
-"""The composed pipeline, with a log of what the engine took for each frame.
+"""The composed pipeline, with a log of the engine's time for each frame.
 
     python -m ros2_derain.bench.timed_pipeline LOG --ros-args ...
 
-What a frame took on the way through ROS 2, less what the engine took for that very
-frame, is what ROS 2 costs.
+The latency of a frame through ROS 2 minus the engine's time for the same frame is the overhead of ROS 2.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ COLUMNS = ("stamp_ns", "gate", "derain", "parse")
 
 
 class TimedSegmentationNode(SegmentationNode):
-    """segmentation_node that notes the engine's milliseconds of every frame it parses.
+    """segmentation_node that logs the engine's milliseconds of every frame it parses.
 
     Args:
         log: a writer of CSV rows.
@@ -44,7 +43,7 @@ class TimedSegmentationNode(SegmentationNode):
 
 
 def read(log: Path) -> dict[int, dict[str, float]]:
-    """A log: the engine's milliseconds by stage, by stamp in ns."""
+    """The log: the engine's milliseconds by stage, by stamp in ns."""
     with log.open(newline="") as lines:
         return {
             int(row["stamp_ns"]): {stage: float(row[stage]) for stage in COLUMNS[1:]}

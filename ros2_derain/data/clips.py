@@ -18,7 +18,6 @@ CARD = "clip.yaml"
 FPS = 25.0
 """Frames per second of a folder that does not state its own."""
 MAX_FPS = 1000.0
-MIN_SIDE = 64
 CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
 """Suffix of a video -> FourCC of the codec that it is written with."""
 
@@ -191,18 +190,6 @@ def count_frames(video: Path) -> int:
     count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
     capture.release()
     return count
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """``960x540`` -> (960, 540): a size on the command line.
-
-    Raises:
-        ValueError: it is not WIDTHxHEIGHT with both >= 64.
-    """
-    width, height = (int(side) for side in text.lower().split("x"))
-    if min(width, height) < MIN_SIDE:
-        raise ValueError(text)
-    return width, height
 
 
 def _read_card(card: Path) -> dict:

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ros2_derain import engine_options, models, options, provenance
-from ros2_derain.data.clips import parse_size
 from ros2_derain.data.images import read_image, split_side_by_side
 from ros2_derain.engine import PRIORS
 from ros2_derain.errors import EvaluationError
@@ -64,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     engine_options.add_iterations(parser)
     parser.add_argument(
         "--size",
-        type=parse_size,
+        type=options.image_size,
         default=(1280, 720),
         metavar="WxH",
         help="of GMAC and ms (default: 1280x720)",

@@ -6,7 +6,7 @@ import pytest
 
 from ros2_derain import resources
 from ros2_derain.data import DataError
-from ros2_derain.data.clips import Clip, parse_size
+from ros2_derain.data.clips import Clip
 from ros2_derain.rain import Rain, RainRenderer
 from ros2_derain.rain_media.rendering import rain_clip
 
@@ -46,10 +46,3 @@ def test_a_clip_without_pictures_is_refused(tmp_path):
     (tmp_path / "clip.yaml").write_text("fps: 25\n")
     with pytest.raises(DataError, match="holds no image"):
         Clip.open(tmp_path)
-
-
-def test_sizes_on_the_command_line():
-    assert parse_size("960x540") == (960, 540)
-    for wrong in ("960", "960x", "32x540", "axb"):
-        with pytest.raises(ValueError):
-            parse_size(wrong)
