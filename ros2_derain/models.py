@@ -8,19 +8,23 @@ networks and tensors and refuses a mismatch by name. Nothing is ever unpickled.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import asdict, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 import yaml
+from pydantic.dataclasses import dataclass
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as serialise
 from torch import nn
+from typing_extensions import NotRequired, TypedDict
 
 from ros2_derain import networks, resources
+from ros2_derain.validation import STRICT, read_yaml, validated
 
 WEIGHTS, CARD = "model.safetensors", "card.yaml"
 PARTS = ("derainer", "parser", "gauge")
@@ -30,7 +34,14 @@ class ModelError(Exception):
     """A model cannot be used; the message names the folder, what is wrong and what to do."""
 
 
-@dataclass(frozen=True)
+class PartCard(TypedDict):
+    """One network of a model: its name in :mod:`ros2_derain.networks` and its options."""
+
+    network: str
+    options: NotRequired[dict[str, Any]]
+
+
+@dataclass(frozen=True, config=STRICT)
 class ModelCard:
     """What is known of a model.
 
@@ -40,18 +51,18 @@ class ModelCard:
         classes: semantic classes in the order of their ids.
         objects: detection classes in the order of their ids.
         sha256: of the weights file, hex.
-        training: recipe, data and licence of the data.
-        results: what commands of the project measured, by data set: ``by`` (the command), ``frames``,
+        training: the runs behind the weights: recipe, data with licences, steps, seconds, ancestors.
+        results: what commands of the project measured, by dataset: ``by`` (the command), ``frames``,
             ``rows`` and the settings that matter.
     """
 
     name: str
-    networks: dict[str, dict]
+    networks: dict[str, PartCard]
     classes: tuple[str, ...]
     objects: tuple[str, ...]
     sha256: str
-    training: dict = field(default_factory=dict)
-    results: dict = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+    results: dict[str, Any] = field(default_factory=dict)
 
 
 def find(name: str) -> Path:
@@ -87,26 +98,10 @@ def read_card(folder: Path) -> ModelCard:
     """The card of a model folder.
 
     Raises:
-        ModelError: the card is missing, no YAML, or lacks a field.
+        ModelError: the card is missing, no YAML, or has a field missing, unknown or of another type.
     """
     path = folder / CARD
-    try:
-        data = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ModelError(f"model card {path} cannot be read: {error}") from error
-    required = ("name", "networks", "classes", "objects", "sha256")
-    missing = [key for key in required if not isinstance(data, dict) or key not in data]
-    if missing:
-        raise ModelError(f"model card {path} lacks {', '.join(missing)}")
-    return ModelCard(
-        name=data["name"],
-        networks=data["networks"],
-        classes=tuple(data["classes"]),
-        objects=tuple(data["objects"]),
-        sha256=data["sha256"],
-        training=data.get("training", {}),
-        results=data.get("results", {}),
-    )
+    return validated(ModelCard, read_yaml(path, "model card", ModelError), f"model card {path}", ModelError)
 
 
 def load(folder: Path, parts: tuple[str, ...] = PARTS) -> tuple[ModelCard, dict[str, nn.Module]]:
@@ -157,9 +152,9 @@ def save(folder: Path, card: ModelCard, modules: dict[str, nn.Module]) -> ModelC
         for name, tensor in module.state_dict().items()
     }
     data = serialise(tensors)
-    written = ModelCard(**{**card.__dict__, "sha256": hashlib.sha256(data).hexdigest()})
+    written = replace(card, sha256=hashlib.sha256(data).hexdigest())
     partial = folder / f".{WEIGHTS}.partial"
-    partial.write_bytes(data)  # safetensors' own files are for their writer's eyes alone
+    partial.write_bytes(data)  # safetensors' save_file would make it readable by its owner alone
     partial.replace(folder / WEIGHTS)
     write_card(folder, written)
     return written
@@ -167,9 +162,11 @@ def save(folder: Path, card: ModelCard, modules: dict[str, nn.Module]) -> ModelC
 
 def write_card(folder: Path, card: ModelCard) -> None:
     """Write ``card.yaml``; the file appears whole or not at all."""
-    data = json.loads(json.dumps(card.__dict__))  # plain lists, and no two places that share one object
+    text = yaml.safe_dump(
+        asdict(card), sort_keys=False, allow_unicode=True, width=100, default_flow_style=None
+    )
     partial = folder / f".{CARD}.partial"
-    partial.write_text(yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=100))
+    partial.write_text(text)
     partial.replace(folder / CARD)
 
 
@@ -193,7 +190,12 @@ def _build(folder: Path, card: ModelCard, part: str, tensors: dict[str, torch.Te
 
 def _refuse(folder: Path, part: str, what: str, names: set[str]) -> None:
     if names:
-        some = ", ".join(sorted(names)[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
         raise ModelError(
-            f"model {folder}: {part} {what} tensor {some}; card and weights do not belong together"
+            f"model {folder}: {part} {what} tensor {some(names)}; card and weights do not belong together"
         )
+
+
+def some(names: Iterable[str]) -> str:
+    """The first three of many names, for a message."""
+    first = sorted(names)
+    return ", ".join(first[:3]) + (f" and {len(first) - 3} more" if len(first) > 3 else "")

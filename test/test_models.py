@@ -61,11 +61,26 @@ def test_a_card_of_another_network_is_refused_by_name(folder, changes, said):
         models.load(folder)
 
 
+@pytest.mark.parametrize(
+    "changes, said",
+    [
+        ({"sha256": None}, "sha256 is None: must be a valid string"),
+        ({"classes": "sky"}, "classes is 'sky': must be a valid array"),
+        ({"clases": []}, "unknown key clases; known: name, networks, classes"),
+        ({"networks": {"derainer": {"options": {}}}}, "networks.derainer: network is missing"),
+    ],
+)
+def test_a_wrong_field_of_a_card_is_named(folder, changes, said):
+    edit(folder, **changes)
+    with pytest.raises(ModelError, match=re.escape(f"model card {folder / CARD}: {said}")):
+        models.read_card(folder)
+
+
 def test_a_card_without_hash_or_yaml_is_refused(folder):
     card = yaml.safe_load((folder / CARD).read_text())
     del card["sha256"]
     (folder / CARD).write_text(yaml.safe_dump(card))
-    with pytest.raises(ModelError, match="lacks sha256"):
+    with pytest.raises(ModelError, match="sha256 is missing"):
         models.load(folder)
     (folder / CARD).write_text("{")
     with pytest.raises(ModelError, match="cannot be read"):

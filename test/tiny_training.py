@@ -1,4 +1,4 @@
-"""A data folder of a few small random pictures and a recipe of narrow networks, for tests of training."""
+"""A data folder of a few small random images and a recipe of narrow networks, for tests of training."""
 
 import csv
 import json
@@ -20,7 +20,7 @@ LOOP = {
     },
     "optimiser": {"warm_up": 2},
     "sources": {"camvid": 1, "photographs": 1},
-    "clips": {"height": 64, "width": 64, "storms": 2},
+    "clips": {"height": 64, "width": 64, "rains": 2},
     "log_every": 1,
 }
 GAUGE = {
@@ -33,7 +33,7 @@ GAUGE = {
 
 
 def write_data(folder: Path) -> Path:
-    """A camvid split of three 160 x 120 pictures with labels and boxes, and three photographs."""
+    """A camvid split of three 160 x 120 images with labels and boxes, and three photographs."""
     random = np.random.default_rng(0)
     camvid, boxes = folder / "camvid/train", folder / "boxes/camvid_from_masks"
     for made in (camvid / "images", camvid / "labels", boxes, folder / "bsds/images"):

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ros2_derain.networks import Parse, prior_from_logits
-from ros2_derain.networks.detection import LevelOutput, decode
+from ros2_derain.networks.scene_parser import LevelOutput, decode
 
 from .loaded_model import LoadedModel
 from .scene import UNLABELLED, Detection, Perception

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ros2_derain.networks.gauge import MAX_RATE
+from ros2_derain.networks.rain_gauge import MAX_RATE
 
 from .device import to_image
 from .gate import RainGate

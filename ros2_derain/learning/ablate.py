@@ -10,16 +10,16 @@ from pathlib import Path
 from ros2_derain import resources
 from ros2_derain.reporting import files
 
-from . import ablation, data
+from ..options import positive
+from . import LearningError, ablation, sources
 from .ablation import Group
-from .errors import LearningError
 
 EPILOG = """examples:
   ros2-derain ablate --data ~/data --only danet                 # one paper, into runs/ablate
   ros2-derain ablate --data ~/data --seeds 3 --steps 1000       # all of them
   ros2-derain ablate my.yaml --data ~/data --out /tmp/mine
 
-Stopped by Ctrl-C, the same command goes on where it was: every variant and seed is a run of its own under
+Stopped by Ctrl-C, the same command resumes where it was: every variant and seed is a run of its own under
 --out, with its result. The table is printed, and written as ablations.json, ablations.html and ablations.md.
 
 The runs are short and our data is not the papers': a claim is about a direction, and the printed figures
@@ -40,9 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, help="data folder (default: the environment's ROS2_DERAIN_DATA)")
     parser.add_argument("--out", type=Path, default=Path("runs/ablate"), help="folder (default: runs/ablate)")
     parser.add_argument("--only", nargs="+", metavar="GROUP", help="these groups alone")
-    parser.add_argument("--seeds", type=_count, default=2, help="runs of every variant (default: 2)")
-    parser.add_argument("--steps", type=_count, default=600, help="length of every run (default: 600)")
-    parser.add_argument("--workers", type=_count, help="processes that make clips (default: by cores)")
+    parser.add_argument("--seeds", type=positive(int), default=2, help="runs of every variant (default: 2)")
+    parser.add_argument("--steps", type=positive(int), default=600, help="length of every run (default: 600)")
+    parser.add_argument("--workers", type=positive(int), help="processes that make clips (default: by cores)")
 
 
 def main(args: argparse.Namespace) -> int:
@@ -52,7 +52,7 @@ def main(args: argparse.Namespace) -> int:
     unknown = sorted(set(args.only or ()) - set(groups))
     if unknown:
         raise LearningError(f"--only: no group {', '.join(unknown)} in {path}; known: {', '.join(groups)}")
-    folder = data.folder(args.data)
+    folder = sources.folder(args.data)
     rows = []
     for name in args.only or groups:
         found = _figures(groups[name], folder, args.out / name, args)
@@ -66,18 +66,18 @@ def main(args: argparse.Namespace) -> int:
 
 def _figures(group: Group, folder: Path, out: Path, args: argparse.Namespace) -> dict | None:
     """Variant -> figures of every seed; None when a signal ended it."""
-    plans = {
+    recipes = {
         name: [ablation.variant(group, name, seed, args.steps) for seed in range(1, args.seeds + 1)]
         for name in group.variants
     }
     for claim in group.claims:
         for name in claim.pair:
-            ablation.check_measurable(claim, name, plans[name][0])
-    found: dict[str, list[dict]] = {name: [] for name in plans}
+            ablation.check_measurable(claim, name, recipes[name][0])
+    found: dict[str, list[dict]] = {name: [] for name in recipes}
     for index in range(args.seeds):
-        for name, recipes in plans.items():
+        for name, seeds in recipes.items():
             run = out / f"{name}-{index + 1}"
-            figures = ablation.measured(recipes[index], folder, run, args.workers)
+            figures = ablation.measured(seeds[index], folder, run, args.workers)
             if figures is None:
                 return None
             found[name].append(figures)
@@ -92,7 +92,7 @@ def _verdicts(group: Group, found: dict[str, list[dict]]) -> list[dict]:
 
 
 def cells(row: dict) -> tuple[str, ...]:
-    """A row in words, in the order of :data:`HEADINGS`."""
+    """A row as text, in the order of :data:`HEADINGS`."""
     digits = 4 if row["figure"] == "ssim_y" else 2
 
     def figure(value: float, deviation: float | None, sign: str = "") -> str:
@@ -123,11 +123,9 @@ def table(rows: list[dict]) -> str:
 def _write(out: Path, rows: list[dict], args: argparse.Namespace) -> None:
     settings = {"steps": args.steps, "seeds": args.seeds}
     out.mkdir(parents=True, exist_ok=True)
-    files.write_bytes(
-        out / "ablations.json", json.dumps({"settings": settings, "rows": rows}, indent=2).encode()
-    )
-    files.write_bytes(out / "ablations.html", page(rows, settings).encode())
-    files.write_bytes(out / "ablations.md", markdown(rows).encode())
+    files.write_text(out / "ablations.json", json.dumps({"settings": settings, "rows": rows}, indent=2))
+    files.write_text(out / "ablations.html", page(rows, settings))
+    files.write_text(out / "ablations.md", markdown(rows))
 
 
 def markdown(rows: list[dict]) -> str:
@@ -150,10 +148,3 @@ def page(rows: list[dict], settings: dict) -> str:
         "worse by the claim; the papers' are on their data, by their protocol.</p>"
         f"<table><tr>{head}</tr>{body}</table></html>\n"
     )
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
-    return value

@@ -1,28 +1,37 @@
-"""What happens around a training step: seeds, guard, averaged weights, time, signals, progress."""
+"""Around a training step: seeds, averaged weights, non-finite steps, time limit, progress, metrics.csv."""
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 import signal
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import lightning
 import torch
 from lightning.pytorch.callbacks import Callback, WeightAveraging
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from .errors import LearningError
+from ros2_derain.reporting import files
+
+from . import LearningError
+
+METRICS = "metrics.csv"
 
 
 class Seeds(Callback):
     """Seeds torch before each step by run, step and process.
 
-    What a step draws (dropout, random choices of the task) is so a function of the step
-    alone: a resumed run draws what an uninterrupted one would have drawn, on any machine.
+    Random draws of a step (dropout, choices of the task) then depend on the step alone: a resumed
+    run draws the same as an uninterrupted one, on any machine.
     """
 
     def __init__(self, seed: int):
@@ -95,20 +104,20 @@ class Guard(Callback):
             parts = ", ".join(f"{name} {value:.4g}" for name, value in trainer.callback_metrics.items())
             raise LearningError(
                 f"step {trainer.global_step}: loss or gradient was not finite {self._in_a_row} times "
-                f"in a row ({parts}); the last checkpoint is from before: lower the learning rate or look at "
-                "the data, then start again or go on with --resume"
+                f"in a row ({parts}); the last checkpoint is from before: lower the learning rate or check "
+                "the data, then start again or resume with --resume"
             )
 
 
-class Slice(Callback):
-    """Ends a slice of a run in good order: when its minutes are over, on SIGTERM and on Ctrl-C.
+class Stop(Callback):
+    """Ends a session of a run cleanly: when its minutes are over, on SIGTERM and on Ctrl-C.
 
-    The step at work is finished and a checkpoint written. A second signal ends the process at once.
-    Use it as a context around ``trainer.fit``: signals are its own in there.
+    The current step is finished and a checkpoint written. A second signal ends the process at once.
+    Use it as a context around ``trainer.fit``: it handles the signals in there.
 
     Args:
-        minutes: of this slice, or None.
-        start: ``time.monotonic()`` when the slice began.
+        minutes: of this session, or None.
+        start: ``time.monotonic()`` when the session began.
     """
 
     def __init__(self, minutes: float | None, start: float):
@@ -116,7 +125,7 @@ class Slice(Callback):
         self._former: dict[int, Any] = {}
         self.signal: int | None = None
 
-    def __enter__(self) -> Slice:
+    def __enter__(self) -> Stop:
         self._former = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         self._take()
         return self
@@ -146,7 +155,7 @@ class Slice(Callback):
 class Progress(Callback):
     """One line: steps done of the run's, steps per second, time left, loss.
 
-    Renewed in place on a terminal; into a file it comes twice a minute.
+    Updated in place on a terminal; written to a file twice a minute.
     """
 
     def __init__(self, steps: int):
@@ -156,7 +165,7 @@ class Progress(Callback):
     def on_train_start(self, trainer: lightning.Trainer, *_: Any) -> None:
         self._bar = tqdm(
             total=self._steps,
-            initial=trainer.global_step,  # so that the speed, and with it the time left, is this slice's
+            initial=trainer.global_step,  # so that the speed, and with it the time left, is this session's
             desc="training",
             unit="step",
             smoothing=0,
@@ -177,3 +186,78 @@ class Progress(Callback):
     def on_exception(self, *_: Any) -> None:
         if self._bar is not None:
             self._bar.close()  # what follows gets a line of its own
+
+
+class History(Logger):
+    """``metrics.csv``: one row per logged step; on a resume the rows after the checkpoint are dropped.
+
+    A step's row comes after its checkpoint: a process killed between the two leaves no row of it.
+
+    Args:
+        folder: of the run.
+        step: the checkpoint's, 0 for a new run.
+
+    Raises:
+        LearningError: the table cannot be read.
+        OSError: it cannot be written; so do the methods.
+    """
+
+    def __init__(self, folder: Path, step: int):
+        super().__init__()
+        self._path, self._folder, self._start = folder / METRICS, folder, step
+        self._columns: list[str] = []
+
+    @property
+    def name(self) -> str:
+        return METRICS
+
+    @property
+    def version(self) -> str:
+        return ""
+
+    @property
+    def root_dir(self) -> str:
+        return str(self._folder)
+
+    @rank_zero_only
+    def log_hyperparams(self, *_: Any, **__: Any) -> None:
+        """Nothing: run.yaml holds the recipe."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        row = {"step": step, **{key: f"{value:.6g}" for key, value in metrics.items() if key != "epoch"}}
+        if not self._columns:
+            self._begin(list(row))
+        elif not row.keys() <= set(self._columns):
+            rows = self._read()
+            self._write(list(dict.fromkeys([*self._columns, *row])), rows)
+        self._append(row)
+
+    def _begin(self, columns: list[str]) -> None:
+        """Keep what a former session wrote, up to its checkpoint."""
+        rows = self._read() if self._start and self._path.exists() else []
+        kept = [row for row in rows if _whole(row) and int(row["step"]) < self._start]
+        self._write(list(dict.fromkeys([*(kept[0] if kept else ()), *columns])), kept)
+
+    def _write(self, columns: list[str], rows: list[dict[str, str]]) -> None:
+        self._columns, text = columns, io.StringIO()
+        writer = csv.DictWriter(text, columns, restval="")
+        writer.writeheader()
+        writer.writerows(rows)
+        files.write_text(self._path, text.getvalue())
+
+    def _read(self) -> list[dict[str, str]]:
+        try:
+            with self._path.open(newline="") as file:
+                return list(csv.DictReader(file))
+        except (OSError, csv.Error, UnicodeDecodeError) as error:
+            raise LearningError(f"{self._path} cannot be read: {error}; move it away to resume") from error
+
+    def _append(self, row: dict[str, Any]) -> None:
+        with self._path.open("a", newline="") as file:
+            csv.DictWriter(file, self._columns, restval="").writerow(row)
+
+
+def _whole(row: dict[str, str]) -> bool:
+    """Whether it is complete: not the cut-off last line of a process that was killed."""
+    return None not in row and None not in row.values() and row.get("step", "").isdigit()

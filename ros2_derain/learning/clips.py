@@ -1,30 +1,39 @@
-"""Short rainy clips from stills: the camera moves, the rain falls, the labels follow."""
+"""Training clips: rainy clips made of still images, their views, and the batches of a step."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import cv2
 import numpy as np
+import pydantic.dataclasses
 import torch
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 
-from ros2_derain.data import Sample, Source
+from ros2_derain.data import CAMVID_CLASSES, OBJECTS, Sample, Source
 from ros2_derain.rain import Window
+from ros2_derain.validation import STRICT
 
-from .random_rain import recompose, storm
-from .views import camera_path, light, paste, warp, warp_boxes
+from . import LearningError
+from .random_rain import StreakLayers, add_streaks, random_rain
 
 MAX_BOXES = 32
 FRAME_S = 1 / 15
-LENGTH = 1 << 40
-"""Items of the endless stream."""
+ENDLESS = 1 << 31
+"""Batches that the sampler reports: the trainer stops by steps, never at the end of an epoch."""
 
-KEPT_BYTES = 1 << 30
-"""Decoded pictures are kept in memory up to this size, per process."""
+CACHE_BYTES = 1 << 30
+"""Decoded images are kept in memory up to this size, per process."""
+
+RARE = ("pole", "sign", "fence", "car", "pedestrian", "bicyclist")
+"""Classes that are pasted from one image into another."""
 
 
-@dataclass(frozen=True)
+@pydantic.dataclasses.dataclass(frozen=True, config=STRICT)
 class ClipSettings:
     """How clips are made.
 
@@ -34,9 +43,9 @@ class ClipSettings:
         dry: share of clips without rain.
         zoom: range of the scale of the crops.
         light: share of clips under another exposure and white balance.
-        paste: share of labelled clips with rare classes of another picture pasted in.
-        layers: share of rainy photographs whose streaks come from real rain/clean pairs.
-        storms: number of different rains in the pool; one is replaced every ``renew`` clips.
+        paste: share of labelled clips with rare classes of another image pasted in.
+        layers: share of rainy photographs whose streaks are those of the recipe's ``streaks``.
+        rains: number of different rains in the pool; one is replaced every ``renew`` clips.
     """
 
     height: int = 192
@@ -47,7 +56,7 @@ class ClipSettings:
     light: float = 0.3
     paste: float = 0.0
     layers: float = 0.6
-    storms: int = 48
+    rains: int = 48
     renew: int = 6
 
 
@@ -55,57 +64,57 @@ class ClipSettings:
 class Clips(Dataset):
     """An endless stream of clips, drawn from several sources by weight.
 
-    Item ``i`` depends on ``seed`` and ``i`` alone, so that a run can go on anywhere.
+    Item ``i`` depends on ``seed`` and ``i`` alone, so that a run can be resumed anywhere.
     Each is a dict of tensors: ``rain`` and ``clean`` T x 3 x h x w uint8,
     ``labels`` T x h x w uint8 (255 = unlabelled), ``boxes`` T x 32 x 5 float32
     (class -1 = no box), ``boxes_known`` bool, ``follows`` bool (whether the frames are
-    consecutive; else they are T views of one picture), ``rate`` mm/h (-1 where the rain
+    consecutive; else they are T views of one image), ``rate`` mm/h (-1 where the rain
     is not of the kind the gauge is meant for), ``raining`` bool.
 
     Args:
-        sources: data sets with their weights.
+        sources: datasets with their weights.
         settings: how clips are made.
         seed: of everything random.
-        layers: streak layers of real pairs, h x w uint8 each; may be empty.
+        streaks: styles of streak layers for photographs; may be empty.
     """
 
     sources: list[tuple[Source, float]]
     settings: ClipSettings = field(default_factory=ClipSettings)
     seed: int = 0
-    layers: list[np.ndarray] = field(default_factory=list)
-    _kept: dict[tuple[int, int], Sample] = field(default_factory=dict, init=False, repr=False)
+    streaks: Sequence[StreakLayers] = ()
+    _cache: dict[tuple[int, int], Sample] = field(default_factory=dict, init=False, repr=False)
     _bytes: int = field(default=0, init=False, repr=False)
 
     def __len__(self) -> int:
-        return LENGTH
+        return 1 << 40  # without end, as far as torch is concerned
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
         random = np.random.default_rng((self.seed, index))
         weights = np.array([weight for _, weight in self.sources])
         source = int(random.choice(len(weights), p=weights / weights.sum()))
-        sample = self._drawn(source, random)
+        sample = self._draw(source, random)
         if random.random() < self.settings.paste:
-            sample = paste(sample, self._drawn(source, random), random)
-        pool = index // self.settings.renew + random.integers(self.settings.storms)
+            sample = paste(sample, self._draw(source, random), random)
+        pool = index // self.settings.renew + random.integers(self.settings.rains)
         return self._clip(sample, int(pool), random)
 
-    def _drawn(self, source: int, random: np.random.Generator) -> Sample:
+    def _draw(self, source: int, random: np.random.Generator) -> Sample:
         """A random sample of a source, from memory where it has been read before."""
         dataset = self.sources[source][0]
         key = (source, int(random.integers(len(dataset))))
-        if key not in self._kept:
+        if key not in self._cache:
             sample = dataset[key[1]]
-            if self._bytes + sample.image.nbytes > KEPT_BYTES:
+            if self._bytes + sample.image.nbytes > CACHE_BYTES:
                 return sample
-            self._kept[key], self._bytes = sample, self._bytes + sample.image.nbytes
-        return self._kept[key]
+            self._cache[key], self._bytes = sample, self._bytes + sample.image.nbytes
+        return self._cache[key]
 
     def _clip(self, sample: Sample, pool: int, random: np.random.Generator) -> dict[str, torch.Tensor]:
         settings = self.settings
         crop = (settings.height, settings.width)
         dry = random.random() < settings.dry
         road = sample.driving and random.random() < 0.85
-        layered = not road and bool(self.layers) and random.random() < settings.layers
+        streaked = not road and bool(self.streaks) and random.random() < settings.layers
         path = (sample.image.shape[:2], crop, settings.frames, settings.zoom, random)
         views = camera_path(*path)
         if not sample.driving:
@@ -117,10 +126,10 @@ class Clips(Dataset):
             clean = warp(image, view, crop, cv2.INTER_LINEAR)
             if dry:
                 rain = clean
-            elif layered:
-                rain = recompose(clean, self.layers, random)
+            elif streaked:
+                rain = add_streaks(clean, self.streaks, random)
             else:
-                renderer = storm(self.seed, pool if sample.driving else pool + frame, road)
+                renderer = random_rain(self.seed, pool if sample.driving else pool + frame, road)
                 top = int(np.clip(-view[1, 2], 0, max(0, renderer.height - crop[0])))
                 rain = renderer.render(clean, start + frame * FRAME_S, Window(top, 0, *crop))
             labels = np.full(crop, 255, np.uint8)
@@ -134,6 +143,151 @@ class Clips(Dataset):
         item["boxes_known"] = torch.tensor(sample.boxes is not None)
         item["follows"] = torch.tensor(sample.driving)
         item["raining"] = torch.tensor(not dry)
-        rate = -1.0 if not road and not dry else 0.0 if dry else storm(self.seed, pool, True).rain.rate
+        rate = -1.0 if not road and not dry else 0.0 if dry else random_rain(self.seed, pool, True).rain.rate
         item["rate"] = torch.tensor(rate)
         return item
+
+
+def camera_path(
+    size: tuple[int, int],
+    crop: tuple[int, int],
+    frames: int,
+    zoom: tuple[float, float],
+    random: np.random.Generator,
+) -> list[np.ndarray]:
+    """One 2 x 3 affine map (source -> crop) per frame: a random crop, then a camera that drives on.
+
+    Args:
+        size, crop: height and width of the source and of the crop in pixels.
+        zoom: range of the crop's scale.
+    """
+    height, width = size
+    fit = max(crop[0] / height, crop[1] / width)
+    scale = max(fit, min(1.0, 640 / width) * float(np.exp(random.uniform(*np.log(zoom)))))
+    left = random.uniform(0, max(0, width * scale - crop[1]))
+    top = random.uniform(0, max(0, height * scale - crop[0]))
+    first = np.array([[scale, 0, -left], [0, scale, -top], [0, 0, 1]])
+    if random.random() < 0.5:
+        first = np.array([[-1, 0, crop[1] - 1], [0, 1, 0], [0, 0, 1]]) @ first
+    still = random.random() < 0.2
+    drive = 1.0 if still else 1 + random.uniform(0, 0.03)
+    shift = np.zeros(2) if still else random.normal(0, 1.5, 2)
+    centre = np.array([crop[1], crop[0]]) * random.uniform(0.2, 0.8, 2)
+    step = np.array(
+        [
+            [drive, 0, shift[0] + centre[0] * (1 - drive)],
+            [0, drive, shift[1] + centre[1] * (1 - drive)],
+            [0, 0, 1],
+        ]
+    )
+    views = [first]
+    for _ in range(frames - 1):
+        views.append(step @ views[-1])
+    return [view[:2] for view in views]
+
+
+def warp(image: np.ndarray, view: np.ndarray, crop: tuple[int, int], interpolation: int) -> np.ndarray:
+    """The crop (height, width) of a image under a view."""
+    return cv2.warpAffine(
+        image, view, (crop[1], crop[0]), flags=interpolation, borderMode=cv2.BORDER_REFLECT_101
+    )
+
+
+def warp_boxes(boxes: np.ndarray | None, view: np.ndarray, crop: tuple[int, int], most: int) -> np.ndarray:
+    """most x 5 in pixels of the crop, class -1 = none; boxes mostly outside or tiny are left out."""
+    result = np.full((most, 5), -1, np.float32)
+    if boxes is None or not len(boxes):
+        return result
+    x = np.sort(view[0, 0] * boxes[:, [1, 3]] + view[0, 2], axis=1)
+    y = np.sort(view[1, 1] * boxes[:, [2, 4]] + view[1, 2], axis=1)
+    area = np.prod([x[:, 1] - x[:, 0], y[:, 1] - y[:, 0]], axis=0)
+    x, y = np.clip(x, 0, crop[1]), np.clip(y, 0, crop[0])
+    inside = (x[:, 1] - x[:, 0]) * (y[:, 1] - y[:, 0])
+    keep = (inside > 0.35 * area) & (inside > 36)
+    kept = np.column_stack((boxes[:, 0], x[:, 0], y[:, 0], x[:, 1], y[:, 1]))[keep][:most]
+    result[: len(kept)] = kept
+    return result
+
+
+def paste(sample: Sample, donor: Sample, random: np.random.Generator) -> Sample:
+    """Some rare classes of another labelled image of the same size over this one, with labels and boxes.
+
+    After ClassMix (Olsson et al., WACV 2021), with ground truth on both sides.
+    """
+    if sample.labels is None or donor.labels is None or sample.labels.shape != donor.labels.shape:
+        return sample
+    chosen = [name for name in RARE if random.random() < 0.6]
+    mask = np.isin(donor.labels, [CAMVID_CLASSES.index(name) for name in chosen])
+    boxes = sample.boxes
+    if boxes is not None and donor.boxes is not None:
+        moved = [OBJECTS.index(name) for name in chosen if name in OBJECTS]
+        boxes = np.concatenate((boxes, donor.boxes[np.isin(donor.boxes[:, 0], moved)]))
+    image = np.where(mask[:, :, None], donor.image, sample.image)
+    return replace(sample, image=image, labels=np.where(mask, donor.labels, sample.labels), boxes=boxes)
+
+
+def light(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Another exposure, contrast and white balance: H x W x 3 uint8 in and out."""
+    table = np.arange(256, dtype=np.float32)[:, None] / 255
+    table = table ** float(np.exp(random.uniform(-0.35, 0.35)))
+    table = 0.5 + (table - 0.5) * random.uniform(0.75, 1.2) + random.uniform(-0.08, 0.08)
+    table = table * random.uniform(0.85, 1.15, 3).astype(np.float32)
+    table = np.clip(table * 255 + 0.5, 0, 255).astype(np.uint8)
+    return cv2.LUT(image, table[:, None, :])
+
+
+class Batches(Sampler[list[int]]):
+    """Step s of a run sees the clips s * batch .. (s + 1) * batch - 1, divided among the processes.
+
+    A function of the step alone, so that a run resumes exactly, on any machine.
+
+    Args:
+        batch: clips per step, over all processes.
+        start: the first step to do.
+        rank, world: this process among those that train together.
+
+    Raises:
+        LearningError: the batch cannot be divided evenly.
+    """
+
+    def __init__(self, batch: int, start: int = 0, rank: int = 0, world: int = 1):
+        if batch % world:
+            raise LearningError(
+                f"batch: {batch} clips cannot be divided evenly among {world} processes: "
+                f"choose a multiple of {world}, or another number of processes"
+            )
+        self.batch, self.start, self.rank, self.share = batch, start, rank, batch // world
+
+    def __len__(self) -> int:
+        return ENDLESS
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for step in range(self.start, ENDLESS):
+            first = step * self.batch + self.rank * self.share
+            yield list(range(first, first + self.share))
+
+
+def loader(clips: Dataset, batches: Batches, workers: int) -> DataLoader:
+    """Batches of clips, made by ``workers`` processes ahead of time (0 = in this process).
+
+    Workers ignore Ctrl-C and SIGTERM: the process that trains still needs them for its last step.
+    """
+    options: dict[str, Any] = {"prefetch_factor": 3, "persistent_workers": True} if workers else {}
+    return DataLoader(
+        clips,
+        batch_sampler=batches,
+        num_workers=workers,
+        pin_memory=torch.cuda.is_available(),
+        worker_init_fn=_ignore_signals,
+        **options,
+    )
+
+
+def default_workers(world: int = 1) -> int:
+    """Processes that make clips, 1..8: one for each core that training leaves."""
+    return max(1, min(8, len(os.sched_getaffinity(0)) // world - 1))
+
+
+def _ignore_signals(_: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -14,13 +15,9 @@ from torch import nn
 from ros2_derain import models
 from ros2_derain.data import CAMVID_CLASSES, OBJECTS
 
-from . import recipe
-from .checkpoints import LAST, read
-from .errors import LearningError
-from .initial import best_checkpoint, load_part, part_of
+from . import LearningError, checkpoints
+from .checkpoints import LAST, load_part, part_of, recipe_of
 from .recipe import Network
-from .run_card import draft
-from .tasks import TASKS
 
 LICENCE = "research use only: some of the data is not licensed for commercial use"
 
@@ -29,14 +26,15 @@ EPILOG = """examples:
   ros2-derain export runs/loopnet --base models/loopnet --out models/better    # the gauge from the base
   ros2-derain export runs/loopnet --mean parser=runs/parse_rain --base loopnet --out models/better
 
---mean makes a part the mean of its weights and of those of a run from which it went on, or which went
-on from the same weights: often better than either (Wortsman et al., Model soups, ICML 2022).
+--mean makes a part the mean of its weights and of those of a run that it started from, or that
+started from the same weights: often better than either (Wortsman et al., Model soups, ICML 2022).
 Weights are those that validated best (best.ckpt), or the last (last.ckpt) where the recipe did not
-validate. What was measured of a model stays on its card only while its weights stay the same.
+validate. Measured results stay on a model's card only while its weights stay the same.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
     parser.description = "Make a model folder of training runs."
     parser.epilog = EPILOG
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
@@ -86,15 +84,15 @@ def export(
     """
     modules: dict[str, nn.Module] = {}
     described: dict[str, dict] = {}
-    told = []
+    records = []
     for run in runs:
         checkpoint = _read(run)
-        trained = recipe.parse(checkpoint["recipe"], TASKS, f"{run}: recipe of the checkpoint")
+        trained = recipe_of(checkpoint, run)
         for part, network in trained.networks.items():
             modules[part] = _module(part, network, checkpoint["state_dict"], run)
             described[part] = {"network": network.network, "options": network.options}
-        told.append(draft(checkpoint["recipe"], checkpoint["journal"]))
-    training: dict = {"runs": told, "licence": LICENCE}
+        records.append(checkpoints.record(trained, checkpoint["journal"]))
+    training: dict[str, Any] = {"runs": records, "licence": LICENCE}
     for part, run in means:
         training.setdefault("means", []).append(
             {"part": part, "with": _average(part, run, described, modules)}
@@ -111,14 +109,14 @@ def export(
 
 
 def _read(run: Path) -> dict:
-    path = best_checkpoint(run)
+    path = checkpoints.find(run)
     if path is None:
         raise LearningError(f"{run / LAST} is missing: is {run} the folder of a run?")
-    return read(path)
+    return checkpoints.read(path)
 
 
 def _take_rest(folder: Path, described: dict[str, dict], modules: dict[str, nn.Module]) -> dict:
-    """Add the parts that no run trained, from a model; gives what the new card says of it."""
+    """Add the parts that no run trained, from a model; returns the new card's entry for it."""
     parts = tuple(part for part in models.PARTS if part not in modules)
     card, loaded = models.load(folder, parts)
     for kind, theirs, ours in (
@@ -131,21 +129,25 @@ def _take_rest(folder: Path, described: dict[str, dict], modules: dict[str, nn.M
             )
     modules |= loaded
     described |= {part: card.networks[part] for part in parts}
-    return {"name": card.name, "sha256": card.sha256, "parts": list(parts), "training": card.training}
+    former = card.training.get("runs", []) + card.training.get("base", {}).get("runs", [])
+    runs = [checkpoints.summary(run) | {"started_from": run["started_from"]} for run in former]
+    return {"name": card.name, "sha256": card.sha256, "parts": list(parts), "runs": runs}
 
 
 def _module(part: str, network: Network, state: dict[str, torch.Tensor], run: Path) -> nn.Module:
     tensors = part_of(state, part)
     for name, tensor in tensors.items():
         if not torch.isfinite(tensor.half() if tensor.is_floating_point() else tensor).all():
-            raise LearningError(f"{run}: {part}.{name} holds values that float16 cannot; train it again")
+            raise LearningError(
+                f"{run}: {part}.{name} holds values that float16 cannot represent: train it again"
+            )
     module = network.create()
     load_part(module, part, tensors, str(run))
     return module
 
 
 def _average(part: str, run: Path, described: dict[str, dict], modules: dict[str, nn.Module]) -> dict:
-    """Make a part the mean of itself and a run's; gives what the card says of the run."""
+    """Make a part the mean of itself and a run's; returns the card's entry for the run."""
     if part not in modules:
         raise LearningError(f"--mean {part}={run}: none of the runs trained a {part}")
     checkpoint = _read(run)
@@ -154,7 +156,7 @@ def _average(part: str, run: Path, described: dict[str, dict], modules: dict[str
     ours = modules[part].state_dict()
     mean = {key: (value + theirs[key]) / 2 for key, value in ours.items() if value.is_floating_point()}
     modules[part].load_state_dict(ours | mean)
-    return draft(checkpoint["recipe"], checkpoint["journal"])
+    return checkpoints.summary(checkpoints.record(recipe_of(checkpoint, run), checkpoint["journal"]))
 
 
 def _replace(out: Path, card: models.ModelCard, modules: dict, base: str | None) -> models.ModelCard:

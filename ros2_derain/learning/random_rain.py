@@ -1,19 +1,26 @@
-"""Random rain for training: rendered rain of every kind, and streak layers of real pairs."""
+"""Random rain for training: rendered rain of every kind, and streak layers added to other photographs."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import field
 from functools import lru_cache
+from typing import NamedTuple
 
 import cv2
 import numpy as np
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 
 from ros2_derain.rain import Rain, RainRenderer
+from ros2_derain.validation import STRICT
 
 
 @lru_cache(maxsize=256)
-def storm(seed: int, index: int, road: bool) -> RainRenderer:
-    """The ``index``-th random rain of a kind: over roads of every rate and with veil, over
-    photographs of the kinds that the public sets have.
+def random_rain(seed: int, index: int, road: bool) -> RainRenderer:
+    """The ``index``-th random rain of a kind.
+
+    Over roads: every rain rate, mostly with a veil. Over photographs: the streaks of the public datasets.
     """
     random = np.random.default_rng((seed, index, road))
     rain = _road(random) if road else _photograph(random)
@@ -50,31 +57,118 @@ def _photograph(random: np.random.Generator) -> Rain:
     )
 
 
-def recompose(image: np.ndarray, layers: list[np.ndarray], random: np.random.Generator) -> np.ndarray:
-    """A streak layer of a real pair, turned, stretched and weighted at random, added to another image.
+@dataclass(frozen=True, config=STRICT)
+class StreakStyle:
+    """Where streak layers come from and how they are combined: an entry of a recipe's ``streaks``.
+
+    Attributes:
+        pairs: folders of rain/clean pairs under ``rain_pairs/`` -> every how many-th pair is held out
+            of training (0: none). Their streaks (rain - clean) are varied a little.
+        patterns: folders of grey streak images under ``rain_layers/`` -> how many of the last files are
+            held out. A pattern shows light, even rain: one or two of them make light rain, three to six
+            enlarged ones heavy rain.
+        weight: of the style among the recipe's styles.
+        doubled: share of images on which the streaks of two pairs are added.
+        heavy: share of heavy rain among the rains made of patterns.
+    """
+
+    pairs: dict[str, int] = field(default_factory=dict)
+    patterns: dict[str, int] = field(default_factory=dict)
+    weight: float = Field(1.0, gt=0)
+    doubled: float = Field(0.12, ge=0, le=1)
+    heavy: float = Field(0.5, ge=0, le=1)
+
+    def __post_init__(self) -> None:
+        if bool(self.pairs) == bool(self.patterns):
+            raise ValueError("a style has either pairs or patterns: name the folders of one of them")
+        for name, held_out in (self.pairs | self.patterns).items():
+            if held_out < 0:
+                raise ValueError(f"{name} is {held_out}: must be at least 0")
+
+
+class StreakLayers(NamedTuple):
+    """The streak layers of a style, h x w uint8 brightness each, of any size."""
+
+    style: StreakStyle
+    layers: Sequence[np.ndarray]
+
+
+class _Variation(NamedTuple):
+    """How patterns are laid over an image: how many, and the ranges of scale, rotation and gain."""
+
+    count: tuple[int, int]
+    scale: tuple[float, float]
+    degrees: float
+    gain: tuple[float, float]
+
+
+_LIGHT = _Variation(count=(1, 2), scale=(0.6, 2), degrees=20, gain=(0.5, 1.3))
+_HEAVY = _Variation(count=(3, 6), scale=(1.2, 4), degrees=22, gain=(0.6, 1.6))
+
+
+def add_streaks(image: np.ndarray, styles: Sequence[StreakLayers], random: np.random.Generator) -> np.ndarray:
+    """Streaks of a style drawn by its weight, varied at random, added to an image.
 
     Args:
         image: H x W x 3 uint8.
-        layers: h x w uint8 brightness of streaks, of any size.
+        styles: at least one.
+
+    Returns:
+        H x W x 3 uint8, cut off at white.
     """
+    style, layers = styles[_draw_style(styles, random)]
+    size = image.shape[:2]
     scene = image.astype(np.float32)
-    for _ in range(2 if random.random() < 0.12 else 1):
-        scene += _varied(layers[random.integers(len(layers))], image.shape[:2], random)[:, :, None]
+    if style.pairs:
+        for _ in range(2 if random.random() < style.doubled else 1):
+            scene += _varied(_draw(layers, random), size, random)[:, :, None]
+    else:
+        variation = _HEAVY if random.random() >= 1 - style.heavy else _LIGHT
+        for _ in range(int(random.integers(variation.count[0], variation.count[1] + 1))):
+            scene += _pattern(_draw(layers, random), size, variation, random)[:, :, None]
     return np.clip(scene + 0.5, 0, 255).astype(np.uint8)
+
+
+def _draw_style(styles: Sequence[StreakLayers], random: np.random.Generator) -> int:
+    if len(styles) == 1:
+        return 0
+    weights = np.array([style.weight for style, _ in styles])
+    return int(random.choice(len(weights), p=weights / weights.sum()))
+
+
+def _draw(layers: Sequence[np.ndarray], random: np.random.Generator) -> np.ndarray:
+    return layers[int(random.integers(len(layers)))]
 
 
 def _varied(layer: np.ndarray, size: tuple[int, int], random: np.random.Generator) -> np.ndarray:
     """H x W float32: a random part of a layer under a small random similarity, gain and gamma."""
-    height, width = size
     scale = float(np.exp(random.uniform(np.log(0.8), np.log(1.3)))) if random.random() < 0.5 else 1.0
-    turn = cv2.getRotationMatrix2D((0, 0), random.normal(0, 6) if random.random() < 0.5 else 0.0, scale)
-    if random.random() < 0.5:
-        turn[:, 0] *= -1
-    centre = np.array([random.uniform(0, layer.shape[1]), random.uniform(0, layer.shape[0])])
-    turn[:, 2] = np.array([width, height]) / 2 - turn[:, :2] @ centre
-    cut = cv2.warpAffine(
-        layer, turn, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
-    ).astype(np.float32)
+    degrees = random.normal(0, 6) if random.random() < 0.5 else 0.0
+    cut = _random_part(layer, size, degrees, scale, random)
     if random.random() < 0.5:
         cut = 255 * (cut / 255) ** random.uniform(0.85, 1.2) * random.uniform(0.8, 1.2)
     return cut
+
+
+def _pattern(
+    layer: np.ndarray, size: tuple[int, int], variation: _Variation, random: np.random.Generator
+) -> np.ndarray:
+    """H x W float32: a random part of a pattern under a random similarity and gain."""
+    scale = float(np.exp(random.uniform(*np.log(variation.scale))))
+    degrees = random.uniform(-variation.degrees, variation.degrees)
+    return _random_part(layer, size, degrees, scale, random) * float(random.uniform(*variation.gain))
+
+
+def _random_part(
+    layer: np.ndarray, size: tuple[int, int], degrees: float, scale: float, random: np.random.Generator
+) -> np.ndarray:
+    """H x W float32 of a layer, rotated, scaled, and mirrored half of the time."""
+    height, width = size
+    view = cv2.getRotationMatrix2D((0, 0), degrees, scale)
+    if random.random() < 0.5:
+        view[:, 0] *= -1
+    centre = np.array([random.uniform(0, layer.shape[1]), random.uniform(0, layer.shape[0])])
+    view[:, 2] = np.array([width, height]) / 2 - view[:, :2] @ centre
+    return cv2.warpAffine(
+        layer, view, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
+    ).astype(np.float32)

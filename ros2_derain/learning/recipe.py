@@ -1,38 +1,50 @@
-"""A recipe: everything that a run depends on, read from YAML, checked by name."""
+"""A recipe: everything that a training run depends on, read from YAML and validated."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-import yaml
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 from torch import nn
 
 from ros2_derain import networks, resources
+from ros2_derain.validation import STRICT, read_yaml, refuse_unknown, validated
 
+from . import LearningError
 from .clips import ClipSettings
-from .data import SOURCES, OwnSource
-from .errors import LearningError
-from .fields import build, flat, limited, refuse_unknown
+from .random_rain import StreakStyle
+from .sources import SOURCES, OwnSource
 
 if TYPE_CHECKING:
     from .tasks import Task
 
-MAY_CHANGE = ("checkpoint_every", "checkpoint_minutes", "validate_every", "log_every", "max_skipped")
-"""Keys that don't touch the weights: a run may go on with other values of them."""
+MAY_CHANGE = (
+    "checkpoint_every",
+    "checkpoint_minutes",
+    "compile",
+    "log_every",
+    "max_skipped",
+    "validate_every",
+)
+"""Keys that do not change what is learned: a run may be resumed with other values of them."""
+
+FORMER_KEYS = {"clips": {"storms": "rains"}, "options": {"teach_parser": "train_parser"}}
+"""By section, keys of recipes in older checkpoints -> their present names."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Optimiser:
-    """How weights follow gradients (see :mod:`optim`).
+    """The optimiser and its learning rate schedule (see ``tasks.base``).
 
     Attributes:
         name: adamw, adam or sgd (with Nesterov momentum 0.9).
-        learning_rate: its peak.
-        rates: share of the learning rate by part of the task, such as ``{parser: 0.1}``; all of it elsewhere.
+        learning_rate: the peak.
+        rates: share of the learning rate by part of the task, such as ``{parser: 0.1}``; 1 elsewhere.
         weight_decay: decoupled for adamw, an L2 penalty for the others.
         schedule: cosine (down to 1 %), poly (power 0.9), step or constant, over the run's steps.
         warm_up: steps in which the rate grows linearly to its peak, before the schedule.
@@ -40,15 +52,15 @@ class Optimiser:
         clip: largest L2 norm of the gradient of all weights; larger ones are scaled down to it.
     """
 
-    name: str = limited("adamw", choices=("adamw", "adam", "sgd"))
-    learning_rate: float = limited(1e-3, low=1e-8, high=10)
+    name: Literal["adamw", "adam", "sgd"] = "adamw"
+    learning_rate: float = Field(1e-3, ge=1e-8, le=10)
     rates: dict[str, float] = field(default_factory=dict)
-    weight_decay: float = limited(1e-4, low=0, high=1)
-    schedule: str = limited("cosine", choices=("cosine", "poly", "step", "constant"))
-    warm_up: int = limited(200, low=0)
+    weight_decay: float = Field(1e-4, ge=0, le=1)
+    schedule: Literal["cosine", "poly", "step", "constant"] = "cosine"
+    warm_up: int = Field(200, ge=0)
     milestones: tuple[int, ...] = ()
-    factor: float = limited(0.1, low=0, high=1)
-    clip: float = limited(1.0, low=1e-6)
+    factor: float = Field(0.1, ge=0, le=1)
+    clip: float = Field(1.0, ge=1e-6)
 
     def __post_init__(self) -> None:
         if (self.schedule == "step") != bool(self.milestones):
@@ -57,10 +69,10 @@ class Optimiser:
             raise ValueError(f"milestones must grow from 1, got {list(self.milestones)}")
         for part, share in self.rates.items():
             if not 0 < share <= 1:
-                raise ValueError(f"rates: {part} is {share:g}, it must be above 0 and at most 1")
+                raise ValueError(f"rates: {part} is {share:g}: must be above 0 and at most 1")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Network:
     """One part of a model: a network of :mod:`ros2_derain.networks` and its options, as in a model card."""
 
@@ -83,7 +95,7 @@ class Network:
             raise LearningError(f"network {self.network} with options {self.options}: {error}") from error
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Recipe:
     """A training run.
 
@@ -94,19 +106,21 @@ class Recipe:
         steps: length of the run.
         batch: clips per step, over all devices together.
         precision: bf16 (mixed) or fp32.
-        optimiser: and the schedule of its rate.
+        compile: whether the task's networks run through ``torch.compile``: faster after a slow first step.
+        optimiser: and its learning rate schedule.
         averaging: decay of the exponential moving average of the weights, which is what is exported.
-        networks: the parts that the task trains; those left out are the task's own choice.
+        networks: the parts that the task trains; the task has a default for those left out.
         init: where parts start from, by part: a model's name or folder, or a run's folder. One name
             for all of them: ``init: loopnet``.
-        sources: weight of each source of clips (``data.SOURCES``, ``datasets``).
+        sources: weight of each source of clips (``sources.SOURCES``, ``datasets``).
         datasets: sources of the recipe's own, by name.
-        streaks: folders of rain/clean pairs whose streaks fall on other photographs -> every how
-            many-th pair is held out (``data.streaks``).
+        streaks: styles of streak layers, by name, to be added to other photographs. Short form for one
+            style of several folders of pairs: ``streaks: {rain100l_dev: 3, rain100h_dev: 3}``.
         clips: how clips are cut and rained on.
-        loss: weights of the parts of the task's loss; those left out are the task's own choice.
+        loss: weights of the parts of the task's loss; the task has a default for those left out.
         options: further settings of the task, likewise.
-        checkpoint_every, checkpoint_minutes: a checkpoint after so many steps or minutes, whichever is first.
+        checkpoint_every, checkpoint_minutes: a checkpoint is due after this many steps or minutes,
+            whichever comes first.
         validate_every: steps between validations of the averaged weights; 0 = none.
         log_every: steps between two rows of metrics.csv.
         max_skipped: the run ends when this many steps in a row had a loss or gradient that is not finite.
@@ -114,33 +128,34 @@ class Recipe:
 
     name: str
     task: str = "loop"
-    seed: int = limited(1, low=0, high=2**31 - 1)
-    steps: int = limited(5000, low=1)
-    batch: int = limited(4, low=1)
-    precision: str = limited("bf16", choices=("bf16", "fp32"))
+    seed: int = Field(1, ge=0, lt=2**31)
+    steps: int = Field(5000, ge=1)
+    batch: int = Field(4, ge=1)
+    precision: Literal["bf16", "fp32"] = "bf16"
+    compile: bool = False
     optimiser: Optimiser = field(default_factory=Optimiser)
-    averaging: float = limited(0.998, low=0, below=1)
+    averaging: float = Field(0.998, ge=0, lt=1)
     networks: dict[str, Network] = field(default_factory=dict)
     init: dict[str, str] = field(default_factory=dict)
     sources: dict[str, float] = field(default_factory=lambda: {"camvid": 1.0})
     datasets: dict[str, OwnSource] = field(default_factory=dict)
-    streaks: dict[str, int] = field(default_factory=dict)
+    streaks: dict[str, StreakStyle] = field(default_factory=dict)
     clips: ClipSettings = field(default_factory=ClipSettings)
     loss: dict[str, float] = field(default_factory=dict)
     options: dict[str, float] = field(default_factory=dict)
-    checkpoint_every: int = limited(500, low=1)
-    checkpoint_minutes: float = limited(5.0, low=0)
-    validate_every: int = limited(0, low=0)
-    log_every: int = limited(25, low=1)
-    max_skipped: int = limited(10, low=1)
+    checkpoint_every: int = Field(500, ge=1)
+    checkpoint_minutes: float = Field(5.0, ge=0)
+    validate_every: int = Field(0, ge=0)
+    log_every: int = Field(25, ge=1)
+    max_skipped: int = Field(10, ge=1)
 
-    def as_dict(self) -> dict:
-        """Plain data, for the checkpoint and the model card."""
-        return json.loads(json.dumps(asdict(self)))  # lists, not tuples: as it reads back
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data, for the checkpoint and the model card: :func:`parse` reads it back."""
+        return json.loads(json.dumps(asdict(self)))
 
 
 def find(name: str) -> Path:
-    """The file of a recipe: a path, or the name of one that ships in config/recipes.
+    """The file of a recipe: a path, or the name of one in config/recipes.
 
     Raises:
         LearningError: there is none; the message lists the shipped ones.
@@ -155,7 +170,7 @@ def find(name: str) -> Path:
 
 
 def load(path: Path, tasks: Mapping[str, type[Task]]) -> Recipe:
-    """A recipe from a YAML file, completed with the task's own choices.
+    """A recipe from a YAML file, completed with the task's defaults.
 
     Args:
         path: see :func:`find`.
@@ -164,46 +179,42 @@ def load(path: Path, tasks: Mapping[str, type[Task]]) -> Recipe:
     Raises:
         LearningError: the file cannot be read, or holds a key, type or value that no recipe has.
     """
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise LearningError(f"recipe {path} cannot be read: {' '.join(str(error).split())}") from error
-    return parse(data, tasks, str(path))
+    return parse(read_yaml(path, "recipe", LearningError), tasks, str(path))
 
 
 def parse(data: Any, tasks: Mapping[str, type[Task]], where: str) -> Recipe:
-    """As :func:`load`, from what YAML gave; ``where`` is named in the messages."""
+    """As :func:`load`, from plain data; ``where`` is named in the messages."""
     if isinstance(data, dict):
-        data = {"name": Path(where).stem} | _spelt_out(data)
-    recipe = build(Recipe, data, where)
+        data = {"name": Path(where).stem} | _full_form(data)
+    recipe = validated(Recipe, data, where, LearningError)
     if recipe.task not in tasks:
         raise LearningError(f"{where}: unknown task {recipe.task}; known: {', '.join(tasks)}")
     task = tasks[recipe.task]
     if recipe.validate_every and not hasattr(task, "validate"):
         raise LearningError(
-            f"{where}: validate_every is {recipe.validate_every}, but task {recipe.task} has none"
+            f"{where}: validate_every is {recipe.validate_every}, but task {recipe.task} has no validation"
         )
-    refuse_unknown(recipe.networks, task.NETWORKS, f"{where}: networks")
-    refuse_unknown(recipe.loss, task.LOSS, f"{where}: loss")
-    refuse_unknown(recipe.options, task.OPTIONS, f"{where}: options")
-    refuse_unknown(recipe.sources, [*SOURCES, *recipe.datasets], f"{where}: sources")
-    if min(recipe.sources.values(), default=-1) < 0 or not sum(recipe.sources.values()) > 0:
-        raise LearningError(f"{where}: sources need weights of at least 0, not all of them 0")
+    if recipe.compile and not task.COMPILED:
+        raise LearningError(f"{where}: compile is true, but task {recipe.task} has no network to compile")
     parts = {part: Network(network) for part, network in task.NETWORKS.items()} | recipe.networks
     init = dict.fromkeys(parts, recipe.init["*"]) if "*" in recipe.init else recipe.init
-    refuse_unknown(init, parts, f"{where}: init")
-    return replace(
-        recipe,
-        networks=parts,
-        init=init,
-        loss=task.LOSS | recipe.loss,
-        options=task.OPTIONS | recipe.options,
-    )
+    for key, given, known in (
+        ("networks", recipe.networks, task.NETWORKS),
+        ("loss", recipe.loss, task.LOSS),
+        ("options", recipe.options, task.OPTIONS),
+        ("sources", recipe.sources, [*SOURCES, *recipe.datasets]),
+        ("init", init, parts),
+    ):
+        refuse_unknown(given, known, f"{where}: {key}", LearningError)
+    if min(recipe.sources.values(), default=-1) < 0 or not sum(recipe.sources.values()) > 0:
+        raise LearningError(f"{where}: sources need weights of at least 0, not all of them 0")
+    loss, options = task.LOSS | recipe.loss, task.OPTIONS | recipe.options
+    return replace(recipe, networks=parts, init=init, loss=loss, options=options)
 
 
-def changes(before: dict, now: dict) -> list[str]:
-    """What differs between two recipes as plain data and touches the weights: ``key: before -> now``."""
-    old, new = flat(before), flat(now)
+def changes(before: Recipe, now: Recipe) -> list[str]:
+    """What differs between two recipes and changes what is learned: ``key: before -> now``."""
+    old, new = _flat(before.as_dict()), _flat(now.as_dict())
     names = sorted({*old, *new} - set(MAY_CHANGE))
     return [
         f"{name}: {old.get(name, 'none')} -> {new.get(name, 'none')}"
@@ -212,8 +223,8 @@ def changes(before: dict, now: dict) -> list[str]:
     ]
 
 
-def _spelt_out(data: dict) -> dict:
-    """The short forms ``networks: {gauge: rain_gauge}`` and ``init: NAME`` in full."""
+def _full_form(data: dict[str, Any]) -> dict[str, Any]:
+    """The short forms of ``networks``, ``init`` and ``streaks`` written out, and former keys renamed."""
     full = dict(data)
     if isinstance(full.get("networks"), dict):
         full["networks"] = {
@@ -222,4 +233,19 @@ def _spelt_out(data: dict) -> dict:
         }
     if isinstance(full.get("init"), str):
         full["init"] = {"*": full["init"]}
+    streaks = full.get("streaks")
+    if isinstance(streaks, dict) and streaks and all(isinstance(every, int) for every in streaks.values()):
+        full["streaks"] = {"pairs": {"pairs": streaks}}
+    for section, names in FORMER_KEYS.items():
+        if isinstance(full.get(section), dict):
+            full[section] = {names.get(key, key): value for key, value in full[section].items()}
     return full
+
+
+def _flat(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, its keys joined by dots."""
+    result: dict[str, Any] = {}
+    for key, value in data.items():
+        name = f"{prefix}{key}"
+        result |= _flat(value, f"{name}.") if isinstance(value, dict) and value else {name: value}
+    return result

@@ -1,4 +1,4 @@
-"""``ros2-derain ablate``: variants trained, compared, told; stopped and gone on with."""
+"""``ros2-derain ablate``: variants trained, compared, reported; stopped and resumed."""
 
 import json
 
@@ -10,9 +10,8 @@ import yaml
 from tiny_training import GAUGE, write_data
 
 from ros2_derain import cli, resources
-from ros2_derain.learning import ablation, recipe
+from ros2_derain.learning import LearningError, ablation, recipe
 from ros2_derain.learning.ablation import Claim
-from ros2_derain.learning.errors import LearningError
 
 RECIPE = {
     **GAUGE,
@@ -40,8 +39,8 @@ def data(tmp_path):
     for kind in ("rain", "clean"):
         (folder / "rain_pairs/few" / kind).mkdir(parents=True)
         for index in range(2):
-            picture = random.integers(0, 256, (64, 80, 3), np.uint8)
-            cv2.imwrite(str(folder / "rain_pairs/few" / kind / f"{index}.png"), picture)
+            image = random.integers(0, 256, (64, 80, 3), np.uint8)
+            cv2.imwrite(str(folder / "rain_pairs/few" / kind / f"{index}.png"), image)
     return folder
 
 
@@ -57,10 +56,10 @@ def ablate(path, data, out, *options) -> int:
     return cli.main([*arguments, "--steps", "1", *options])
 
 
-def test_variants_are_trained_once_compared_and_told(tmp_path, data, capsys):
+def test_variants_are_trained_once_compared_and_reported(tmp_path, data, capsys):
     path, out = write(tmp_path), tmp_path / "out"
     assert ablate(path, data, out, "--seeds", "1") == 0
-    told = capsys.readouterr().out
+    printed = capsys.readouterr().out
     (row,) = json.loads((out / "ablations.json").read_text())["rows"]
     full, without = (json.loads((out / f"danet/{name}-1/result.json").read_text()) for name in VARIANTS)
     assert row["ours"] == [full["figures"]["psnr_y_db"], without["figures"]["psnr_y_db"]]
@@ -69,11 +68,11 @@ def test_variants_are_trained_once_compared_and_told(tmp_path, data, capsys):
     assert (full["recipe"]["seed"], full["recipe"]["steps"]) == (1, 1)
     page, document = ((out / f"ablations.{kind}").read_text() for kind in ("html", "md"))
     for text in ("ALM helps", "32.57 / 30.12", row["verdict"]):
-        assert text in told and text in page and text in document
+        assert text in printed and text in page and text in document
     trained = {run: run.stat().st_mtime_ns for run in out.glob("*/*/last.ckpt")}
     (out / "danet/no_alm-1/result.json").unlink()
     assert ablate(path, data, out, "--seeds", "1") == 0
-    assert json.loads((out / "ablations.json").read_text())["rows"] == [row], "nothing changes by going on"
+    assert json.loads((out / "ablations.json").read_text())["rows"] == [row], "nothing changes by resuming"
     assert {run: run.stat().st_mtime_ns for run in out.glob("*/*/last.ckpt")} == trained
 
 
@@ -110,8 +109,11 @@ def test_verdicts(better, worse, expected):
             {"claims": [{**CLAIM, "worse": "half"}]},
             "claim 'ALM helps': unknown key half; known: full, no_alm",
         ),
-        ({"claims": [{**CLAIM, "figure": "lpips"}]}, "figure: unknown key lpips; known: psnr_y_db"),
-        ({"claims": "all"}, "recipe, variants and a list of claims are wanted"),
+        (
+            {"claims": [{**CLAIM, "figure": "lpips"}]},
+            "claims.0.figure is 'lpips': must be 'psnr_y_db', 'ssim_y' or 'miou'",
+        ),
+        ({"claims": "all"}, "claims is 'all': must be a valid array"),
         ({"variants": {"full": {"loss": {"gan": 1}}, "no_alm": {}}}, "variant full: loss: unknown key gan"),
         ({"claims": [{**CLAIM, "figure": "miou"}]}, "miou of full needs a task with a parser"),
     ],

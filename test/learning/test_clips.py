@@ -1,4 +1,4 @@
-"""Clips: labels and boxes follow the picture; an item depends on the seed and its index alone."""
+"""Clips: labels and boxes follow the image; an item depends on the seed and its index alone."""
 
 import csv
 from dataclasses import replace
@@ -6,10 +6,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 
 from ros2_derain.data import CamVid, Photographs
-from ros2_derain.learning.clips import Clips, ClipSettings
-from ros2_derain.learning.views import paste
+from ros2_derain.learning import LearningError, sources
+from ros2_derain.learning.clips import Clips, ClipSettings, paste
+from ros2_derain.learning.random_rain import StreakLayers, StreakStyle, add_streaks
 
 
 def write_split(folder: Path, count: int = 3) -> Path:
@@ -31,10 +33,10 @@ def write_split(folder: Path, count: int = 3) -> Path:
     return folder
 
 
-def test_labels_and_boxes_follow_the_picture(tmp_path):
+def test_labels_and_boxes_follow_the_image(tmp_path):
     folder = write_split(tmp_path)
     source = CamVid(folder / "train", folder / "boxes")
-    settings = ClipSettings(height=96, width=128, frames=3, dry=1.0, storms=2)
+    settings = ClipSettings(height=96, width=128, frames=3, dry=1.0, rains=2)
     boxes_seen = 0
     clips = Clips([(source, 1.0)], settings, seed=1)
     for item in (clips[index] for index in range(12)):
@@ -53,7 +55,7 @@ def test_labels_and_boxes_follow_the_picture(tmp_path):
 
 def test_the_same_seed_gives_the_same_clips(tmp_path):
     source = CamVid(write_split(tmp_path) / "train")
-    settings = ClipSettings(height=64, width=64, storms=2)
+    settings = ClipSettings(height=64, width=64, rains=2)
     begun, resumed = (Clips([(source, 1.0)], settings, seed=3) for _ in range(2))
     for index in range(5):
         begun[index]
@@ -69,12 +71,56 @@ def test_streaks_of_real_pairs_fall_on_photographs(tmp_path):
         cv2.imwrite(str(tmp_path / f"{index}.png"), np.full((100, 120, 3), 60, np.uint8))
     layer = np.zeros((80, 90), np.uint8)
     layer[:, ::6] = 90
-    settings = ClipSettings(height=64, width=64, frames=2, dry=0.0, light=0.0, layers=1.0, storms=2)
-    item = Clips([(Photographs(tmp_path), 1.0)], settings, seed=0, layers=[layer])[0]
+    style = StreakLayers(StreakStyle(pairs={"few": 0}), [layer])
+    settings = ClipSettings(height=64, width=64, frames=2, dry=0.0, light=0.0, layers=1.0, rains=2)
+    item = Clips([(Photographs(tmp_path), 1.0)], settings, seed=0, streaks=[style])[0]
     rain, clean = item["rain"].int(), item["clean"].int()
     assert (clean == 60).all() and (rain >= clean).all() and (rain > clean + 40).float().mean() > 0.05
     assert item["raining"] and item["rate"] == -1 and not item["follows"]
     assert (rain[0] != rain[1]).any(), "the views of a photograph get rain of their own"
+
+
+@pytest.mark.parametrize("heavy, count, gain", [(0, (1, 2), (0.5, 1.3)), (1, (3, 6), (0.6, 1.6))])
+def test_patterns_make_light_or_heavy_rain(heavy, count, gain):
+    style = StreakLayers(StreakStyle(patterns={"p": 0}, heavy=heavy), [np.full((90, 120), 20, np.uint8)])
+    image, random = np.full((64, 80, 3), 10, np.uint8), np.random.default_rng(0)
+    added = [int(add_streaks(image, [style], random)[32, 40, 0]) - 10 for _ in range(200)]
+    assert min(added) >= count[0] * gain[0] * 20 - 1 and max(added) <= count[1] * gain[1] * 20 + 1
+    assert len(set(added)) > 10
+
+
+def test_styles_are_drawn_by_their_weight():
+    styles = [
+        StreakLayers(StreakStyle(pairs={"p": 0}, weight=weight), [np.full((9, 9), value, np.uint8)])
+        for value, weight in ((10, 1.0), (100, 3.0))
+    ]
+    image, random = np.zeros((16, 16, 3), np.uint8), np.random.default_rng(0)
+    bright = [add_streaks(image, styles, random)[8, 8, 0] > 60 for _ in range(800)]
+    assert np.mean(bright) == pytest.approx(0.75, abs=0.05)
+
+
+@pytest.mark.parametrize("doubled, layers", [(0, 1), (1, 2)])
+def test_streaks_of_two_pairs_are_added_where_the_style_doubles(doubled, layers):
+    style = StreakLayers(StreakStyle(pairs={"p": 0}, doubled=doubled), [np.full((9, 9), 100, np.uint8)])
+    image, random = np.zeros((16, 16, 3), np.uint8), np.random.default_rng(0)
+    values = [int(add_streaks(image, [style], random)[8, 8, 0]) for _ in range(100)]
+    weakest, strongest = (255 * (100 / 255) ** gamma * gain for gamma, gain in ((1.2, 0.8), (0.85, 1.2)))
+    assert layers * weakest - 1 <= min(values) and max(values) <= layers * strongest + 1
+
+
+def test_held_out_pairs_and_patterns_stay_out_of_training(tmp_path):
+    for index in range(5):
+        for folder in ("rain_pairs/few/rain", "rain_pairs/few/clean", "rain_layers/lines"):
+            (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+            value = 0 if folder.endswith("clean") else 10 * (index + 1)
+            cv2.imwrite(str(tmp_path / folder / f"{index}.png"), np.full((20, 30, 3), value, np.uint8))
+    styles = {"a": StreakStyle(pairs={"few": 2}), "b": StreakStyle(patterns={"lines": 2})}
+    pairs, patterns = sources.streak_layers(styles, tmp_path)
+    assert [layer.max() for layer in pairs.layers] == [20, 40]
+    assert [layer.max() for layer in patterns.layers] == [10, 20, 30]
+    assert [pair.name for pair in sources.held_out_pairs(styles, tmp_path)] == ["0", "2", "4"]
+    with pytest.raises(LearningError, match="lines has 5 patterns, of which 5 are held out: hold out fewer"):
+        sources.streak_layers({"b": StreakStyle(patterns={"lines": 5})}, tmp_path)
 
 
 def test_pasted_objects_bring_their_labels_and_boxes(tmp_path):

@@ -7,7 +7,7 @@ import torch
 
 from ros2_derain.learning import losses
 from ros2_derain.learning.losses.boxes import assign, generalised_iou
-from ros2_derain.networks.detection import DetectionHead, cell_centres
+from ros2_derain.networks.scene_parser import DetectionHead, cell_centres
 
 
 def test_giou_by_hand():

@@ -8,8 +8,7 @@ import torch
 from torch import nn
 
 from ros2_derain import models, networks
-from ros2_derain.learning import losses
-from ros2_derain.learning.errors import LearningError
+from ros2_derain.learning import LearningError, losses
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from ros2_derain.learning import losses
-from ros2_derain.learning.errors import LearningError
+from ros2_derain.learning import LearningError, losses
+from ros2_derain.learning.losses.image import _repeat_edges
 
 COMPARISONS = (losses.charbonnier, losses.edge, losses.ssim, losses.colour, losses.low_frequency)
 
@@ -148,3 +148,16 @@ def test_bfloat16_images_give_finite_losses_and_gradients(loss, level, images):
 def test_a_target_of_another_size_is_refused(loss):
     with pytest.raises(LearningError, match="equal shape"):
         loss(torch.rand(1, 3, 16, 16), torch.rand(1, 1, 16, 16))
+
+
+def test_the_edge_losses_repeat_the_border_like_replicate_padding():
+    image = torch.rand(2, 3, 7, 9, dtype=torch.float64, requires_grad=True)
+    for width in (1, 2):
+        ours = _repeat_edges(image, width)
+        expected = torch.nn.functional.pad(image, (width,) * 4, mode="replicate")
+        assert torch.equal(ours, expected)
+        weight = torch.rand_like(expected)
+        torch.testing.assert_close(
+            torch.autograd.grad((ours * weight).sum(), image),
+            torch.autograd.grad((expected * weight).sum(), image),
+        )

@@ -11,7 +11,7 @@ from tiny_training import train, write_data
 from ros2_derain.learning import losses, recipe
 from ros2_derain.learning.checkpoints import LAST, read
 from ros2_derain.learning.tasks import TASKS
-from ros2_derain.learning.tasks.restore import Attempt, RestoreTask
+from ros2_derain.learning.tasks.papers import Restored, RestoreTask
 from ros2_derain.networks.danet import DanetRestoration
 from ros2_derain.networks.phpnet import PhpRestoration
 
@@ -44,7 +44,7 @@ def tiny_recipe(path, name: str, **changed):
             networks["parser"] = {"network": "scene_parser", "options": {"widths": [8, 8, 8, 8]}}
         else:
             networks["parser"]["options"] = {"name": "light"}
-    clips = {**data["clips"], "height": 64, "width": 64, "storms": 2}
+    clips = {**data["clips"], "height": 64, "width": 64, "rains": 2}
     data |= {"networks": networks, "clips": clips, "steps": 2, "batch": 1, "log_every": 1, "streaks": {}}
     data["optimiser"] = {**data["optimiser"], "warm_up": 0}
     if "milestones" in data["optimiser"]:
@@ -92,7 +92,7 @@ def images():
 
 
 def parts_of(task, attempt) -> dict[str, float]:
-    from ros2_derain.learning.tasks.restore import PARTS as known
+    from ros2_derain.learning.tasks.papers import PARTS as known
 
     with torch.no_grad():
         return {name: float(known[name](task, attempt)) for name in task.parts}
@@ -101,7 +101,7 @@ def parts_of(task, attempt) -> dict[str, float]:
 def test_danet_holds_the_half_size_to_the_half_size_target(restore, images):
     derained, clean, rain = images
     half = torch.nn.functional.avg_pool2d(clean, 2)
-    parts = parts_of(restore("danet"), Attempt(DanetRestoration(derained, half), rain, clean, None))
+    parts = parts_of(restore("danet"), Restored(DanetRestoration(derained, half), rain, clean, None))
     assert parts["half"] == pytest.approx(1e-3, rel=1e-3) and parts["half_ssim"] == pytest.approx(0, abs=1e-5)
     assert parts["charbonnier"] == pytest.approx(float(losses.charbonnier(derained, clean)))
     assert parts["ssim"] == pytest.approx(float(losses.ssim(derained, clean)))
@@ -111,7 +111,7 @@ def test_php_holds_the_coarse_image_to_the_low_pass_and_the_refined_one_to_the_c
     coarse, clean, refined = images
     labels = torch.zeros(1, 64, 64, dtype=torch.uint8)
     task = restore("phpnet")
-    parts = parts_of(task, Attempt(PhpRestoration(refined, coarse), refined, clean, labels))
+    parts = parts_of(task, Restored(PhpRestoration(refined, coarse), refined, clean, labels))
     assert parts["low_frequency"] == pytest.approx(float(losses.low_frequency(coarse, clean)))
     assert parts["charbonnier"] == pytest.approx(float(losses.charbonnier(refined, clean)))
     assert parts["colour"] == pytest.approx(float(losses.colour(coarse, clean)))

@@ -15,8 +15,9 @@ import yaml
 from limits import HANG_S
 from tiny_training import GAUGE, LOOP, train, write_data, write_recipe
 
+from ros2_derain import models
 from ros2_derain.learning.checkpoints import read
-from ros2_derain.learning.tasks.gauge import GaugeTask
+from ros2_derain.learning.tasks.loopnet import GaugeTask
 
 
 @pytest.fixture(scope="module")
@@ -45,11 +46,11 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_by_bit(data, tmp_path, ca
     straight, halves = tmp_path / "straight", tmp_path / "halves"
     assert train(recipe, data, straight) == 0
     assert train(recipe, data, halves, "--steps", "3") == 0
-    assert "step 3 of 6; the same command with --resume goes on" in capfd.readouterr().err
+    assert "step 3 of 6; the same command with --resume continues" in capfd.readouterr().err
     with (halves / "metrics.csv").open("a") as file:
         file.write("3,0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8\n4,0.")  # as killed after the checkpoint
     assert train(recipe, data, halves, "--resume") == 0
-    assert "50%" in capfd.readouterr().err, "the bar goes on where the run stood"
+    assert "50%" in capfd.readouterr().err, "the bar continues at the run's step"
     ours, theirs = read(straight / "last.ckpt"), read(halves / "last.ckpt")
     assert ours.pop("journal").keys() == theirs.pop("journal").keys() == {"steps", "seconds", "started_from"}
     assert differences(ours, theirs) == []
@@ -57,9 +58,9 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_by_bit(data, tmp_path, ca
     assert rows(straight) == rows(halves)
     assert [row["step"] for row in rows(halves)] == list("012345")
     assert {"loss", "train/refined", "learning_rate", "gradient"} <= rows(halves)[0].keys()
-    told = yaml.safe_load((halves / "run.yaml").read_text())
-    assert told["steps"] == 6 and told["recipe"]["batch"] == 2 and sum(told["seconds"].values()) > 0
-    assert told["data"]["bsds"] == "BIDS/BSDS500, research use"
+    record = yaml.safe_load((halves / "run.yaml").read_text())
+    assert record["steps"] == 6 and record["recipe"]["batch"] == 2 and sum(record["seconds"].values()) > 0
+    assert record["data"]["bsds"] == "BIDS/BSDS500, research use"
     assert train(recipe, data, halves, "--resume") == 0
     assert "all 6 steps are done" in capfd.readouterr().err
 
@@ -102,7 +103,7 @@ def test_sigterm_leaves_a_checkpoint(data, tmp_path, capfd):
     assert train(recipe, data, run) == 143
     said = capfd.readouterr().err
     step = read(run / "last.ckpt")["global_step"]
-    assert f"step {step} of 100000, stopped by SIGTERM; the same command with --resume goes on" in said
+    assert f"step {step} of 100000, stopped by SIGTERM; the same command with --resume continues" in said
     assert signal.getsignal(signal.SIGINT) is before
 
 
@@ -137,7 +138,7 @@ def test_the_best_validation_is_kept(data, tmp_path, monkeypatch, capsys):
     scores = iter([1.0, 3.0, 2.0])
     recipe = write_recipe(tmp_path / "recipe.yaml", GAUGE, steps=3, validate_every=1)
     assert train(recipe, data, tmp_path / "run") == 2
-    assert "validate_every is 1, but task gauge has none" in capsys.readouterr().err
+    assert "validate_every is 1, but task gauge has no validation" in capsys.readouterr().err
     monkeypatch.setattr(GaugeTask, "validate", lambda self, data: {"score": next(scores)}, raising=False)
     assert train(recipe, data, tmp_path / "run") == 0
     assert read(tmp_path / "run" / "best.ckpt")["global_step"] == 2
@@ -153,8 +154,12 @@ def test_a_run_starts_from_the_parts_of_a_model_or_run(data, tmp_path, rainy_mod
     again = write_recipe(tmp_path / "b.yaml", GAUGE, init={"gauge": str(tmp_path / "a")}, steps=1)
     assert train(again, data, tmp_path / "b") == 0
     wide = {"gauge": {"network": "rain_gauge", "options": {"width": 8}}}
-    told = yaml.safe_load((tmp_path / "b" / "run.yaml").read_text())["started_from"]["gauge"]
-    assert told["recipe"]["name"] == GAUGE["name"] and told["started_from"]["gauge"]["sha256"]
+    first, second = yaml.safe_load((tmp_path / "b" / "run.yaml").read_text())["started_from"]["gauge"]
+    assert (first["recipe"], first["steps"]) == (GAUGE["name"], 1) and first["data"]["camvid/train"]
+    assert second == {
+        "model": models.read_card(Path(rainy_model)).name,
+        "sha256": models.read_card(Path(rainy_model)).sha256,
+    }
     other = write_recipe(tmp_path / "c.yaml", GAUGE, init=rainy_model, networks=wide)
     assert train(other, data, tmp_path / "c") == 2
     assert "its gauge has another shape of look.0" in capsys.readouterr().err
@@ -191,9 +196,9 @@ def test_a_recipe_may_describe_data_sets_of_its_own(data, tmp_path):
     parse = {**LOOP, "task": "parse", "steps": 2, "datasets": {"mine": own}, "sources": {"mine": 1}}
     parse["networks"] = {"parser": LOOP["networks"]["parser"]}
     assert train(write_recipe(tmp_path / "recipe.yaml", parse), data, tmp_path / "run") == 0
-    told = yaml.safe_load((tmp_path / "run/run.yaml").read_text())
-    assert told["data"] == {"camvid/train": "CC BY 4.0"}
-    assert told["recipe"]["datasets"]["mine"] == {**own, "options": {}}
+    record = yaml.safe_load((tmp_path / "run/run.yaml").read_text())
+    assert record["data"] == {"camvid/train": "CC BY 4.0"}
+    assert record["recipe"]["datasets"]["mine"] == {**own, "options": {}}
 
 
 def changed_by_training(recipe: Path, data: Path, run: Path) -> list[str]:
@@ -205,9 +210,9 @@ def changed_by_training(recipe: Path, data: Path, run: Path) -> list[str]:
     return [key for key in states[0] if not torch.equal(states[0][key], states[1][key])]
 
 
-@pytest.mark.parametrize("teach", [0, 1])
-def test_the_loop_teaches_the_parser_only_where_it_is_told_to(data, tmp_path, teach):
-    recipe = write_recipe(tmp_path / "recipe.yaml", LOOP, options={"teach_parser": teach})
+@pytest.mark.parametrize("trains", [0, 1])
+def test_the_loop_trains_the_parser_only_where_the_recipe_says_so(data, tmp_path, trains):
+    recipe = write_recipe(tmp_path / "recipe.yaml", LOOP, options={"train_parser": trains})
     changed = changed_by_training(recipe, data, tmp_path / "run")
-    assert {key.split(".")[0] for key in changed} == ({"derainer", "parser"} if teach else {"derainer"})
+    assert {key.split(".")[0] for key in changed} == ({"derainer", "parser"} if trains else {"derainer"})
     assert not [key for key in changed if "running" in key], "batch statistics are held"

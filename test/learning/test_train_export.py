@@ -49,9 +49,13 @@ def test_what_no_run_trained_comes_from_the_base(runs, tmp_path, capsys):
     assert export(runs / "loop", runs / "gauge", "--out", base) == 0
     assert export(runs / "loop", "--base", base, "--out", out) == 0
     card, _ = models.load(out)
-    told = card.training["base"]
-    assert told["parts"] == ["gauge"] and told["sha256"] == models.read_card(base).sha256
-    assert told["training"]["runs"][1]["recipe"]["name"] == "gauge"
+    origin = card.training["base"]
+    assert origin["parts"] == ["gauge"] and origin["sha256"] == models.read_card(base).sha256
+    assert [(run["recipe"], run["steps"]) for run in origin["runs"]] == [("loop", 2), ("gauge", 2)]
+    again = tmp_path / "again"
+    assert export(runs / "gauge", "--base", out, "--out", again) == 0
+    nested = models.read_card(again).training["base"]["runs"]
+    assert [run["recipe"] for run in nested] == ["loop", "loop", "gauge"]
 
 
 def test_a_part_becomes_the_mean_of_two_runs(runs, tmp_path, capsys):
@@ -67,8 +71,8 @@ def test_a_part_becomes_the_mean_of_two_runs(runs, tmp_path, capsys):
         assert torch.equal(value, expected.half().float()), name
     for name, value in modules["derainer"].named_parameters():
         assert torch.equal(value, first[f"derainer.{name}"].half().float()), name
-    (told,) = card.training["means"]
-    assert told["part"] == "parser" and told["with"]["recipe"]["name"] == "other"
+    (mean,) = card.training["means"]
+    assert mean["part"] == "parser" and mean["with"]["recipe"] == "other"
     capsys.readouterr()
     assert export(runs / "gauge", "--mean", mean, "--out", out) == 2
     assert "none of the runs trained a parser" in capsys.readouterr().err
@@ -100,5 +104,5 @@ def test_what_cannot_be_exported_is_named(runs, tmp_path, capsys, rainy_model):
     checkpoint["state_dict"]["gauge.read.0.bias"][0] = 1e6
     torch.save(checkpoint, tmp_path / "last.ckpt")
     assert export(runs / "loop", tmp_path, "--out", tmp_path / "m") == 2
-    assert "gauge.read.0.bias holds values that float16 cannot" in capsys.readouterr().err
+    assert "gauge.read.0.bias holds values that float16 cannot represent" in capsys.readouterr().err
     assert not (tmp_path / "m").exists()

@@ -56,7 +56,7 @@ def test_steps_that_are_not_finite_are_skipped_and_counted(data, tmp_path, capfd
     assert kept["global_step"] == 2 and kept["callbacks"]["Guard"] == {"skipped": 2, "in_a_row": 2}
 
 
-def test_a_broken_picture_is_named_by_the_process_that_reads_it(tmp_path, capfd):
+def test_a_broken_image_is_named_by_the_process_that_reads_it(tmp_path, capfd):
     data = write_data(tmp_path / "data")
     for path in (data / "camvid/train/labels").iterdir():
         cv2.imwrite(str(path), np.full((120, 160), 77, np.uint8))
@@ -93,7 +93,7 @@ def test_a_file_that_is_no_checkpoint_is_named(data, tmp_path, capsys):
 def test_a_batch_that_cannot_be_shared_out_is_named(data, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "4")
     assert train(write_recipe(tmp_path / "r.yaml", GAUGE), data, tmp_path / "run") == 2
-    assert "batch: 2 clips cannot be shared out evenly among 4 processes" in capsys.readouterr().err
+    assert "batch: 2 clips cannot be divided evenly among 4 processes" in capsys.readouterr().err
 
 
 def test_lengths_of_slices_must_be_positive(tmp_path, capsys):

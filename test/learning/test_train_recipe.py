@@ -5,9 +5,8 @@ import torch
 from tiny_training import GAUGE, LOOP, train, write_data, write_recipe
 
 from ros2_derain import resources
-from ros2_derain.learning import optim
-from ros2_derain.learning.recipe import Optimiser, find, load
-from ros2_derain.learning.tasks import TASKS
+from ros2_derain.learning.recipe import Optimiser, changes, find, load, parse
+from ros2_derain.learning.tasks import TASKS, base
 
 
 @pytest.mark.parametrize(
@@ -15,20 +14,24 @@ from ros2_derain.learning.tasks import TASKS
     [
         ({"nmae": "x"}, "unknown key nmae; known: name, task, seed"),
         ({"task": "paint"}, "unknown task paint; known: "),
-        ({"steps": "many"}, "steps: expected a whole number, got 'many'"),
-        ({"steps": 0}, "steps is 0, it must be at least 1"),
-        ({"batch": True}, "batch: expected a whole number, got True"),
-        ({"averaging": 1}, "averaging is 1, it must be below 1"),
-        ({"precision": "int8"}, "precision is 'int8', it must be one of bf16, fp32"),
+        ({"steps": "many"}, "steps is 'many': must be a valid integer"),
+        ({"steps": 0}, "steps is 0: must be greater than or equal to 1"),
+        ({"steps": 0, "batch": 0}, "batch is 0: must be greater than or equal to 1"),
+        ({"batch": True}, "batch is True: must be a valid integer"),
+        ({"averaging": 1}, "averaging is 1: must be less than 1"),
+        ({"precision": "int8"}, "precision is 'int8': must be 'bf16' or 'fp32'"),
         ({"clips": {"hight": 3}}, "clips: unknown key hight; known: height"),
-        ({"clips": [1]}, "clips: expected a mapping of keys to values, got [1]"),
-        ({"optimiser": {"name": "lion"}}, "optimiser: name is 'lion', it must be one of adamw, adam, sgd"),
-        ({"optimiser": {"learning_rate": -1}}, "optimiser: learning_rate is -1, it must be at least 1e-08"),
+        ({"clips": [1]}, "clips is [1]: must be a mapping"),
+        ({"optimiser": {"name": "lion"}}, "optimiser.name is 'lion': must be 'adamw', 'adam' or 'sgd'"),
+        (
+            {"optimiser": {"learning_rate": -1}},
+            "optimiser.learning_rate is -1: must be greater than or equal to 0.00000001",
+        ),
         (
             {"optimiser": {"rates": {"gauge": 0}}},
-            "optimiser: rates: gauge is 0, it must be above 0 and at most 1",
+            "optimiser: rates: gauge is 0: must be above 0 and at most 1",
         ),
-        ({"optimiser": {"learning_rate": float("nan")}}, "learning_rate: expected a number, got nan"),
+        ({"optimiser": {"learning_rate": float("nan")}}, "learning_rate is nan: must be a finite number"),
         ({"optimiser": {"schedule": "step"}}, "optimiser: milestones belong to schedule: step"),
         (
             {"optimiser": {"schedule": "step", "milestones": [3, 2]}},
@@ -38,13 +41,17 @@ from ros2_derain.learning.tasks import TASKS
         ({"networks": {"parser": "resnet"}}, "networks.parser: unknown network resnet; known: danet"),
         ({"networks": {"parser": {"options": {}}}}, "networks.parser: network is missing"),
         ({"loss": {"semantics": 1}}, "loss: unknown key semantics; known: refined"),
-        ({"loss": {"semantic": "1 or 2"}}, "loss.semantic: expected a number, got '1 or 2'"),
+        ({"loss": {"semantic": "1 or 2"}}, "loss.semantic is '1 or 2': must be a valid number"),
         ({"options": {"more": 1}}, "options: unknown key more; known: again"),
         ({"sources": {"kitti": 1}}, "sources: unknown key kitti; known: camvid"),
-        ({"datasets": {"x": {"kind": "kitti", "folder": "x"}}}, "datasets.x: unknown kind of data set kitti"),
+        ({"datasets": {"x": {"kind": "kitti", "folder": "x"}}}, "datasets.x: unknown kind of data"),
         ({"datasets": {"x": {"kind": "voc2012"}}}, "datasets.x: folder is missing"),
         ({"sources": {"camvid": 0}}, "sources need weights of at least 0, not all of them 0"),
         ({"init": {"gauge": "loopnet"}}, "init: unknown key gauge; known: derainer, parser"),
+        ({"compile": True}, "compile is true, but task loop has no network to compile"),
+        ({"streaks": {"few": {"weight": 0}}}, "streaks.few.weight is 0: must be greater than 0"),
+        ({"streaks": {"few": {}}}, "streaks.few: a style has either pairs or patterns"),
+        ({"streaks": {"few": {"pairs": {"a": -1}}}}, "streaks.few: a is -1: must be at least 0"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path, capsys, changed, said):
@@ -56,7 +63,8 @@ def test_what_is_wrong_is_named(tmp_path, capsys, changed, said):
 
 
 @pytest.mark.parametrize(
-    "text, said", [("- a", "expected a mapping"), ("a: [", "cannot be read"), ("", "got None")]
+    "text, said",
+    [("- a", "is ['a']: must be a mapping"), ("a: [", "cannot be read"), ("", "is None: must be")],
 )
 def test_what_is_no_recipe_is_named(tmp_path, capsys, text, said):
     path = tmp_path / "recipe.yaml"
@@ -74,11 +82,25 @@ def test_a_networks_option_is_checked_by_the_network(tmp_path, capsys):
     assert "network rain_gauge with options {'w': 1}: " in capsys.readouterr().err
 
 
-def test_every_shipped_recipe_loads():
+def test_every_shipped_recipe_loads_and_its_plain_data_too():
     shipped = sorted(resources.path("config/recipes").glob("*.yaml"))
     assert shipped
     for path in shipped:
-        assert load(find(path.stem), TASKS).name == path.stem
+        chosen = load(find(path.stem), TASKS)
+        assert chosen.name == path.stem and parse(chosen.as_dict(), TASKS, "checkpoint") == chosen
+
+
+def test_the_recipe_of_an_older_checkpoint_equals_todays(tmp_path):
+    path = write_recipe(tmp_path / "r.yaml", LOOP, streaks={"a": 3, "b": 0}, options={"train_parser": 0})
+    chosen = load(path, TASKS)
+    older = chosen.as_dict()
+    del older["compile"], older["datasets"], older["optimiser"]["rates"]
+    older["streaks"] = {"a": 3, "b": 0}
+    older["clips"]["storms"] = older["clips"].pop("rains")
+    older["options"]["teach_parser"] = older["options"].pop("train_parser")
+    assert changes(parse(older, TASKS, "checkpoint"), chosen) == []
+    older["clips"]["storms"] = 3
+    assert changes(parse(older, TASKS, "checkpoint"), chosen) == ["clips.rains: 3 -> 2"]
 
 
 def test_defaults_are_completed_and_short_forms_spelt_out(tmp_path):
@@ -103,7 +125,7 @@ def test_defaults_are_completed_and_short_forms_spelt_out(tmp_path):
 )
 def test_schedules_by_hand(settings, expected):
     chosen = Optimiser(warm_up=10, **settings)
-    assert {step: optim.rate_factor(chosen, 110, step) for step in expected} == pytest.approx(expected)
+    assert {step: base.rate_factor(chosen, 110, step) for step in expected} == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("name, kind", [("adamw", "AdamW"), ("adam", "Adam"), ("sgd", "SGD")])
@@ -113,7 +135,7 @@ def test_optimisers_train_what_is_not_frozen(tmp_path, name, kind):
     )
     layer = torch.nn.Linear(2, 2)
     layer.bias.requires_grad_(False)
-    made = optim.configure(load(path, TASKS), layer)
+    made = base.configure_optimiser(load(path, TASKS), layer)
     (group,) = made["optimizer"].param_groups
     assert type(made["optimizer"]).__name__ == kind and group["weight_decay"] == 0.5
     assert len(group["params"]) == 1 and group["lr"] == pytest.approx(1e-3 / 4)
@@ -123,7 +145,7 @@ def test_a_part_may_learn_more_slowly(tmp_path, capsys):
     slow = {"learning_rate": 0.01, "warm_up": 0, "rates": {"1": 0.1}}
     path = write_recipe(tmp_path / "r.yaml", GAUGE, optimiser=slow)
     two = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 3))
-    made = optim.configure(load(path, TASKS), two)
+    made = base.configure_optimiser(load(path, TASKS), two)
     fast, slow = made["optimizer"].param_groups
     assert [weight.shape[0] for weight in fast["params"]] == [2, 2] and fast["lr"] == pytest.approx(0.01)
     assert [weight.shape[0] for weight in slow["params"]] == [3, 3] and slow["lr"] == pytest.approx(0.001)

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ros2_derain.networks.detection import LevelOutput, cell_centres, decode
+from ros2_derain.networks.scene_parser import LevelOutput, cell_centres, decode
 
-from .precision import pair
+from .image import pair
 
 RADIUS = 1.5
 SIZE_OF_STRIDE = {8: (0.0, 64.0), 16: (48.0, 160.0), 32: (128.0, 1e6)}

@@ -1,4 +1,7 @@
-"""Losses of a restored image against the clean one, N x 3 x H x W each, RGB in 0..1."""
+"""Losses of a restored image against the clean one, N x 3 x H x W each, RGB in 0..1.
+
+And what every comparison of tensors here begins with: at least float32, and equal shapes.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,32 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ros2_derain.learning.errors import LearningError
-
-from .precision import pair, single
+from ros2_derain.learning import LearningError
 
 EPSILON = 1e-3
 SSIM_SIZE, SSIM_SIGMA = 11, 1.5
 LOW_PASS_SIZE, LOW_PASS_SIGMA = 5, 1.1
 DARK = 1e-4
-"""Product of two RGB norms below which a hue is no longer told from noise (a grey of 1.5 / 255, squared)."""
+"""Product of two RGB norms below which a hue is only noise (a grey of 1.5 / 255, squared)."""
+
+
+def single(tensor: Tensor) -> Tensor:
+    """The tensor in float32, or in float64 where it is that already."""
+    return tensor if tensor.dtype == torch.float64 else tensor.float()
+
+
+def pair(estimate: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Both tensors by :func:`single`.
+
+    Raises:
+        LearningError: their shapes differ; broadcasting would compare unrelated pixels.
+    """
+    if estimate.shape != target.shape:
+        raise LearningError(
+            f"a loss compares tensors of equal shape, not {tuple(estimate.shape)} with "
+            f"{tuple(target.shape)}; crop or resize the target first"
+        )
+    return single(estimate), single(target)
 
 
 def charbonnier(estimate: Tensor, target: Tensor, epsilon: float = EPSILON) -> Tensor:
@@ -42,7 +62,15 @@ def edge(estimate: Tensor, target: Tensor) -> Tensor:
 
 def _laplacian(image: Tensor) -> Tensor:
     """9 x (value - mean of its 3x3 neighbourhood) = 8 x centre - neighbours."""
-    return 9 * (image - functional.avg_pool2d(functional.pad(image, (1, 1, 1, 1), mode="replicate"), 3, 1))
+    return 9 * (image - functional.avg_pool2d(_repeat_edges(image, 1), 3, 1))
+
+
+def _repeat_edges(image: Tensor, width: int) -> Tensor:
+    """Pad N x C x H x W by repeating its edges; ``pad(mode="replicate")`` cannot be compiled."""
+    rows = [image[..., :1, :]] * width, [image[..., -1:, :]] * width
+    image = torch.cat((*rows[0], image, *rows[1]), -2)
+    columns = [image[..., :1]] * width, [image[..., -1:]] * width
+    return torch.cat((*columns[0], image, *columns[1]), -1)
 
 
 def ssim(estimate: Tensor, target: Tensor) -> Tensor:
@@ -58,8 +86,8 @@ def ssim(estimate: Tensor, target: Tensor) -> Tensor:
     estimate, target = pair(estimate, target)
     if min(estimate.shape[-2:]) < SSIM_SIZE:
         raise LearningError(
-            f"SSIM looks through windows of {SSIM_SIZE} x {SSIM_SIZE} pixels; "
-            f"images of {tuple(estimate.shape)} are too small"
+            f"images of {tuple(estimate.shape)} are too small for SSIM: "
+            f"give at least {SSIM_SIZE} x {SSIM_SIZE} pixels"
         )
     a, b = estimate - 0.5, target - 0.5  # around 0, where a variance by difference loses fewest digits
     blurred = _gaussian(torch.cat((a, b, a.square() + b.square(), a * b), 1), SSIM_SIZE, SSIM_SIGMA)
@@ -105,15 +133,13 @@ def _norm(image: Tensor) -> Tensor:
 def low_frequency(estimate: Tensor, target: Tensor) -> Tensor:
     """Charbonnier against the low-pass of the clean image, N x C x H x W.
 
-    Xu et al. ask this of the image before its refinement, L_acc(X^c, X_f^gt), printed weight 1.
-    They leave the Gaussian's size to the reader; here 5x5, sigma 1.1, edges repeated. Minimum 1e-3,
+    Xu et al. compute it of the image before its refinement, L_acc(X^c, X_f^gt), printed weight 1.
+    They do not give the Gaussian's size; here 5x5, sigma 1.1, edges repeated. Minimum 1e-3,
     where the estimate is the blurred target.
     """
     estimate, target = pair(estimate, target)
-    edges = (LOW_PASS_SIZE // 2,) * 4
-    return _charbonnier(
-        estimate - _gaussian(functional.pad(target, edges, mode="replicate"), LOW_PASS_SIZE, LOW_PASS_SIGMA)
-    )
+    padded = _repeat_edges(target, LOW_PASS_SIZE // 2)
+    return _charbonnier(estimate - _gaussian(padded, LOW_PASS_SIZE, LOW_PASS_SIGMA))
 
 
 def restoration(estimate: Tensor, target: Tensor, ssim_weight: float = 0.0) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .precision import pair, single
+from .image import single
 
 IGNORED = 255
 
@@ -27,7 +27,7 @@ def class_weights(pixels: Sequence[int], power: float = 0.4) -> Tensor:
 def segmentation(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
     """Cross-entropy, weighted by class (``weights``: K); the logits are upsampled to the labels' size.
 
-    At least 0; log K for logits that know nothing; 0 with a gradient of zero when no pixel is
+    At least 0; log K for uniform logits; 0 with a gradient of zero when no pixel is
     labelled. UBCN (AAAI 2022), Eq. 3 and 4, weight 1 each; Xu et al. (TIP 2021), Eq. 5, weight 0.05.
     """
     losses, shares = _pixel_losses(logits, labels, weights)
@@ -104,13 +104,3 @@ def unsupervised_focal(logits: Tensor, alpha: float = 1.0, gamma: float = 2.0) -
     """
     log_p = single(logits).log_softmax(1).amax(1)
     return (-alpha * (1 - log_p.exp()) ** gamma * log_p).mean()
-
-
-def feature_consistency(derained: Tensor, clean: Tensor) -> Tensor:
-    """Mean squared distance of the parser's features on derained and clean image, equal shapes.
-
-    0 at equality. The clean image's features are the target and get no gradient. The plain
-    counterpart of UBCN's adversarial alignment (:mod:`.adversarial`): no discriminator to train.
-    """
-    derained, clean = pair(derained, clean.detach())
-    return (derained - clean).square().mean()

@@ -1,12 +1,8 @@
 """What can be trained; a recipe's ``task`` names one of :data:`TASKS`."""
 
 from .base import Task
-from .derain import DerainTask
-from .gauge import GaugeTask
-from .loop import LoopTask
-from .parse import ParseTask
-from .restore import RestoreTask
-from .ubcn import UbcnTask
+from .loopnet import DerainTask, GaugeTask, LoopTask, ParseTask
+from .papers import RestoreTask, UbcnTask
 
 __all__ = ["TASKS", "Task"]
 

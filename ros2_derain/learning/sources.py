@@ -1,29 +1,43 @@
-"""What a recipe's ``sources`` mean in a data folder, and what may be done with weights made of them."""
+"""A recipe's sources of images and streaks: where they are in the data folder, and their licences."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pydantic.dataclasses
 
 from ros2_derain.data import (
     CAMVID_CLASSES,
     Boxes,
     CamVid,
+    Pair,
     Photographs,
     RainLayers,
+    RainPairs,
     Source,
     Translated,
     check_options,
+    list_images,
     open_dataset,
+    read_image,
 )
+from ros2_derain.data.images import DataError
+from ros2_derain.validation import STRICT
 
-from .errors import LearningError
+from . import LearningError
+from .random_rain import StreakLayers, StreakStyle
+
+if TYPE_CHECKING:
+    from .recipe import Recipe
+
+PAIRS, PATTERNS = "rain_pairs", "rain_layers"
+"""Folders of the data folder that hold rain/clean pairs and streak patterns."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +45,7 @@ class Origin:
     """A source of clips.
 
     Attributes:
-        make: the data set, from the data folder.
+        make: the dataset, from the data folder.
         folders: what it reads in the data folder -> the licence that its origin states.
     """
 
@@ -39,13 +53,13 @@ class Origin:
     folders: dict[str, str]
 
 
-@dataclass(frozen=True)
+@pydantic.dataclasses.dataclass(frozen=True, config=STRICT)
 class OwnSource:
-    """A data set that a recipe describes itself; its labels become the model's classes by their names.
+    """A dataset that a recipe describes itself; its labels become the model's classes by their names.
 
     Attributes:
-        kind: how its files lie, a key of :data:`datasets.KINDS`.
-        folder: of the data set, relative to the data folder.
+        kind: its layout, a key of :data:`ros2_derain.data.KINDS`.
+        folder: of the dataset, relative to the data folder.
         licence: for the model card.
         options: further arguments of that kind, such as ``split``.
     """
@@ -56,7 +70,10 @@ class OwnSource:
     options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        check_options(self.kind, self.options)
+        try:
+            check_options(self.kind, self.options)
+        except DataError as error:
+            raise ValueError(str(error)) from error
 
 
 SOURCES = {
@@ -82,7 +99,7 @@ def folder(given: Path | None) -> Path:
     """
     named = given or (Path(os.environ["ROS2_DERAIN_DATA"]) if os.environ.get("ROS2_DERAIN_DATA") else None)
     if named is None:
-        raise LearningError("where is the data? give --data DIR or set ROS2_DERAIN_DATA")
+        raise LearningError("No data folder: pass --data or set ROS2_DERAIN_DATA.")
     if not named.is_dir():
         raise LearningError(f"{named} is not a folder: correct --data or ROS2_DERAIN_DATA")
     return named
@@ -91,15 +108,15 @@ def folder(given: Path | None) -> Path:
 def sources(
     weights: Mapping[str, float], own: Mapping[str, OwnSource], data: Path
 ) -> list[tuple[Source, float]]:
-    """The data sets of a recipe, each with its weight; those of weight 0 are left out.
+    """The datasets of a recipe, each with its weight; those of weight 0 are left out.
 
     Args:
         weights: by name, of :data:`SOURCES` or ``own``.
-        own: data sets that the recipe describes.
+        own: datasets that the recipe describes.
         data: the data folder.
 
     Raises:
-        LearningError: a folder or file is missing or broken.
+        ros2_derain.data.DataError: a folder or file is missing or broken.
     """
     return [(_open(name, own, data), weight) for name, weight in weights.items() if weight > 0]
 
@@ -111,31 +128,57 @@ def _open(name: str, own: Mapping[str, OwnSource], data: Path) -> Source:
     return Translated(open_dataset(described.kind, described.folder, data, **described.options))
 
 
-def streaks(held_out: dict[str, int], data: Path) -> list[np.ndarray]:
-    """The streak layers of rain/clean pairs: h x w uint8 brightness each.
+def streak_layers(styles: Mapping[str, StreakStyle], data: Path) -> list[StreakLayers]:
+    """The streak layers of a recipe's styles, less those that are held out of training.
 
     Args:
-        held_out: folder under rain_pairs/ -> every how many-th pair is left out, so that results on it
-            tell what the network makes of streaks that it has not seen; 0 = none is.
+        styles: by name.
         data: the data folder.
 
     Raises:
-        LearningError: a folder or file is missing or broken.
+        LearningError: more patterns are held out than a folder holds.
+        ros2_derain.data.DataError: a folder or file is missing or broken.
     """
+    return [StreakLayers(style, _layers(style, data)) for style in styles.values()]
+
+
+def _layers(style: StreakStyle, data: Path) -> list[np.ndarray]:
     layers = []
-    for name, every in held_out.items():
-        pairs = RainLayers(data / "rain_pairs" / name)
+    for name, every in style.pairs.items():
+        pairs = RainLayers(data / PAIRS / name)
         layers += [pairs[index].max(2) for index in range(len(pairs)) if not every or index % every]
+    for name, held_out in style.patterns.items():
+        files = list_images(data / PATTERNS / name)
+        if held_out >= len(files):
+            raise LearningError(
+                f"{data / PATTERNS / name} has {len(files)} patterns, of which {held_out} are held out: "
+                "hold out fewer"
+            )
+        layers += [read_image(path).max(2) for path in files[: len(files) - held_out]]
     return layers
 
 
-def licences(recipe: Mapping[str, Any]) -> dict[str, str]:
-    """Licence of every folder that the sources and streaks of a recipe (as plain data) read."""
-    own, found = recipe.get("datasets", {}), {}
-    for name, weight in recipe["sources"].items():
+def held_out_pairs(styles: Mapping[str, StreakStyle], data: Path) -> Iterator[Pair]:
+    """The rain/clean pairs whose streaks a recipe holds out of training."""
+    for style in styles.values():
+        for name, every in style.pairs.items():
+            pairs = RainPairs(data / PAIRS / name) if every else ()
+            yield from (pairs[index] for index in range(0, len(pairs), every or 1))
+
+
+def licences(recipe: Recipe) -> dict[str, str]:
+    """Licence of every folder that the sources and streaks of a recipe read."""
+    found: dict[str, str] = {}
+    for name, weight in recipe.sources.items():
         if weight > 0:
-            found |= {own[name]["folder"]: own[name]["licence"]} if name in own else SOURCES[name].folders
-    return found | {f"rain_pairs/{name} (streaks)": "none stated" for name in recipe["streaks"]}
+            own = recipe.datasets.get(name)
+            found |= {own.folder: own.licence} if own else SOURCES[name].folders
+    for style in recipe.streaks.values():
+        folders = [f"{PAIRS}/{name}" for name in style.pairs] + [
+            f"{PATTERNS}/{name}" for name in style.patterns
+        ]
+        found |= {f"{folder} (streaks)": "none stated" for folder in folders}
+    return found
 
 
 def class_pixels(data: Path) -> list[int]:

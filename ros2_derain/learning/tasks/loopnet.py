@@ -1,0 +1,218 @@
+"""Training of the default model: derainer, parser and gauge alone; derainer and parser in their loop."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ros2_derain.learning import losses
+from ros2_derain.learning.recipe import Recipe
+from ros2_derain.networks import Parse, prior_from_logits
+
+from .base import Task, add, hold_statistics
+
+CLASS_WEIGHT_POWER = 0.3
+"""Weaker than usual: Lovasz-softmax favours the rare classes too."""
+
+MOST_REFINEMENTS = 3
+
+
+class DerainTask(Task):
+    """The derainer, with a corrupted prior from ground-truth labels in place of a parser's.
+
+    A clip's first frame is refined with the labels of its own frame (closed loop), the
+    following ones with those of the frame before (temporal). A parser of road scenes
+    finds classes in every photograph too, so unlabelled clips get a random prior, which carries no
+    information. Option ``without_prior`` is the share of clips whose refinement gets no prior.
+    """
+
+    NETWORKS = {"derainer": "loopnet"}
+    LOSS = {"refined": 1.0, "coarse": 0.3, "error": 0.1, "presence": 0.05}
+    OPTIONS = {"without_prior": 0.25}
+
+    def training_step(self, batch: dict[str, Tensor], index: int) -> Tensor:
+        rain, clean = batch["rain"].float() / 255, batch["clean"].float() / 255
+        follows = batch["follows"].float()[:, None, None, None]
+        known = torch.rand_like(follows) >= self.recipe.options["without_prior"]
+        parts: dict[str, Tensor] = {}
+        state, frames = None, rain.shape[1]
+        for frame in range(frames):
+            target, labels = clean[:, frame], batch["labels"][:, max(0, frame - 1)]
+            estimate = self.derainer.coarse(rain[:, frame], state, batch["raining"])
+            state = estimate.state * follows
+            add(parts, "coarse", losses.charbonnier(estimate.image, target), 1 / frames)
+            add(parts, "presence", presence(estimate.presence, batch["raining"]), 1 / frames)
+            prior = corrupted_prior(prior_from_labels(labels, self.derainer.classes)) * follows
+            prior = known * (prior + (1 - follows) * random_prior(prior))
+            estimate = self.derainer.refine(rain[:, frame], estimate, prior)
+            add(parts, "refined", losses.restoration(estimate.image, target), 1 / frames)
+            error = losses.expected_error(estimate.error, estimate.image, target)
+            add(parts, "error", error, 1 / frames)
+        return self.total(parts)
+
+
+class ParseTask(Task):
+    """The scene parser, on the clips' rainy frames: ``clips.dry`` is the share of clean ones."""
+
+    NETWORKS = {"parser": "scene_parser"}
+    COMPILED = ("parser",)
+    LOSS = {"semantic": 1.0, "lovasz": 0.5, "objects": 0.3}
+
+    def __init__(self, recipe: Recipe, class_pixels: list[int]):
+        super().__init__(recipe, class_pixels)
+        weights = losses.class_weights(class_pixels, CLASS_WEIGHT_POWER)
+        self.register_buffer("class_weights", weights, persistent=False)
+
+    def training_step(self, batch: dict[str, Tensor], index: int) -> Tensor:
+        parts: dict[str, Tensor] = {}
+        frames = batch["rain"].shape[1]
+        for frame in range(frames):
+            parse = self.parser(batch["rain"][:, frame].float() / 255)
+            add_parser_loss(parts, parse, batch, frame, self.class_weights, 1 / frames)
+        return self.total(parts)
+
+
+class GaugeTask(Task):
+    """Smooth L1 in log(1 + mm/h) over single frames."""
+
+    NETWORKS = {"gauge": "rain_gauge"}
+    LOSS = {"rate": 1.0}
+
+    def training_step(self, batch: dict[str, Tensor], index: int) -> Tensor:
+        rain, rate = batch["rain"].flatten(0, 1).float() / 255, batch["rate"]
+        rate = rate[:, None].expand(batch["rain"].shape[:2]).flatten()
+        error = self.gauge.log_rate(rain) - torch.log1p(rate.clamp(min=0))
+        distance = functional.smooth_l1_loss(error, torch.zeros_like(error), reduction="none")
+        return self.total({"rate": (distance * (rate >= 0)).mean()})
+
+
+class LoopTask(Task):
+    """Derainer and scene parser together, in the closed loop that they run in.
+
+    A clip's first frame is restored with the prior of its own coarse image (closed loop),
+    the following ones with the prior of the frame before (temporal), so that the weights
+    serve both. The parser's loss also reaches the derainer, through the image.
+
+    Options: ``again`` is the share of steps with a second refinement of the first frame, and of
+    these the share with a third; ``without_prior`` is that of clips whose refinement gets no prior;
+    ``train_parser`` 0 freezes the parser, and only the derainer learns.
+    """
+
+    NETWORKS = {"derainer": "loopnet", "parser": "scene_parser"}
+    LOSS = {
+        "refined": 1.0,
+        "coarse": 0.3,
+        "error": 0.1,
+        "presence": 0.05,
+        "semantic": 0.1,
+        "lovasz": 0.05,
+        "objects": 0.03,
+    }
+    OPTIONS = {"again": 0.4, "without_prior": 0.2, "train_parser": 1.0}
+
+    def __init__(self, recipe: Recipe, class_pixels: list[int]):
+        super().__init__(recipe, class_pixels)
+        weights = losses.class_weights(class_pixels, CLASS_WEIGHT_POWER)
+        self.register_buffer("class_weights", weights, persistent=False)
+        self.parser.requires_grad_(bool(recipe.options["train_parser"]))
+
+    def on_train_start(self) -> None:
+        """The parser's batch statistics are frozen: a batch has too few clips."""
+        hold_statistics(self.parser)
+
+    def training_step(self, batch: dict[str, Tensor], index: int) -> Tensor:
+        rain, clean = batch["rain"].float() / 255, batch["clean"].float() / 255
+        follows = batch["follows"].float()[:, None, None, None]
+        known = (torch.rand_like(follows) >= self.recipe.options["without_prior"]).float()
+        parts: dict[str, Tensor] = {}
+        state = prior = None
+        frames = rain.shape[1]
+        for frame in range(frames):
+            target = clean[:, frame]
+            estimate = self.derainer.coarse(rain[:, frame], state, batch["raining"])
+            state = estimate.state * follows
+            add(parts, "coarse", losses.charbonnier(estimate.image, target), 1 / frames)
+            add(parts, "presence", presence(estimate.presence, batch["raining"]), 1 / frames)
+            for again in range(1 if frame else self._refinements()):
+                if prior is None or again:
+                    prior = self._prior(estimate.image)
+                estimate = self.derainer.refine(rain[:, frame], estimate, prior * known)
+                add(parts, "refined", losses.restoration(estimate.image, target), 1 / frames)
+                error = losses.expected_error(estimate.error, estimate.image, target)
+                add(parts, "error", error, 1 / frames)
+            parse = self.parser(estimate.image)
+            prior = prior_from_logits(parse.logits).detach() * follows
+            add_parser_loss(parts, parse, batch, frame, self.class_weights, 1 / (frames + 1))
+        if self.recipe.options["train_parser"]:  # so that dry scenes are not forgotten
+            dry = self.parser(clean[:, -1])
+            add_parser_loss(parts, dry, batch, -1, self.class_weights, 1 / (frames + 1))
+        return self.total(parts)
+
+    def _refinements(self) -> int:
+        """Number of refinements of a clip's first frame, drawn at random."""
+        count = 1
+        while count < MOST_REFINEMENTS and float(torch.rand(())) < self.recipe.options["again"]:
+            count += 1
+        return count
+
+    @torch.no_grad()
+    def _prior(self, image: Tensor) -> Tensor:
+        return prior_from_logits(self.parser(image.clamp(0, 1)).logits)
+
+
+def add_parser_loss(
+    parts: dict[str, Tensor],
+    parse: Parse,
+    batch: dict[str, Tensor],
+    frame: int,
+    weights: Tensor,
+    share: float,
+) -> None:
+    """Add the parser's loss for one of the clips' frames.
+
+    ``semantic``: cross-entropy at half, ``lovasz``: Lovasz-softmax at a quarter of the labels'
+    size, where the logits lie; ``objects``: detection.
+    """
+    labels = batch["labels"][:, frame]
+    labelled = (labels != 255).flatten(1).any(1)
+    if labelled.any():
+        logits, truth = parse.logits[labelled], labels[labelled]
+        add(parts, "semantic", losses.segmentation(logits, truth[:, ::2, ::2], weights), share)
+        add(parts, "lovasz", losses.lovasz(logits, truth), share)
+    boxes = losses.detection(parse.levels, batch["boxes"][:, frame], batch["boxes_known"])
+    add(parts, "objects", boxes, share)
+
+
+def presence(predicted: Tensor, raining: Tensor) -> Tensor:
+    """Binary cross-entropy of the derainer's N x 1 x 1 x 1 presence of rain against N bool."""
+    with torch.autocast(predicted.device.type, enabled=False):
+        predicted = predicted.float().flatten().clamp(1e-6, 1 - 1e-6)
+        return functional.binary_cross_entropy(predicted, raining.float())
+
+
+def prior_from_labels(labels: Tensor, classes: int) -> Tensor:
+    """N x H x W uint8 labels (255 = unlabelled) -> the N x K x H/8 x W/8 prior of a perfect parser."""
+    sparse = labels[:, ::2, ::2].long()
+    planes = functional.one_hot(sparse.clamp(max=classes), classes + 1)[..., :classes]
+    return functional.avg_pool2d(planes.permute(0, 3, 1, 2).float(), 4, ceil_mode=True)
+
+
+def corrupted_prior(prior: Tensor) -> Tensor:
+    """A prior like a real parser's: blurred, and wrong in patches. N x K x h x w in and out."""
+    count, classes, height, width = prior.shape
+    blurred = functional.avg_pool2d(prior, 5, 1, 2)
+    prior = torch.lerp(prior, blurred, torch.rand(count, 1, 1, 1, device=prior.device))
+    wrong = torch.rand(count, 1, 5, 7, device=prior.device) < 0.12
+    wrong = functional.interpolate(wrong.float(), size=(height, width))
+    other = torch.randint(classes, (count,), device=prior.device)
+    other = functional.one_hot(other, classes).float()[:, :, None, None] * prior.sum(1, keepdim=True)
+    return torch.lerp(prior, other, wrong)
+
+
+def random_prior(prior: Tensor) -> Tensor:
+    """A prior like a parser's of an unknown scene: random classes in soft patches. N x K x h x w."""
+    count, classes, height, width = prior.shape
+    logits = 6 * torch.randn(count, classes, 4, 5, device=prior.device)
+    logits = functional.interpolate(logits, size=(height, width), mode="bilinear", align_corners=False)
+    return logits.softmax(1)
