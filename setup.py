@@ -44,6 +44,7 @@ setup(
     install_requires=[
         "numpy",
         "opencv-python-headless<5",
+        "pydantic>=2.7",
         "pyyaml",
         "safetensors",
         "torch>=2.11",

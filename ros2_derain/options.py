@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from ros2_derain.rain.physics import MAX_RATE
+from ros2_derain.rain.render import MAX_RATE
 
 MAX_SEED = 2**31 - 1
 MIN_SIDE = 64

@@ -17,6 +17,7 @@ from . import LearningError, recipe, trainer
 from .checkpoints import LAST, read
 from .recipe import Recipe
 from .tasks import TASKS
+from .tasks.papers import PaperTask
 
 RESULT = "result.json"
 
@@ -91,7 +92,9 @@ def check_measurable(claim: Claim, name: str, chosen: Recipe) -> None:
         LearningError: the claim's figure cannot be measured of the recipe of its variant ``name``.
     """
     needs = ""
-    if claim.figure == "miou" and "parser" not in chosen.networks:
+    if not issubclass(TASKS[chosen.task], PaperTask):
+        needs = "task restore or ubcn"
+    elif claim.figure == "miou" and "parser" not in chosen.networks:
         needs = "a task with a parser"
     elif claim.figure != "miou" and not any(any(style.pairs.values()) for style in chosen.streaks.values()):
         needs = "held-out streaks in the recipe"
@@ -128,6 +131,7 @@ def measured(chosen: Recipe, folder: Path, out: Path, workers: int | None = None
         return None
     task = TASKS[chosen.task](chosen, [1] * len(CAMVID_CLASSES))
     task.load_state_dict(read(out / LAST)["state_dict"])
+    assert isinstance(task, PaperTask), "see check_measurable"
     figures = task.eval().score(folder)
     files.write_json(result, {"recipe": chosen.as_dict(), "figures": figures})
     return figures

@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning
 import torch
@@ -56,7 +56,8 @@ class Averaging(WeightAveraging):
 
     def task(self) -> lightning.LightningModule:
         """The task with the averaged weights."""
-        return self._average_model.module
+        assert self._average_model is not None, "training has begun"
+        return cast(lightning.LightningModule, self._average_model.module)
 
     def _average(self, averaged: list[Tensor], current: list[Tensor], updates: Tensor | int) -> None:
         n = int(updates)
@@ -160,7 +161,7 @@ class Progress(Callback):
 
     def __init__(self, steps: int):
         self._steps = steps
-        self._bar: tqdm | None = None
+        self._bar = tqdm(disable=True)
 
     def on_train_start(self, trainer: lightning.Trainer, *_: Any) -> None:
         self._bar = tqdm(
@@ -184,8 +185,7 @@ class Progress(Callback):
         self._bar.close()
 
     def on_exception(self, *_: Any) -> None:
-        if self._bar is not None:
-            self._bar.close()  # what follows gets a line of its own
+        self._bar.close()  # the message gets a line of its own
 
 
 class History(Logger):

@@ -188,7 +188,8 @@ class Checkpoints(Callback):
     def _validate(self, trainer: lightning.Trainer) -> bool:
         """Whether the averaged weights score better than ever."""
         with torch.no_grad():
-            scores = self._averaging.task().eval().validate(self._data)
+            task: Any = self._averaging.task().eval()
+            scores = task.validate(self._data)
         for logger in trainer.loggers:
             logger.log_metrics({f"val/{key}": value for key, value in scores.items()}, trainer.global_step)
         better = scores["score"] > self._best

@@ -83,7 +83,7 @@ def export(
         ros2_derain.models.ModelError: the base is not usable.
     """
     modules: dict[str, nn.Module] = {}
-    described: dict[str, dict] = {}
+    described: dict[str, models.PartCard] = {}
     records = []
     for run in runs:
         checkpoint = _read(run)
@@ -115,7 +115,7 @@ def _read(run: Path) -> dict:
     return checkpoints.read(path)
 
 
-def _take_rest(folder: Path, described: dict[str, dict], modules: dict[str, nn.Module]) -> dict:
+def _take_rest(folder: Path, described: dict[str, models.PartCard], modules: dict[str, nn.Module]) -> dict:
     """Add the parts that no run trained, from a model; returns the new card's entry for it."""
     parts = tuple(part for part in models.PARTS if part not in modules)
     card, loaded = models.load(folder, parts)
@@ -146,12 +146,14 @@ def _module(part: str, network: Network, state: dict[str, torch.Tensor], run: Pa
     return module
 
 
-def _average(part: str, run: Path, described: dict[str, dict], modules: dict[str, nn.Module]) -> dict:
+def _average(
+    part: str, run: Path, described: dict[str, models.PartCard], modules: dict[str, nn.Module]
+) -> dict:
     """Make a part the mean of itself and a run's; returns the card's entry for the run."""
     if part not in modules:
         raise LearningError(f"--mean {part}={run}: none of the runs trained a {part}")
     checkpoint = _read(run)
-    network = Network(described[part]["network"], described[part]["options"])
+    network = Network(described[part]["network"], described[part].get("options", {}))
     theirs = _module(part, network, checkpoint["state_dict"], run).state_dict()
     ours = modules[part].state_dict()
     mean = {key: (value + theirs[key]) / 2 for key, value in ours.items() if value.is_floating_point()}

@@ -74,9 +74,9 @@ class StreakStyle:
 
     pairs: dict[str, int] = field(default_factory=dict)
     patterns: dict[str, int] = field(default_factory=dict)
-    weight: float = Field(1.0, gt=0)
-    doubled: float = Field(0.12, ge=0, le=1)
-    heavy: float = Field(0.5, ge=0, le=1)
+    weight: float = Field(default=1.0, gt=0)
+    doubled: float = Field(default=0.12, ge=0, le=1)
+    heavy: float = Field(default=0.5, ge=0, le=1)
 
     def __post_init__(self) -> None:
         if bool(self.pairs) == bool(self.patterns):
@@ -96,14 +96,14 @@ class StreakLayers(NamedTuple):
 class _Variation(NamedTuple):
     """How patterns are laid over an image: how many, and the ranges of scale, rotation and gain."""
 
-    count: tuple[int, int]
+    layers: tuple[int, int]
     scale: tuple[float, float]
     degrees: float
     gain: tuple[float, float]
 
 
-_LIGHT = _Variation(count=(1, 2), scale=(0.6, 2), degrees=20, gain=(0.5, 1.3))
-_HEAVY = _Variation(count=(3, 6), scale=(1.2, 4), degrees=22, gain=(0.6, 1.6))
+_LIGHT = _Variation(layers=(1, 2), scale=(0.6, 2), degrees=20, gain=(0.5, 1.3))
+_HEAVY = _Variation(layers=(3, 6), scale=(1.2, 4), degrees=22, gain=(0.6, 1.6))
 
 
 def add_streaks(image: np.ndarray, styles: Sequence[StreakLayers], random: np.random.Generator) -> np.ndarray:
@@ -124,7 +124,7 @@ def add_streaks(image: np.ndarray, styles: Sequence[StreakLayers], random: np.ra
             scene += _varied(_draw(layers, random), size, random)[:, :, None]
     else:
         variation = _HEAVY if random.random() >= 1 - style.heavy else _LIGHT
-        for _ in range(int(random.integers(variation.count[0], variation.count[1] + 1))):
+        for _ in range(int(random.integers(variation.layers[0], variation.layers[1] + 1))):
             scene += _pattern(_draw(layers, random), size, variation, random)[:, :, None]
     return np.clip(scene + 0.5, 0, 255).astype(np.uint8)
 
@@ -164,7 +164,7 @@ def _random_part(
 ) -> np.ndarray:
     """H x W float32 of a layer, rotated, scaled, and mirrored half of the time."""
     height, width = size
-    view = cv2.getRotationMatrix2D((0, 0), degrees, scale)
+    view = np.asarray(cv2.getRotationMatrix2D((0, 0), degrees, scale), np.float64)
     if random.random() < 0.5:
         view[:, 0] *= -1
     centre = np.array([random.uniform(0, layer.shape[1]), random.uniform(0, layer.shape[0])])

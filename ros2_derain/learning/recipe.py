@@ -53,14 +53,14 @@ class Optimiser:
     """
 
     name: Literal["adamw", "adam", "sgd"] = "adamw"
-    learning_rate: float = Field(1e-3, ge=1e-8, le=10)
+    learning_rate: float = Field(default=1e-3, ge=1e-8, le=10)
     rates: dict[str, float] = field(default_factory=dict)
-    weight_decay: float = Field(1e-4, ge=0, le=1)
+    weight_decay: float = Field(default=1e-4, ge=0, le=1)
     schedule: Literal["cosine", "poly", "step", "constant"] = "cosine"
-    warm_up: int = Field(200, ge=0)
+    warm_up: int = Field(default=200, ge=0)
     milestones: tuple[int, ...] = ()
-    factor: float = Field(0.1, ge=0, le=1)
-    clip: float = Field(1.0, ge=1e-6)
+    factor: float = Field(default=0.1, ge=0, le=1)
+    clip: float = Field(default=1.0, ge=1e-6)
 
     def __post_init__(self) -> None:
         if (self.schedule == "step") != bool(self.milestones):
@@ -128,13 +128,13 @@ class Recipe:
 
     name: str
     task: str = "loop"
-    seed: int = Field(1, ge=0, lt=2**31)
-    steps: int = Field(5000, ge=1)
-    batch: int = Field(4, ge=1)
+    seed: int = Field(default=1, ge=0, lt=2**31)
+    steps: int = Field(default=5000, ge=1)
+    batch: int = Field(default=4, ge=1)
     precision: Literal["bf16", "fp32"] = "bf16"
     compile: bool = False
-    optimiser: Optimiser = field(default_factory=Optimiser)
-    averaging: float = Field(0.998, ge=0, lt=1)
+    optimiser: Optimiser = field(default_factory=lambda: Optimiser())
+    averaging: float = Field(default=0.998, ge=0, lt=1)
     networks: dict[str, Network] = field(default_factory=dict)
     init: dict[str, str] = field(default_factory=dict)
     sources: dict[str, float] = field(default_factory=lambda: {"camvid": 1.0})
@@ -143,11 +143,11 @@ class Recipe:
     clips: ClipSettings = field(default_factory=ClipSettings)
     loss: dict[str, float] = field(default_factory=dict)
     options: dict[str, float] = field(default_factory=dict)
-    checkpoint_every: int = Field(500, ge=1)
-    checkpoint_minutes: float = Field(5.0, ge=0)
-    validate_every: int = Field(0, ge=0)
-    log_every: int = Field(25, ge=1)
-    max_skipped: int = Field(10, ge=1)
+    checkpoint_every: int = Field(default=500, ge=1)
+    checkpoint_minutes: float = Field(default=5.0, ge=0)
+    validate_every: int = Field(default=0, ge=0)
+    log_every: int = Field(default=25, ge=1)
+    max_skipped: int = Field(default=10, ge=1)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, for the checkpoint and the model card: :func:`parse` reads it back."""

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pydantic.dataclasses
@@ -125,7 +125,8 @@ def _open(name: str, own: Mapping[str, OwnSource], data: Path) -> Source:
     if name not in own:
         return SOURCES[name].make(data)
     described = own[name]
-    return Translated(open_dataset(described.kind, described.folder, data, **described.options))
+    dataset: Any = open_dataset(described.kind, described.folder, data, **described.options)
+    return cast(Source, Translated(dataset))
 
 
 def streak_layers(styles: Mapping[str, StreakStyle], data: Path) -> list[StreakLayers]:

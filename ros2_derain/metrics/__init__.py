@@ -1,6 +1,6 @@
 """Metrics: functions on NumPy arrays, no files, no devices. They raise :class:`MetricError`."""
 
-from ros2_derain.metrics.detection import (
+from .detection import (
     AveragePrecision,
     Boxes,
     Matches,
@@ -8,11 +8,10 @@ from ros2_derain.metrics.detection import (
     box_iou,
     match_boxes,
 )
-from ros2_derain.metrics.errors import MetricError
-from ros2_derain.metrics.fsim import fsim, fsimc, phase_congruency
-from ros2_derain.metrics.image import luma, psnr, psnr_y, ssim, ssim_y
-from ros2_derain.metrics.niqe import PristineModel, block_features, fit_aggd, fit_pristine, niqe
-from ros2_derain.metrics.segmentation import (
+from .fsim import fsim, fsimc, phase_congruency
+from .image import MetricError, luma, psnr, psnr_y, ssim, ssim_y
+from .niqe import PristineModel, block_features, fit_aggd, fit_pristine, niqe
+from .segmentation import (
     accuracy_per_class,
     confusion,
     iou_per_class,
@@ -20,7 +19,7 @@ from ros2_derain.metrics.segmentation import (
     mean_iou,
     pixel_accuracy,
 )
-from ros2_derain.metrics.temporal import (
+from .temporal import (
     Motion,
     label_flicker,
     motion_between,

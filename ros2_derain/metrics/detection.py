@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ros2_derain.metrics.errors import MetricError
+from .image import MetricError
 
 
 @dataclass(frozen=True)
@@ -134,12 +134,13 @@ def average_precision(found: Sequence[Boxes], truth: Sequence[Boxes], classes: i
     _check(found, truth, classes)
     if not any(map(len, truth)):
         return AveragePrecision(np.full(classes, np.nan), np.full(classes, np.nan))
-    judge = COCOeval_faster(COCO(_coco(truth, classes)), COCO(_coco(found, classes)), "bbox")
-    judge.params.maxDets = [100]
-    judge.params.areaRng, judge.params.areaRngLbl = judge.params.areaRng[:1], judge.params.areaRngLbl[:1]
-    judge.evaluate()
-    judge.accumulate()
-    precision = judge.eval["precision"][:, :, :, 0, 0]  # IoU, recall level, class; -1: not in the truth
+    evaluation = COCOeval_faster(COCO(_coco(truth, classes)), COCO(_coco(found, classes)), "bbox")
+    evaluation.params.maxDets = [100]
+    settings = evaluation.params
+    settings.areaRng, settings.areaRngLbl = settings.areaRng[:1], settings.areaRngLbl[:1]
+    evaluation.evaluate()
+    evaluation.accumulate()
+    precision = evaluation.eval["precision"][:, :, :, 0, 0]  # IoU, recall level, class; -1: not in the truth
     by_iou = np.where(precision < 0, np.nan, precision).mean(1)
     return AveragePrecision(by_iou[0], by_iou.mean(0))
 
@@ -157,7 +158,7 @@ def match_boxes(
         found, truth: one entry for each image, in the same order; an image may be empty.
         classes: how many there are.
         iou: least intersection over union of a match, 0..1. MSPFN prints a threshold of 0.6
-            and does not say of what; of the score none.
+            without saying of what, and none of the score.
         score: least score of a found box that counts, 0..1.
 
     Raises:
@@ -201,7 +202,7 @@ def _take(overlaps: np.ndarray, threshold: float) -> list[float]:
 
 
 def _coco(images: Sequence[Boxes], classes: int) -> dict[str, Any]:
-    """The boxes as a COCO data set. Ids start from 1: the matching takes id 0 for none."""
+    """The boxes as a COCO dataset. Ids start from 1: the matching takes id 0 for none."""
     annotations: list[dict[str, Any]] = []
     for image, boxes in enumerate(images):
         scores = boxes.certain_scores

@@ -17,8 +17,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from ros2_derain.metrics.errors import MetricError
-from ros2_derain.metrics.image import check_pair
+from .image import MetricError, check_pair
 
 SCALES, ORIENTATIONS = 4, 4
 SHORTEST_WAVELENGTH, SCALE_STEP = 6, 2  # pixels; ratio of neighbouring scales
@@ -57,10 +56,10 @@ def fsimc(image: np.ndarray, reference: np.ndarray) -> float:
     Raises:
         MetricError: shapes or types differ, or the images are grey or too small.
     """
-    similarity, weight, ours, other = _compare(image, reference)
+    similarity, weight, ours, theirs = _compare(image, reference)
     if len(ours) == 1:
         raise MetricError(f"images are {image.shape}: FSIMc needs colour, H x W x 3; use fsim")
-    chroma = _similarity(ours[1], other[1], T3) * _similarity(ours[2], other[2], T4)
+    chroma = _similarity(ours[1], theirs[1], T3) * _similarity(ours[2], theirs[2], T4)
     # A negative product has a complex power, of which the authors' program takes the real part.
     sign = np.where(chroma < 0, math.cos(math.pi * CHROMA_POWER), 1.0)
     return _weighted_mean(similarity * sign * np.abs(chroma) ** CHROMA_POWER, weight)
@@ -71,13 +70,13 @@ def _compare(image: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray, np.n
     check_pair(image, reference)
     if min(image.shape[:2]) < LEAST_SIZE or (image.ndim == 3 and image.shape[2] != 3):
         raise MetricError(
-            f"images are {image.shape}, FSIM needs H x W or H x W x 3 of {LEAST_SIZE} pixels at least"
+            f"images are {image.shape}, FSIM needs H x W or H x W x 3 of at least {LEAST_SIZE} pixels"
         )
-    ours, other = _planes(image), _planes(reference)
-    congruency, congruency_other = phase_congruency(ours[0]), phase_congruency(other[0])
+    ours, theirs = _planes(image), _planes(reference)
+    congruency, congruency_other = phase_congruency(ours[0]), phase_congruency(theirs[0])
     similarity = _similarity(congruency, congruency_other, T1)
-    similarity *= _similarity(_gradient(ours[0]), _gradient(other[0]), T2)
-    return similarity, np.maximum(congruency, congruency_other), ours, other
+    similarity *= _similarity(_gradient(ours[0]), _gradient(theirs[0]), T2)
+    return similarity, np.maximum(congruency, congruency_other), ours, theirs
 
 
 def _planes(image: np.ndarray) -> list[np.ndarray]:

@@ -1,6 +1,6 @@
 """Image quality against a reference: PSNR and SSIM, on RGB and on Y.
 
-The deraining literature has two protocols, and their figures must not be mixed:
+The deraining literature has two protocols, and their values must not be mixed:
 
 * **Y** (``psnr_y``, ``ssim_y``): on the luma of MATLAB's ``rgb2ycbcr``. MSPFN (CVPR 2020),
   DANet (IJCAI 2022) and most others.
@@ -31,10 +31,12 @@ import math
 import cv2
 import numpy as np
 
-from ros2_derain.metrics.errors import MetricError
-
 WINDOW, SIGMA = 11, 1.5
 C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+
+
+class MetricError(ValueError):
+    """Arrays that cannot be measured; the message says what was given and what is expected."""
 
 
 def psnr(image: np.ndarray, reference: np.ndarray) -> float:
@@ -101,22 +103,21 @@ def luma(image: np.ndarray) -> np.ndarray:
         MetricError: the image is no H x W x 3 uint8 array.
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise MetricError(f"image is {image.shape} {image.dtype}, wanted is H x W x 3 uint8 RGB")
+        raise MetricError(f"image is {image.shape} {image.dtype}, expected H x W x 3 uint8 RGB")
     weights = np.array([[65.481, 128.553, 24.966, 0]]) / 255
-    weights[0, 3] = 16.5  # 16, and a half to round by cutting
+    weights[0, 3] = 16.5  # 16, and a half so that truncation rounds
     return cv2.transform(image.astype(np.float64), weights).astype(np.uint8)
 
 
 def check_pair(image: np.ndarray, reference: np.ndarray) -> None:
-    """Refuse what cannot be compared.
-
+    """
     Raises:
-        MetricError: shapes differ, are no image's, or the types are not uint8.
+        MetricError: shapes differ, are not those of an image, or the types are not uint8.
     """
     if image.shape != reference.shape:
         raise MetricError(f"image is {image.shape}, its reference {reference.shape}: they must be equal")
     if image.ndim not in (2, 3) or image.size == 0:
-        raise MetricError(f"image and reference are {image.shape}, wanted is H x W or H x W x C")
+        raise MetricError(f"image and reference are {image.shape}, expected H x W or H x W x C")
     if image.dtype != np.uint8 or reference.dtype != np.uint8:
         raise MetricError(f"image is {image.dtype}, its reference {reference.dtype}: both must be uint8")
 

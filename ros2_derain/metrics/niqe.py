@@ -19,7 +19,7 @@ from importlib.resources import files
 import cv2
 import numpy as np
 
-from ros2_derain.metrics.errors import MetricError
+from .image import MetricError
 
 BLOCK = 96  # pixels at the first scale, half of it at the second
 SHARPNESS = 0.75  # of the sharpest block: what a block needs to shape the model
@@ -61,11 +61,11 @@ class PristineModel:
             mean, covariance = np.array(fields["mean"], float), np.array(fields["covariance"], float)
             origin = str(fields["origin"])
         except (ValueError, KeyError, TypeError) as error:
-            raise MetricError(f"this is no NIQE model: {error!r}; make one with niqe_fit") from error
+            raise MetricError(f"this is no NIQE model ({error!r}): make one with niqe_fit") from error
         if mean.shape != (FEATURES,) or covariance.shape != (FEATURES, FEATURES):
             raise MetricError(
-                f"NIQE model has {mean.shape} means and {covariance.shape} covariances, "
-                f"wanted are {FEATURES} and {FEATURES} x {FEATURES}"
+                f"NIQE model has {mean.shape} means and {covariance.shape} covariances: "
+                f"expected {FEATURES} and {FEATURES} x {FEATURES}"
             )
         return PristineModel(mean, covariance, origin)
 
@@ -75,15 +75,15 @@ def niqe(image: np.ndarray, model: PristineModel | None = None) -> float:
 
     Args:
         image: H x W or H x W x 3 (RGB) uint8, of two 96 x 96 blocks at least.
-        model: what clean means; by default the model that is shipped.
+        model: what clean means; by default the shipped model.
 
     Raises:
-        MetricError: the type or shape is another, the image is too small, or fewer than two of
+        MetricError: type or shape is wrong, the image is too small, or fewer than two of
             its blocks hold any texture.
     """
     features, _ = block_features(image)
     if len(features) < 2:
-        raise MetricError("fewer than two blocks of the image hold any texture: NIQE says nothing about it")
+        raise MetricError("fewer than two blocks of the image have texture: NIQE is undefined")
     model = model or shipped_model()
     difference = features.mean(0) - model.mean
     covariance = (model.covariance + np.cov(features, rowvar=False)) / 2
@@ -128,7 +128,7 @@ def block_features(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     lower edge does not count.
 
     Raises:
-        MetricError: the type or shape is another, or the image is smaller than two blocks.
+        MetricError: type or shape is wrong, or the image is smaller than two blocks.
     """
     plane = _grey(image)
     rows, columns = plane.shape[0] // BLOCK, plane.shape[1] // BLOCK
@@ -205,7 +205,7 @@ def _blocks(plane: np.ndarray, size: int) -> np.ndarray:
 
 def _grey(image: np.ndarray) -> np.ndarray:
     if image.dtype != np.uint8 or image.ndim not in (2, 3) or image.shape[2:] not in ((), (3,)):
-        raise MetricError(f"image is {image.shape} {image.dtype}, wanted is H x W or H x W x 3 uint8")
+        raise MetricError(f"image is {image.shape} {image.dtype}, expected H x W or H x W x 3 uint8")
     grey = image if image.ndim == 2 else cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY)
     return grey.astype(np.float64)
 

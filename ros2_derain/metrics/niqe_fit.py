@@ -1,6 +1,6 @@
-"""Make NIQE's model of clean photographs: ``python -m ros2_derain.metrics.niqe_fit IMAGES_DIR``.
+"""Fit NIQE's model of clean photographs: ``python -m ros2_derain.metrics.niqe_fit IMAGES_DIR``.
 
-The shipped model is made again by::
+The shipped model was fitted by::
 
     python -m ros2_derain.metrics.niqe_fit DATA/bsds/images \\
         --origin "BSDS500 less the backgrounds of Rain100L and Rain100H (research use)"
@@ -16,8 +16,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ros2_derain.metrics.errors import MetricError
-from ros2_derain.metrics.niqe import fit_pristine
+from .image import MetricError
+from .niqe import fit_pristine
 
 SHIPPED = Path(__file__).parent / "niqe_pristine.json"
 COMMAND = "python -m ros2_derain.metrics.niqe_fit"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ros2_derain.metrics.errors import MetricError
+from .image import MetricError
 
 IGNORED = 255
 

@@ -1,14 +1,14 @@
-"""Stability over time: do labels flicker, do pixels, where the scene itself has not changed?
+"""Temporal stability: flicker of labels and of pixels along the motion between frames.
 
-Two frames are compared along the motion between them. The motion is measured once, on frames
-that no rain disturbs where there are such (the dry clip that rain was rendered onto), and then
-serves every output of that clip, so that all are judged at the same pixels::
+The motion is measured once, on frames without rain where there are such (the dry clip that rain
+was rendered onto), and then used for every output of that clip, so that all are measured at the
+same pixels::
 
     motion = motion_between(dry[t - 1], dry[t])
     label_flicker(labels[t - 1], labels[t], motion)
     warp_error(restored[t - 1], restored[t], motion)
 
-A clip's figure is the mean over its pairs of neighbouring frames.
+The value of a clip is the mean over its pairs of neighbouring frames.
 """
 
 from __future__ import annotations
@@ -18,11 +18,10 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ros2_derain.metrics.errors import MetricError
-from ros2_derain.metrics.image import check_pair
-from ros2_derain.metrics.segmentation import IGNORED
+from .image import MetricError, check_pair
+from .segmentation import IGNORED
 
-LEAST_SIZE = 12  # pixels; the optical flow takes no less
+LEAST_SIZE = 12  # pixels; the least that optical flow takes
 
 
 @dataclass(frozen=True)
@@ -80,12 +79,12 @@ def label_flicker(
     *,
     tolerance: int = 1,
 ) -> float:
-    """Share of the seen pixels whose label changed, 0..1, smaller is steadier; NaN if none is seen.
+    """Share of the seen pixels whose label changed, 0..1, smaller is more stable; NaN if none is seen.
 
     A label has changed if the frame before does not have it within ``tolerance`` pixels of where
-    the pixel was: a border that wavers by a pixel is not flicker. Unlabelled (255) is a label
+    the pixel was: a border that moves by a pixel is not flicker. Unlabelled (255) is a label
     like any other. With ``truth`` only the pixels count whose true label is known in both frames
-    and the same; a label that changes there has no excuse. Without it real changes count too:
+    and the same. Without it real changes count too:
     CamVid's hand-drawn labels at 15 Hz themselves flicker by 1.5 %.
 
     Args:
@@ -101,8 +100,8 @@ def label_flicker(
     if truth is not None:
         before, now = warp_labels(truth[0], motion), _fitting(truth[1], motion)
         counted = counted & (before == now) & (now != IGNORED)
-    came, now = warp_labels(previous, motion), _fitting(current, motion)
-    changed = ~_occurs_near(came, now, tolerance)[counted]
+    before, now = warp_labels(previous, motion), _fitting(current, motion)
+    changed = ~_occurs_near(before, now, tolerance)[counted]
     return float(changed.mean()) if changed.size else float("nan")
 
 
@@ -151,14 +150,14 @@ def _places(flow: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return x + flow[..., 0], y + flow[..., 1]
 
 
-def _occurs_near(labels: np.ndarray, wanted: np.ndarray, distance: int) -> np.ndarray:
-    """Whether ``labels`` has a pixel's wanted label no further away than ``distance`` in x and y."""
+def _occurs_near(labels: np.ndarray, expected: np.ndarray, distance: int) -> np.ndarray:
+    """Whether ``labels`` has a pixel's expected label no further away than ``distance`` in x and y."""
     height, width = labels.shape
     padded = np.pad(labels, distance, mode="edge")
     found = np.zeros(labels.shape, bool)
     for down in range(2 * distance + 1):
         for right in range(2 * distance + 1):
-            found |= padded[down : down + height, right : right + width] == wanted
+            found |= padded[down : down + height, right : right + width] == expected
     return found
 
 
@@ -174,6 +173,6 @@ def _grey(image: np.ndarray) -> np.ndarray:
 def _fitting(array: np.ndarray, motion: Motion) -> np.ndarray:
     if array.dtype != np.uint8 or array.shape[:2] != motion.seen.shape:
         raise MetricError(
-            f"frame is {array.shape} {array.dtype}, its motion {motion.seen.shape}; wanted is uint8"
+            f"frame is {array.shape} {array.dtype}: expected uint8 of its motion's size, {motion.seen.shape}"
         )
     return array

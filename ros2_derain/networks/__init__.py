@@ -8,12 +8,12 @@ from torch import nn
 
 from .danet import DANet
 from .derainer import Derainer, Restoration
-from .gauge import RainGauge
 from .loopnet import LoopNet
 from .mspfn import MSPFN
 from .phpnet import PhpNet, PhpSegmenter
+from .rain_gauge import RainGauge
 from .sapnet import SAPNet
-from .segmentation import Parse, SceneParser, prior_from_logits
+from .scene_parser import Parse, SceneParser, prior_from_logits
 from .ubcn import UbcnDerainer, UbcnSegmenter
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""What every derainer offers to the closed loop, and what single-image derainers make of it.
+"""The interface of a derainer in the closed loop, and its implementation for single-image derainers.
 
 coarse(rain, state)               -> Restoration
 again(rain, restoration)          -> Restoration, before every iteration but the first
@@ -12,20 +12,20 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-INVENTED = 0.25
-"""Share of a change that is expected to be wrong, where a network does not tell by itself."""
+ERROR_SHARE = 0.25
+"""Expected error as a share of the change, for networks that do not predict their error."""
 
 
 class Restoration(NamedTuple):
-    """What a derainer hands on.
+    """The result of a derainer.
 
     Attributes:
         image: N x 3 x H x W in 0..1 (not clamped), float32.
         error: N x 1 x H x W, the expected absolute error of ``image`` (>= 0, same scale).
-        presence: N x 1 x 1 x 1 in 0..1, whether there is rain.
-        scale: N x 1 x 1 x 1 in 0..1, of every correction: the presence, but for training.
-        features: what ``refine`` needs besides, in the network's own shape; None where nothing.
-        state: to be given to ``coarse`` with the next frame; None where a frame leaves nothing behind.
+        presence: N x 1 x 1 x 1 in 0..1, probability of rain.
+        scale: N x 1 x 1 x 1 in 0..1, of every correction: the presence, except in training.
+        features: what else ``refine`` needs, in the network's own shape; None where nothing.
+        state: for ``coarse`` with the next frame; None from a network without memory.
     """
 
     image: Tensor
@@ -42,38 +42,38 @@ class Derainer(nn.Module, ABC):
     """
 
     takes_prior = True
-    """Whether ``refine`` does anything; the loop saves itself the parsing where it does not."""
+    """Whether ``refine`` uses a prior; where not, the loop does not parse the image for one."""
 
     @abstractmethod
     def coarse(self, rain: Tensor, state: Tensor | None = None) -> Restoration:
         """First estimate of the clean image; ``state`` comes from the previous frame, if any."""
 
     def again(self, rain: Tensor, restoration: Restoration) -> Restoration:
-        """What a further iteration begins with: the estimate as it is, unless the network says otherwise."""
+        """What a further iteration starts from: by default the estimate itself."""
         return restoration
 
     def refine(self, rain: Tensor, restoration: Restoration, prior: Tensor | None = None) -> Restoration:
-        """A better estimate, knowing what each pixel is. ``prior=None`` means: not known."""
+        """A better estimate, given the class probabilities of each pixel; None where they are unknown."""
         return restoration
 
 
 class SingleImageDerainer(Derainer):
-    """A network that knows one rainy image and no more: no prior, no state.
+    """A network of one rainy image: no prior, no state.
 
-    ``forward(rain)`` gives a tuple with an ``image``. Such a network says neither how sure it is nor
-    whether it rains at all: the expected error is a share of what was changed, the presence 1.
+    ``forward(rain)`` returns a tuple with an ``image``. Such a network predicts neither its error nor
+    whether it rains: the expected error is a share of the change, the presence 1.
     """
 
     takes_prior = False
 
     def coarse(self, rain: Tensor, state: Tensor | None = None) -> Restoration:
         """The clean image; ``state`` is not used."""
-        return judged(rain, self(rain).image)
+        return restoration_of(rain, self(rain).image)
 
 
-def judged(rain: Tensor, image: Tensor) -> Restoration:
-    """The restoration of a network that gives an image alone; see :data:`INVENTED`."""
+def restoration_of(rain: Tensor, image: Tensor) -> Restoration:
+    """The restoration of a network that returns an image alone; see :data:`ERROR_SHARE`."""
     image = image.float()
-    error = INVENTED * (image.clamp(0, 1) - rain).abs().mean(1, keepdim=True)
-    certain = image.new_ones(len(image), 1, 1, 1)
-    return Restoration(image, error, certain, certain)
+    error = ERROR_SHARE * (image.clamp(0, 1) - rain).abs().mean(1, keepdim=True)
+    ones = image.new_ones(len(image), 1, 1, 1)
+    return Restoration(image, error, ones, ones)

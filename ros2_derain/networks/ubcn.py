@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .backbones import backbone_of
-from .derainer import Derainer, Restoration, judged
+from .derainer import Derainer, Restoration, restoration_of
 from .layers import (
     ResidualBlock,
     as_input,
@@ -43,7 +43,7 @@ from .layers import (
     published,
     resized,
 )
-from .segmentation import LOGIT_STRIDE, Parse
+from .scene_parser import LOGIT_STRIDE, Parse
 
 
 @dataclass(frozen=True)
@@ -178,17 +178,17 @@ class UbcnDerainer(Derainer):
 
     def coarse(self, rain: Tensor, state: Tensor | None = None) -> Restoration:
         """C~ of the first iteration; no state is carried from frame to frame."""
-        return judged(rain, self.bottom_up(rain, rain))
+        return restoration_of(rain, self.bottom_up(rain, rain))
 
     def again(self, rain: Tensor, restoration: Restoration) -> Restoration:
         """C~ of a further iteration, from C^ of the one before."""
-        return judged(rain, self.bottom_up(rain, restoration.image))
+        return restoration_of(rain, self.bottom_up(rain, restoration.image))
 
     def refine(self, rain: Tensor, restoration: Restoration, prior: Tensor | None = None) -> Restoration:
         """C^ from C~ and what each pixel is."""
         if prior is None:
             return restoration
-        return judged(rain, self.top_down(rain, restoration.image, prior))
+        return restoration_of(rain, self.top_down(rain, restoration.image, prior))
 
     def bottom_up(self, rain: Tensor, previous: Tensor) -> Tensor:
         """C~ from R and C^ of the iteration before, N x 3 x H x W each; R itself without ILD."""
@@ -257,7 +257,7 @@ class Segmenter:
     """A segmentation network: encoder, decoder, its channels, stride of the logits, multiple of the input."""
 
     backbone: str
-    decoder: type[nn.Module]
+    decoder: type[PyramidPooling] | type[AllScales]
     hidden: int
     stride: int
     multiple: int
@@ -292,7 +292,8 @@ class UbcnSegmenter(nn.Module):
         self.plan = plan = SEGMENTERS[name]
         self.classes = classes
         self.encoder = backbone_of(plan.backbone if backbone is None else backbone)
-        self.decoder = plan.decoder(self.encoder.channels, classes, plan.hidden)
+        channels = cast(tuple[int, ...], self.encoder.channels)
+        self.decoder = plan.decoder(channels, classes, plan.hidden)
         self.feature_channels = self.decoder.features
 
     def forward(self, image: Tensor) -> Parse:
@@ -341,8 +342,7 @@ class Ubcn(nn.Module):
         self.derainer = UbcnDerainer(classes, variant, **changes)
         self.segmenter = UbcnSegmenter(classes, chosen.segmenter)
         self.clean_segmenter = UbcnSegmenter(classes, chosen.segmenter) if chosen.fld else None
-        features = cast(int, self.segmenter.feature_channels)
-        self.discriminator = FeatureDiscriminator(features) if chosen.fld else None
+        self.discriminator = FeatureDiscriminator(self.segmenter.feature_channels) if chosen.fld else None
 
     def forward(self, rain: Tensor, clean: Tensor | None = None, iterations: int | None = None) -> UbcnResult:
         """Run the loop ``iterations`` times (as often as the variant does, if not given)."""

@@ -1,4 +1,4 @@
-"""Rain physics and rendering: deterministic, with physical handles."""
+"""Rain physics and rendering: deterministic, with physical parameters."""
 
 from .presets import PRESETS, preset
 from .render import BLENDINGS, Rain, RainError, RainRenderer, Window

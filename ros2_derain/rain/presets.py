@@ -1,15 +1,14 @@
-"""Rains by name: what the papers and the public data sets put onto their pictures.
+"""Rain by name, in the style of the papers and the public datasets.
 
 None of them publishes all of its parameters; each function says what is theirs and
-what is chosen here. ``dataclasses.replace`` changes any handle of the result.
+what is chosen here. ``dataclasses.replace`` changes any parameter of the result.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from . import physics
-from .render import REFERENCE_FOCAL, Rain, RainError
+from .render import REFERENCE_FOCAL, Rain, RainError, mean_diameter_mm
 
 XU_DIRECTIONS = (-40.0, -30.0, -15.0, 0.0, 15.0, 30.0, 40.0)
 """Degrees from the vertical."""
@@ -18,7 +17,7 @@ XU_RADII = (0.2, 0.4, 0.6, 0.8, 1.0)
 """Filter radius in pixels: 0.2 makes small streaks, 0.4 and 0.6 medium, 0.8 and 1.0 large ones."""
 
 XU_WIDTH = 480
-"""Width in pixels of the picture that the radii are meant for; not given in the paper."""
+"""Width in pixels of the image that the radii are meant for; not given in the paper."""
 
 XU_DISTANCE_M = 1.5
 XU_RATE = 50.0
@@ -29,8 +28,8 @@ def xu(direction: int, radius: int) -> Rain:
 
     Theirs: ``Y = X + R``, the seven directions, the five radii. Not given there and
     chosen here: one layer at 1.5 m, 50 mm/h, 1/60 s, visibility 0.5, no veil, and a
-    streak two radii wide (a point blurred by a Gaussian of that radius) on a picture of
-    480 pixels, growing with the picture.
+    streak two radii wide (a point blurred by a Gaussian of that radius) on a image of
+    480 pixels, growing with the image.
 
     Args:
         direction: 0..6, an index into :data:`XU_DIRECTIONS`.
@@ -43,7 +42,7 @@ def xu(direction: int, radius: int) -> Rain:
         if index not in range(len(choices)):
             raise RainError(f"{name} {index} of the preset xu is outside 0..{len(choices) - 1}")
     pixels_per_m = REFERENCE_FOCAL * XU_WIDTH / XU_DISTANCE_M
-    drop = physics.mean_diameter_mm(XU_RATE) / 1000 * pixels_per_m
+    drop = mean_diameter_mm(XU_RATE) / 1000 * pixels_per_m
     return Rain(
         rate=XU_RATE,
         visibility=0.5,
@@ -57,10 +56,10 @@ def xu(direction: int, radius: int) -> Rain:
 
 
 def rain100l() -> Rain:
-    """Streaks in the style of Rain100L: short, of one direction, added to the picture.
+    """Streaks in the style of Rain100L: short, of one direction, added to the image.
 
     In the set's pairs O - B is grey, never negative and does not depend on B: it is
-    additive and cut off at white. The strength is chosen so that rainy pictures are as
+    additive and cut off at white. The strength is chosen so that rainy images are as
     far from the clean ones as in the set (about 26.5 dB on Y).
     """
     return Rain(
@@ -79,9 +78,9 @@ def rain100l() -> Rain:
 def rain100h() -> Rain:
     """Streaks in the style of Rain100H: long, dense, crossing, over-saturated.
 
-    As :func:`rain100l` additive, which is all that its over-saturation is: a sixth of
+    As :func:`rain100l` additive, which explains its over-saturation: a sixth of
     its pixels are cut off at white. Strength as in the set (about 13.5 dB on Y). In the set
-    the directions differ from picture to picture; here two neighbours and one across.
+    the directions differ from image to image; here two neighbours and one across.
     """
     return Rain(
         rate=150.0,

@@ -1,4 +1,8 @@
-"""Rain on a clean image or clip: streaks of several distances, motion and veil."""
+"""Rain on a clean image or clip: physics of the drops, streaks of several distances, motion and veil.
+
+Sources of the physics: Marshall & Palmer 1948 (drop sizes), Atlas, Srivastava & Sekhon 1973
+(terminal velocity), Weber et al. as used by Tremblay et al. 2021 (extinction).
+"""
 
 from __future__ import annotations
 
@@ -7,12 +11,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import physics
 from .streaks import StreakLayer, cut, tile
+
+MAX_RATE = 250.0
+"""mm/h; beyond a tropical cloudburst the size distribution is not known."""
+
+INTERCEPT = 8000.0
+"""N0 of the Marshall-Palmer distribution in drops per m3 and mm."""
 
 BLENDINGS = ("screen", "additive")
 DISTANCES_M = (0.8, 1.5, 2.8, 5.0)
-"""Distances of the streak layers; what is farther is veil."""
+"""Distances of the streak layers; anything farther is veil."""
 
 MAX_ANGLE = 75.0
 """Degrees from the vertical that drops may fall in."""
@@ -21,10 +30,10 @@ MAX_LAYERS = 16
 """Streak layers of one rain; the seeds of the next rain begin behind them."""
 
 MAX_PER_MEGAPIXEL = 9000.0
-"""Streaks in a million pixels: more of them are no longer seen one by one."""
+"""Streaks in a million pixels: more cannot be distinguished."""
 
 MAX_LENGTH = 160.0
-"""Pixels; a longer streak would meet itself in its tile."""
+"""Pixels; a longer streak would overlap itself in its tile."""
 
 REFERENCE_FOCAL = 0.9
 """Focal length in image widths (a 58 degree lens)."""
@@ -42,7 +51,7 @@ class RainError(ValueError):
 
 @dataclass(frozen=True)
 class Rain:
-    """How it rains and how the camera looks at it.
+    """Rain and the camera's view of it.
 
     Attributes:
         rate: mm/h, 0..250.
@@ -60,9 +69,9 @@ class Rain:
         blending: ``screen`` (O = B + R - BR; Luo 2015, UBCN) or ``additive`` (O = B + R,
             cut off at white; Xu, Rain100L, Rain100H).
         directions: degrees from the vertical, positive to the right as the drops fall. Where
-            given, they replace the one that the wind makes: the drops of every distance
-            share in them. At most 16 directions x distances.
-        distances: of the streak layers in metres, nearest first; what is farther is veil.
+            given, they replace the one that the wind makes: the drops of every distance are divided
+            among them. At most 16 directions x distances.
+        distances: of the streak layers in metres, nearest first; anything farther is veil.
     """
 
     rate: float = 50.0
@@ -79,8 +88,8 @@ class Rain:
     distances: tuple[float, ...] = DISTANCES_M
 
     def __post_init__(self) -> None:
-        if not 0 <= self.rate <= physics.MAX_RATE:
-            raise RainError(f"rate {self.rate} mm/h is outside 0..{physics.MAX_RATE:g}")
+        if not 0 <= self.rate <= MAX_RATE:
+            raise RainError(f"rate {self.rate} mm/h is outside 0..{MAX_RATE:g}")
         if self.blending not in BLENDINGS:
             raise RainError(f"blending {self.blending!r} is not one of {', '.join(BLENDINGS)}")
         for name in ("exposure", "breadth", "camera_height"):
@@ -116,9 +125,9 @@ def layers(rain: Rain, width: int, seed: int) -> list[tuple[StreakLayer, float, 
     if rain.rate == 0:
         return []
     focal = REFERENCE_FOCAL * width
-    diameter = physics.mean_diameter_mm(rain.rate)
-    speed = physics.fall_speed(diameter)
-    density = physics.drops_per_m3(rain.rate, VISIBLE_MM)
+    diameter = mean_diameter_mm(rain.rate)
+    speed = fall_speed(diameter)
+    density = drops_per_m3(rain.rate, VISIBLE_MM)
     directions = rain.directions or (math.degrees(math.atan2(rain.wind, speed)),)
     random = np.random.default_rng(seed)
     result: list[tuple[StreakLayer, float, float]] = []
@@ -142,7 +151,7 @@ def layers(rain: Rain, width: int, seed: int) -> list[tuple[StreakLayer, float, 
 
 @dataclass(frozen=True)
 class Window:
-    """A part of the full picture: its top left corner and its size, in pixels."""
+    """A part of the full image: its top left corner and its size, in pixels."""
 
     top: int
     left: int
@@ -155,7 +164,7 @@ class RainRenderer:
 
     Args:
         rain: how it rains.
-        height, width: of the full picture, in pixels.
+        height, width: of the full image, in pixels.
         seed: of everything random.
     """
 
@@ -185,7 +194,7 @@ class RainRenderer:
     def render(self, image: np.ndarray, time_s: float = 0.0, window: Window | None = None) -> np.ndarray:
         """Rain on an H x W x 3 uint8 image; returns a new one of the same shape.
 
-        With ``window``, the image is that part of the full picture.
+        With ``window``, the image is that part of the full image.
 
         Raises:
             RainError: the image has another size or type.
@@ -193,7 +202,7 @@ class RainRenderer:
         window = window or Window(0, 0, self.height, self.width)
         if image.shape != (window.height, window.width, 3) or image.dtype != np.uint8:
             raise RainError(
-                f"image is {image.shape} {image.dtype}, the renderer wants "
+                f"image is {image.shape} {image.dtype}, the renderer expects "
                 f"({window.height}, {window.width}, 3) uint8"
             )
         if not self._layers:
@@ -218,5 +227,30 @@ def _transmission(rain: Rain, height: int, width: int) -> np.ndarray:
     softness = 0.04 * height
     below = softness * np.logaddexp(0, (np.arange(height, dtype=np.float32) - 0.45 * height) / softness)
     depth = 1.0 / (1.0 / FARTHEST_M + below / (rain.camera_height * REFERENCE_FOCAL * width))
-    light: np.ndarray = np.exp(-rain.veil * physics.extinction_per_m(rain.rate) * depth)
+    light: np.ndarray = np.exp(-rain.veil * extinction_per_m(rain.rate) * depth)
     return light.astype(np.float32)[:, None]
+
+
+def slope(rate: float) -> float:
+    """Lambda of ``N(D) = N0 exp(-Lambda D)`` in 1/mm for a rate in mm/h."""
+    return 4.1 * math.pow(rate, -0.21)
+
+
+def drops_per_m3(rate: float, larger_than_mm: float) -> float:
+    """Number of drops above a diameter in a cubic metre of air."""
+    return INTERCEPT / slope(rate) * math.exp(-slope(rate) * larger_than_mm)
+
+
+def mean_diameter_mm(rate: float) -> float:
+    """Mass-weighted mean diameter in mm: 4 / Lambda."""
+    return 4.0 / slope(rate)
+
+
+def fall_speed(diameter_mm: float) -> float:
+    """Terminal velocity in m/s."""
+    return max(0.5, 9.65 - 10.3 * math.exp(-0.6 * diameter_mm))
+
+
+def extinction_per_m(rate: float) -> float:
+    """Extinction coefficient of rain in 1/m; a contrast at d metres falls by exp(-beta d)."""
+    return 0.312 * math.pow(rate, 0.67) / 1000.0

@@ -1,4 +1,4 @@
-"""Periodic tiles of rain streaks, made once and cut many times."""
+"""Periodic tiles of rain streaks, made once and cropped many times."""
 
 from __future__ import annotations
 

@@ -129,7 +129,7 @@ def test_the_command_names_what_it_cannot_read(tmp_path, capsys):
     "image, message",
     [
         (texture(100, 180), "180x100, NIQE needs two blocks of 96x96"),
-        (texture(200, 200) / 255, "float64, wanted"),
+        (texture(200, 200) / 255, "float64, expected"),
         (np.full((200, 200, 3), 80, np.uint8), "texture"),
     ],
 )

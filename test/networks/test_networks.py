@@ -6,7 +6,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ros2_derain import networks
 from ros2_derain.networks import LoopNet, RainGauge, SceneParser, prior_from_logits
-from ros2_derain.networks.detection import decode
+from ros2_derain.networks.scene_parser import decode
 
 
 @pytest.fixture(scope="module")

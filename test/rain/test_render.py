@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ros2_derain.metrics.image import psnr
-from ros2_derain.rain import Rain, RainError, RainRenderer, Window, physics
+from ros2_derain.rain import Rain, RainError, RainRenderer, Window, render
 from ros2_derain.rain.render import layers
 
 SCENE = np.random.default_rng(0).integers(0, 200, (120, 160, 3), dtype=np.uint8)
@@ -82,9 +82,9 @@ def test_an_image_of_another_size_is_refused():
 
 def test_physics_against_published_values():
     """Marshall & Palmer: Lambda at 1 mm/h is 4.1 / mm; Atlas: a 2 mm drop falls at 6.5 m/s."""
-    assert physics.slope(1.0) == pytest.approx(4.1)
-    assert physics.fall_speed(2.0) == pytest.approx(6.55, abs=0.05)
-    assert 1000 * physics.extinction_per_m(100.0) == pytest.approx(6.8, abs=0.1)
+    assert render.slope(1.0) == pytest.approx(4.1)
+    assert render.fall_speed(2.0) == pytest.approx(6.55, abs=0.05)
+    assert 1000 * render.extinction_per_m(100.0) == pytest.approx(6.8, abs=0.1)
 
 
 def test_fast_enough_for_training():

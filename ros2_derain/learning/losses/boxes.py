@@ -79,7 +79,8 @@ def assign(centres: Tensor, strides: Tensor, boxes: Tensor) -> tuple[Tensor, Ten
 def _cells(levels: tuple[LevelOutput, ...]) -> tuple[Tensor, Tensor]:
     centres, strides = [], []
     for level in levels:
-        cells = cell_centres(*level.scores.shape[-2:], level.stride, level.scores.device)
+        height, width = level.scores.shape[-2:]
+        cells = cell_centres(height, width, level.stride, level.scores.device)
         centres.append(cells)
         strides.append(cells.new_full((len(cells),), level.stride))
     return torch.cat(centres), torch.cat(strides)

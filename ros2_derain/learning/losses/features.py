@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from functools import reduce
 from pathlib import Path
 
 import torch
@@ -71,7 +72,7 @@ def contrastive(
     with torch.no_grad():
         references = [layer.chunk(2) for layer in extractor(torch.cat((clean, rain)))]
     ratios = (contrast_ratio(x, *reference) for x, reference in zip(features, references, strict=True))
-    return sum(weight * ratio for weight, ratio in zip(weights, ratios, strict=True))
+    return reduce(torch.add, (weight * ratio for weight, ratio in zip(weights, ratios, strict=True)))
 
 
 def perceptual_distance(extractor: Extractor, derained: Tensor, clean: Tensor) -> Tensor:
@@ -113,7 +114,7 @@ class SceneFeatures(nn.Module):
 
     def __init__(self, parser: SceneParser):
         super().__init__()
-        self.channels = tuple(stage[0][0].out_channels for stage in parser.stages)
+        self.channels = parser.widths
         self.stages = copy.deepcopy(nn.ModuleList(parser.stages)).requires_grad_(False).eval()
 
     @classmethod
@@ -123,7 +124,9 @@ class SceneFeatures(nn.Module):
         Raises:
             ModelError: the folder holds no usable parser.
         """
-        return cls(models.load(folder, ("parser",))[1]["parser"])
+        parser = models.load(folder, ("parser",))[1]["parser"]
+        assert isinstance(parser, SceneParser)
+        return cls(parser)
 
     def train(self, mode: bool = True) -> SceneFeatures:
         """Stays in evaluation mode."""

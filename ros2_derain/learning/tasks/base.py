@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import reduce
 from typing import Any, ClassVar
 
 import lightning
@@ -46,12 +47,12 @@ class Task(lightning.LightningModule):
             if recipe.compile and part in self.COMPILED:
                 getattr(self, part).compile()  # in place: the names of its weights stay
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> Any:
         return configure_optimiser(self.recipe, self)
 
     def total(self, parts: dict[str, Tensor]) -> Tensor:
         """The weighted sum of the loss's parts; logs both."""
-        total = sum(self.recipe.loss[name] * value for name, value in parts.items())
+        total = reduce(torch.add, (self.recipe.loss[name] * value for name, value in parts.items()))
         self.log_dict({f"train/{name}": value.detach() for name, value in parts.items()})
         self.log("loss", total.detach(), prog_bar=True)
         return total
@@ -102,7 +103,7 @@ def _groups(task: nn.Module, settings: Optimiser) -> list[dict[str, Any]]:
         raise LearningError(
             f"optimiser: rates: no part {', '.join(unknown)} is trained; known: {', '.join(parts)}"
         )
-    groups = [
+    groups: list[dict[str, Any]] = [
         {
             "params": [weight for weight in parts[name].parameters() if weight.requires_grad],
             "lr": share * settings.learning_rate,

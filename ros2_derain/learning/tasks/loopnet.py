@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from ros2_derain.learning import losses
 from ros2_derain.learning.recipe import Recipe
-from ros2_derain.networks import Parse, prior_from_logits
+from ros2_derain.networks import LoopNet, Parse, RainGauge, SceneParser, prior_from_logits
 
 from .base import Task, add, hold_statistics
 
@@ -30,6 +30,7 @@ class DerainTask(Task):
     NETWORKS = {"derainer": "loopnet"}
     LOSS = {"refined": 1.0, "coarse": 0.3, "error": 0.1, "presence": 0.05}
     OPTIONS = {"without_prior": 0.25}
+    derainer: LoopNet
 
     def training_step(self, batch: dict[str, Tensor], index: int) -> Tensor:
         rain, clean = batch["rain"].float() / 255, batch["clean"].float() / 255
@@ -40,7 +41,7 @@ class DerainTask(Task):
         for frame in range(frames):
             target, labels = clean[:, frame], batch["labels"][:, max(0, frame - 1)]
             estimate = self.derainer.coarse(rain[:, frame], state, batch["raining"])
-            state = estimate.state * follows
+            state = estimate.state * follows if estimate.state is not None else None
             add(parts, "coarse", losses.charbonnier(estimate.image, target), 1 / frames)
             add(parts, "presence", presence(estimate.presence, batch["raining"]), 1 / frames)
             prior = corrupted_prior(prior_from_labels(labels, self.derainer.classes)) * follows
@@ -58,6 +59,8 @@ class ParseTask(Task):
     NETWORKS = {"parser": "scene_parser"}
     COMPILED = ("parser",)
     LOSS = {"semantic": 1.0, "lovasz": 0.5, "objects": 0.3}
+    parser: SceneParser
+    class_weights: Tensor
 
     def __init__(self, recipe: Recipe, class_pixels: list[int]):
         super().__init__(recipe, class_pixels)
@@ -78,6 +81,7 @@ class GaugeTask(Task):
 
     NETWORKS = {"gauge": "rain_gauge"}
     LOSS = {"rate": 1.0}
+    gauge: RainGauge
 
     def training_step(self, batch: dict[str, Tensor], index: int) -> Tensor:
         rain, rate = batch["rain"].flatten(0, 1).float() / 255, batch["rate"]
@@ -110,6 +114,9 @@ class LoopTask(Task):
         "objects": 0.03,
     }
     OPTIONS = {"again": 0.4, "without_prior": 0.2, "train_parser": 1.0}
+    derainer: LoopNet
+    parser: SceneParser
+    class_weights: Tensor
 
     def __init__(self, recipe: Recipe, class_pixels: list[int]):
         super().__init__(recipe, class_pixels)
@@ -131,7 +138,7 @@ class LoopTask(Task):
         for frame in range(frames):
             target = clean[:, frame]
             estimate = self.derainer.coarse(rain[:, frame], state, batch["raining"])
-            state = estimate.state * follows
+            state = estimate.state * follows if estimate.state is not None else None
             add(parts, "coarse", losses.charbonnier(estimate.image, target), 1 / frames)
             add(parts, "presence", presence(estimate.presence, batch["raining"]), 1 / frames)
             for again in range(1 if frame else self._refinements()):

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from ros2_derain import metrics, models, networks
@@ -18,8 +18,16 @@ from ros2_derain.data import CAMVID_CLASSES, CamVid
 from ros2_derain.learning import LearningError, losses, sources
 from ros2_derain.learning.random_rain import random_rain
 from ros2_derain.learning.recipe import Recipe
+from ros2_derain.networks import SceneParser
+from ros2_derain.networks.derainer import SingleImageDerainer
 from ros2_derain.networks.sapnet import BackgroundSegmenter
-from ros2_derain.networks.ubcn import FeatureDiscriminator, Iteration, close_loop
+from ros2_derain.networks.ubcn import (
+    FeatureDiscriminator,
+    Iteration,
+    UbcnDerainer,
+    UbcnSegmenter,
+    close_loop,
+)
 from ros2_derain.rain import RainRenderer
 
 from .base import Task, add, hold_statistics
@@ -87,7 +95,7 @@ class PaperTask(Task):
             task with a parser ``miou``, per cent, over rainy frames of camvid/val.
         """
         figures = {}
-        pairs = [pair for pair in sources.held_out_pairs(self.recipe.streaks, data)]
+        pairs = sources.held_out_pairs(self.recipe.streaks, data)
         restored = [(_image(self.restore(self._tensor(pair.rain))[0]), pair.clean) for pair in pairs]
         if restored:
             figures["psnr_y_db"] = statistics.fmean(metrics.psnr_y(*images) for images in restored)
@@ -116,6 +124,7 @@ class PaperTask(Task):
             height, width = sample.image.shape[:2]
             rain = RainRenderer(random_rain(0, number, True).rain, height, width, seed=number)
             logits = self.restore(self._tensor(rain.render(sample.image)))[1]
+            assert logits is not None and sample.labels is not None, "a task with a parser, labelled scenes"
             logits = functional.interpolate(logits, size=(height, width), mode="bilinear")
             labels = logits[0].argmax(0).to(torch.uint8).cpu().numpy()
             total += metrics.confusion(labels, sample.labels, len(CAMVID_CLASSES))
@@ -147,6 +156,10 @@ class RestoreTask(PaperTask):
     COMPILED = ("derainer",)
     LOSS = {name: float(name == "charbonnier") for name in PARTS}
     OPTIONS = {"focal_from": 0.0}
+    derainer: SingleImageDerainer
+    segmenter: nn.Module
+    features: losses.SceneFeatures
+    background: BackgroundSegmenter
 
     def __init__(self, recipe: Recipe, class_pixels: list[int]):
         super().__init__(recipe, class_pixels)
@@ -209,6 +222,10 @@ class UbcnTask(PaperTask):
         "absolute": 0.0,
     }
     OPTIONS = {"iterations": 3}
+    derainer: UbcnDerainer
+    parser: SceneParser | UbcnSegmenter
+    clean_parser: nn.Module | None
+    discriminator: FeatureDiscriminator | None
 
     def __init__(self, recipe: Recipe, class_pixels: list[int]):
         super().__init__(recipe, class_pixels)
@@ -241,7 +258,7 @@ class UbcnTask(PaperTask):
                 for image in (one.coarse, one.refined):
                     add(parts, "absolute", losses.charbonnier(image, clean), share)
             add(parts, "derained_semantic", losses.segmentation(one.segmentation.logits, labels), share)
-            if seen is not None:
+            if seen is not None and self.discriminator is not None:
                 derained = one.segmentation.features
                 add(parts, "adversarial", losses.alignment(self.discriminator, derained), share)
                 discrimination = losses.discrimination(self.discriminator, derained, seen.features)

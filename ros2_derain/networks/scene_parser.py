@@ -1,12 +1,17 @@
 """The scene parser: label map and boxes from one encoder over the derained image.
 
-It looks at the image alone (no features of the derainer): sharing an encoder cost
+It sees the image alone (no features of the derainer): sharing an encoder cost
 2.2 dB in Xu et al. (TIP 2021, Table V), and so the same parser serves dry frames,
 other derainers, and a process of its own.
+
+Detection is anchor-free, with one point per cell and a decoupled head (FCOS, YOLOX): each cell
+of strides 8, 16 and 32 predicts a score per class of object (trained towards the overlap that
+its box reaches) and the distances of the four edges.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -14,11 +19,27 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .detection import DetectionHead, LevelOutput
 from .layers import BasicBlock, ConvBlock, pad_to_multiple
 
 STRIDE = 32
 LOGIT_STRIDE = 4
+
+PRIOR_SCORE = 0.01
+"""Score of every cell before training (RetinaNet's initialisation)."""
+
+
+class LevelOutput(NamedTuple):
+    """One level of the head.
+
+    Attributes:
+        scores: N x objects x h x w logits.
+        edges: N x 4 x h x w distances left, top, right, bottom in units of the stride, > 0.
+        stride: pixels per cell.
+    """
+
+    scores: Tensor
+    edges: Tensor
+    stride: int
 
 
 class Parse(NamedTuple):
@@ -26,7 +47,7 @@ class Parse(NamedTuple):
 
     Attributes:
         logits: N x K x ceil(H/4) x ceil(W/4) class scores.
-        levels: one :class:`LevelOutput` per stride 8, 16, 32; none from a network that sees no objects.
+        levels: one :class:`LevelOutput` per stride 8, 16, 32; empty from a network without detection.
         features: N x C x h x w, for losses on features; the scene parser's fused ones, N x 64 x H'/8 x W'/8.
     """
 
@@ -54,6 +75,34 @@ def encode(image: Tensor, stages: Sequence[nn.Module] | nn.ModuleList) -> list[T
     return outputs
 
 
+class DetectionHead(nn.Module):
+    """Decoupled head shared by all levels: two towers of two convolutions.
+
+    Args:
+        channels: channels of every input level.
+        objects: number of classes.
+        strides: pixels per cell of each level.
+    """
+
+    def __init__(self, channels: int, objects: int, strides: tuple[int, ...]):
+        super().__init__()
+        self.strides = strides
+        self.score_tower = nn.Sequential(ConvBlock(channels, channels), ConvBlock(channels, channels))
+        self.edge_tower = nn.Sequential(ConvBlock(channels, channels), ConvBlock(channels, channels))
+        self.score = nn.Conv2d(channels, objects, 1)
+        self.edge = nn.Conv2d(channels, 4, 1)
+        assert self.score.bias is not None
+        nn.init.constant_(self.score.bias, -math.log((1 - PRIOR_SCORE) / PRIOR_SCORE))
+        self.level_scale = nn.Parameter(torch.ones(len(strides)))
+
+    def forward(self, levels: tuple[Tensor, ...]) -> tuple[LevelOutput, ...]:
+        outputs = []
+        for index, (x, stride) in enumerate(zip(levels, self.strides, strict=True)):
+            edges = (self.edge(self.edge_tower(x)).float() * self.level_scale[index]).clamp(-6, 6).exp()
+            outputs.append(LevelOutput(self.score(self.score_tower(x)).float(), edges, stride))
+        return tuple(outputs)
+
+
 class SceneParser(nn.Module):
     """Segmentation and detection on one encoder.
 
@@ -69,7 +118,7 @@ class SceneParser(nn.Module):
         self, classes: int = 11, objects: int = 3, widths: tuple[int, int, int, int] = (32, 64, 128, 192)
     ):
         super().__init__()
-        w4, w8, w16, w32 = widths
+        w4, w8, w16, w32 = self.widths = tuple(widths)
         self.feature_channels = fused = 64
         self.classes, self.objects = classes, objects
         self.stage4 = nn.Sequential(ConvBlock(12, w4, stride=2), BasicBlock(w4))
@@ -109,3 +158,23 @@ def _twice(x: Tensor) -> Tensor:
 def prior_from_logits(logits: Tensor) -> Tensor:
     """The semantic prior, N x K x ceil(H/8) x ceil(W/8) in 0..1, from logits at stride 4."""
     return functional.avg_pool2d(logits.softmax(1), 2, ceil_mode=True)
+
+
+def cell_centres(height: int, width: int, stride: int, device: torch.device) -> Tensor:
+    """(height * width) x 2 pixel coordinates (x, y) of the cells' centres, row by row."""
+    ys, xs = torch.meshgrid(
+        torch.arange(height, device=device), torch.arange(width, device=device), indexing="ij"
+    )
+    return (torch.stack((xs, ys), -1).reshape(-1, 2).float() + 0.5) * stride
+
+
+def decode(levels: tuple[LevelOutput, ...]) -> tuple[Tensor, Tensor]:
+    """All cells of all levels: scores N x P x objects (0..1), boxes N x P x 4 (x0, y0, x1, y1 in pixels)."""
+    scores, boxes = [], []
+    for level in levels:
+        height, width = level.scores.shape[-2:]
+        centres = cell_centres(height, width, level.stride, level.scores.device)
+        edges = level.edges.flatten(2).transpose(1, 2) * level.stride
+        boxes.append(torch.cat((centres - edges[..., :2], centres + edges[..., 2:]), -1))
+        scores.append(level.scores.flatten(2).transpose(1, 2).sigmoid())
+    return torch.cat(scores, 1), torch.cat(boxes, 1)
