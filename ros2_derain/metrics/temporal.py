@@ -173,6 +173,6 @@ def _grey(image: np.ndarray) -> np.ndarray:
 def _fitting(array: np.ndarray, motion: Motion) -> np.ndarray:
     if array.dtype != np.uint8 or array.shape[:2] != motion.seen.shape:
         raise MetricError(
-            f"frame is {array.shape} {array.dtype}: expected uint8 of its motion's size, {motion.seen.shape}"
+            f"frame is {array.shape} {array.dtype}, its motion {motion.seen.shape}: give uint8 of one size"
         )
     return array

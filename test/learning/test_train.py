@@ -70,7 +70,7 @@ def test_a_changed_recipe_does_not_go_on(data, tmp_path, capsys):
     assert train(write_recipe(tmp_path / "recipe.yaml", GAUGE), data, run, "--minutes", "0.0001") == 0
     assert read(run / "last.ckpt")["global_step"] == 1
     assert train(tmp_path / "recipe.yaml", data, run) == 2
-    assert "holds a run already; add --resume" in capsys.readouterr().err
+    assert "holds a run already: add --resume" in capsys.readouterr().err
     changed = write_recipe(tmp_path / "changed.yaml", GAUGE, batch=4, clips={**GAUGE["clips"], "dry": 0.5})
     assert train(changed, data, run, "--resume") == 2
     assert "batch: 2 -> 4; clips.dry: 0.2 -> 0.5" in capsys.readouterr().err

@@ -71,8 +71,8 @@ def test_a_part_becomes_the_mean_of_two_runs(runs, tmp_path, capsys):
         assert torch.equal(value, expected.half().float()), name
     for name, value in modules["derainer"].named_parameters():
         assert torch.equal(value, first[f"derainer.{name}"].half().float()), name
-    (mean,) = card.training["means"]
-    assert mean["part"] == "parser" and mean["with"]["recipe"] == "other"
+    (entry,) = card.training["means"]
+    assert entry["part"] == "parser" and entry["with"]["recipe"] == "other"
     capsys.readouterr()
     assert export(runs / "gauge", "--mean", mean, "--out", out) == 2
     assert "none of the runs trained a parser" in capsys.readouterr().err
