@@ -73,7 +73,7 @@ $(CREATED):
 $(INSTALLED): $(CREATED) constraints.txt setup.py pyproject.toml
 	@echo 'Installing ROS 2 and torch (1.5 GB on disk; minutes on the first run)'
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt \
-	  -e '.[ros,evaluation,learning,test]' || $(call fail,\
+	  -e '.[ros,evaluation,learning,metrics,test]' || $(call fail,\
 	  "packages are missing: see pip's message above; check the network and the free disk space$(,) then run make again")
 	@touch $@
 

@@ -65,6 +65,7 @@ setup(
         "evaluation": ["faster-coco-eval", "jinja2", "rosbags", "tqdm"],
         "fleet": ["ray"],
         "learning": ["lightning", "tqdm"],
+        "metrics": ["prometheus-client"],
         "test": [
             "cv-bridge",
             "hypothesis",

@@ -15,7 +15,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from ros2_derain.nodes import images, messages, outputs, pipeline, runtime, topics
 from ros2_derain.nodes.derain_node import DerainNode
-from ros2_derain.nodes.lifecycle_client import Questions
+from ros2_derain.nodes.lifecycle_client import LifecycleClient
 from ros2_derain.nodes.segmentation_node import SegmentationNode
 
 MS = 10**6
@@ -89,7 +89,7 @@ class Client:
         self.node = rclpy.create_node("client", namespace=namespace)
         self.executor = SingleThreadedExecutor()
         self.executor.add_node(self.node)
-        self.questions = Questions(self.node, self.until)
+        self.services = LifecycleClient(self.node, self.until)
         self.got = defaultdict(list)
         self.image = self.node.create_publisher(Image, "image", topics.recent())
         self.jpeg = self.node.create_publisher(CompressedImage, "image/compressed", topics.recent())
@@ -126,11 +126,11 @@ class Client:
 
     def call(self, kind, name, request):
         """Call a service; the answer."""
-        return self.questions.ask(kind, name, request, HANG_S)
+        return self.services.call(kind, name, request, HANG_S)
 
     def change(self, node, transition):
         """Ask a node for a transition, as a lifecycle manager does; whether it succeeded."""
-        return self.questions.change(node, transition, HANG_S)
+        return self.services.change(node, transition, HANG_S)
 
     def count(self, topic):
         return len(self.got[topic.name])

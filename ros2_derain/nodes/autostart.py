@@ -23,14 +23,14 @@ from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 from rclpy.utilities import remove_ros_args
 
-from ros2_derain.nodes.lifecycle_client import REACHED, Questions
+from ros2_derain.nodes.lifecycle_client import REACHED, LifecycleClient
 
 RCLError = rclpy_implementation.RCLError
 
 LOOK_EVERY_S = 0.2
 SPIN_S = 0.05
-ANSWER_WITHIN_S = 1.0
-"""Longest wait for a node to tell its state, before the others are looked at."""
+RESPONSE_TIMEOUT_S = 1.0
+"""Longest wait for the state of a node, before the others are checked."""
 
 TRANSITION_WITHIN_S = 300.0
 """Longest wait for a transition: configuring loads a model and warms it up."""
@@ -50,7 +50,7 @@ class Autostart(Node):
     def __init__(self, names: Sequence[str]) -> None:
         super().__init__("autostart")
         self._brought_up: dict[str, frozenset[bytes]] = {name: frozenset() for name in names}
-        self._questions = Questions(self, self._spin_until)
+        self._client = LifecycleClient(self, self._spin_until)
 
     def look(self) -> None:
         """Bring up every node whose process has started since the last look."""
@@ -74,7 +74,7 @@ class Autostart(Node):
         return frozenset(bytes(endpoint.endpoint_gid) for endpoint in endpoints)
 
     def _bring_up(self, name: str) -> None:
-        state = self._questions.state(name, ANSWER_WITHIN_S)
+        state = self._client.state(name, RESPONSE_TIMEOUT_S)
         if state == "unconfigured":
             state = self._change(name, "configure")
         if state == "inactive":
@@ -88,7 +88,7 @@ class Autostart(Node):
             AutostartError: the node refused.
             TimeoutError: it did not get there in time.
         """
-        if not self._questions.change(name, transition, TRANSITION_WITHIN_S):
+        if not self._client.change(name, transition, TRANSITION_WITHIN_S):
             raise AutostartError(
                 f"{name} refused to {transition}: its own log says why. When that is mended, "
                 f"ros2 lifecycle set {self.get_namespace().rstrip('/')}/{name} {transition}"

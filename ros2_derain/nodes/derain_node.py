@@ -63,7 +63,7 @@ class DerainNode(ManagedNode[DerainParameters]):
         options: further arguments of the base class.
     """
 
-    events = ("passed_by", "priors_missed", "same_pictures", "stamp_jumps")
+    events = ("passed_by", "priors_missed", "identical_images", "stamp_jumps")
 
     def __init__(
         self,
@@ -289,7 +289,7 @@ class DerainNode(ManagedNode[DerainParameters]):
         if frame.stamp_ns <= last.stamp_ns:
             self.statistics.count("stamp_jumps")
         if np.array_equal(frame.image, last.image):
-            self.statistics.count("same_pictures")
+            self.statistics.count("identical_images")
             self._identical_images += 1
         else:
             self._identical_images = 0

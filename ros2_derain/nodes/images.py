@@ -15,7 +15,7 @@ How the encodings of ``sensor_msgs/image_encodings.hpp`` are read:
   and NaN or infinity are refused.
 * ``uyvy yuv422`` and ``yuyv yuv422_yuy2``: packed 4:2:2, even width.
 * ``nv12 nv21``: a luma plane and an interleaved chroma plane of the same ``step``;
-  ``height`` is the picture's, even like the width, and ``data`` holds
+  ``height`` is the image's, even like the width, and ``data`` holds
   ``step * height * 3 / 2`` bytes.
 * ``bayer_{rggb,bggr,gbrg,grbg}{8,16}``: bilinear demosaicing.
 
@@ -62,7 +62,7 @@ class _Encoding:
         to_rgb: OpenCV colour conversion code; None where it is RGB already.
         sample: NumPy type of a sample: ``u1``, ``u2`` or ``f4``.
         even_width, even_height: chroma is shared by neighbouring pixels.
-        planes: rows of data per row of the picture.
+        planes: rows of data per row of the image.
     """
 
     channels: int
@@ -120,7 +120,7 @@ ENCODINGS = tuple(_ENCODINGS)
 
 
 def to_rgb(msg: Image, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """The picture in a ``sensor_msgs/Image``.
+    """The image in a ``sensor_msgs/Image``.
 
     Args:
         msg: the message; its header is not looked at.
@@ -153,7 +153,7 @@ def to_rgb(msg: Image, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
 
 
 def compressed_to_rgb(msg: CompressedImage, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """The picture in a ``sensor_msgs/CompressedImage``.
+    """The image in a ``sensor_msgs/CompressedImage``.
 
     JPEG and PNG are told apart by content. From ``format`` only a Bayer pattern is
     read: image_transport sends a raw mosaic as a grey PNG named, for example,
@@ -215,7 +215,7 @@ def to_channels(msg: Image, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
 
 
 def from_rgb(image: np.ndarray, header: Header, encoding: str = "rgb8") -> Image:
-    """A ``sensor_msgs/Image`` of a picture.
+    """A ``sensor_msgs/Image`` of an image array.
 
     Args:
         image: H x W x 3 uint8 RGB.
@@ -259,7 +259,7 @@ def from_channels(channels: np.ndarray, header: Header) -> Image:
 
 
 def compress_rgb(image: np.ndarray, header: Header, quality: int = 90) -> CompressedImage:
-    """A JPEG ``sensor_msgs/CompressedImage`` of a picture.
+    """A JPEG ``sensor_msgs/CompressedImage`` of an image array.
 
     Args:
         image: H x W x 3 uint8 RGB.

@@ -1,6 +1,6 @@
-"""Questions to the services of other nodes, asked again while no answer comes.
+"""Service calls to other nodes, repeated while there is no response; lifecycle states and transitions.
 
-While two processes still discover each other, a request or its answer may be lost.
+While two processes still discover each other, a request or its response may be lost.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.node import Node
 
-ANSWER_S = 1.0
-"""A question is asked again after this long."""
+RETRY_S = 1.0
+"""A request is repeated after this long."""
 
 REACHED = {
     "configure": "inactive",
@@ -23,15 +23,15 @@ REACHED = {
     "cleanup": "unconfigured",
     "shutdown": "finalized",
 }
-"""Lifecycle transition to the state that it leads to."""
+"""Lifecycle transition -> the state that it leads to."""
 
 
-class Questions:
-    """Asks services and waits for the answers.
+class LifecycleClient:
+    """Calls services and waits for the responses.
 
     Args:
-        node: asks; names are relative to its namespace.
-        spin_until: spins the node until a condition holds or so many seconds are over;
+        node: makes the calls; names are relative to its namespace.
+        spin_until: spins the node until a condition holds or the given seconds have passed;
             returns whether it held.
     """
 
@@ -39,61 +39,61 @@ class Questions:
         self._node, self._spin_until = node, spin_until
         self._clients: dict[str, Any] = {}
 
-    def ask(self, kind: type, name: str, request: Any, timeout_s: float) -> Any:
-        """The answer of a service to a question that may be repeated.
+    def call(self, kind: type, name: str, request: Any, timeout_s: float) -> Any:
+        """The response of a service to a request that may be repeated.
 
         Raises:
-            TimeoutError: it gave none.
+            TimeoutError: there was none.
         """
-        client, end, asked = self._client(kind, name), time.monotonic() + timeout_s, []
-        answered = lambda: any(question.done() for question in asked)  # noqa: E731
-        while not answered():
+        client, end, sent = self._client(kind, name), time.monotonic() + timeout_s, []
+        responded = lambda: any(future.done() for future in sent)  # noqa: E731
+        while not responded():
             left = end - time.monotonic()
             if left <= 0 or not self._spin_until(client.service_is_ready, left):
-                raise TimeoutError(f"{name} did not answer within {timeout_s:g} s")
-            asked.append(client.call_async(request))
-            self._spin_until(answered, min(left, ANSWER_S))
-        for question in asked:
-            if not question.done():
-                client.remove_pending_request(question)
-        return next(question.result() for question in asked if question.done())
+                raise TimeoutError(f"{name} did not respond within {timeout_s:g} s")
+            sent.append(client.call_async(request))
+            self._spin_until(responded, min(left, RETRY_S))
+        for future in sent:
+            if not future.done():
+                client.remove_pending_request(future)
+        return next(future.result() for future in sent if future.done())
 
     def state(self, node: str, timeout_s: float) -> str:
         """The lifecycle state of a node, such as ``inactive``.
 
         Raises:
-            TimeoutError: it does not tell.
+            TimeoutError: it did not respond.
         """
-        return self.ask(GetState, f"{node}/get_state", GetState.Request(), timeout_s).current_state.label
+        return self.call(GetState, f"{node}/get_state", GetState.Request(), timeout_s).current_state.label
 
     def change(self, node: str, transition: str, timeout_s: float) -> bool:
         """Have a node make a lifecycle transition; whether it did.
 
-        The request is repeated when there is no answer although the node is at rest. A
-        repeated one is refused where the first was carried out: then the state counts.
+        The request is repeated when there is no response although the node is in a stable state. A
+        repeated one is refused where the first was carried out: then the state decides.
 
         Raises:
-            TimeoutError: the node gave no answer.
+            TimeoutError: the node did not respond.
         """
-        end, asked = time.monotonic() + timeout_s, 0
+        end, sent = time.monotonic() + timeout_s, 0
         client = self._client(ChangeState, f"{node}/change_state")
         request = ChangeState.Request(transition=Transition(label=transition))
         while (left := end - time.monotonic()) > 0 and self._spin_until(client.service_is_ready, left):
-            question = client.call_async(request)
-            asked += 1
-            while not self._spin_until(question.done, ANSWER_S) and time.monotonic() < end:
-                if self._is_at_rest(node):
+            future = client.call_async(request)
+            sent += 1
+            while not self._spin_until(future.done, RETRY_S) and time.monotonic() < end:
+                if self._is_stable(node):
                     break
-            if question.done():
-                made = question.result().success
-                return made or asked > 1 and self.state(node, timeout_s) == REACHED[transition]
-            client.remove_pending_request(question)
+            if future.done():
+                made = future.result().success
+                return made or sent > 1 and self.state(node, timeout_s) == REACHED[transition]
+            client.remove_pending_request(future)
         raise TimeoutError(f"{node} did not {transition} within {timeout_s:g} s")
 
-    def _is_at_rest(self, node: str) -> bool:
-        """Whether a node tells that it is not in a transition; a busy one tells nothing."""
+    def _is_stable(self, node: str) -> bool:
+        """Whether a node is in no transition; a busy one does not respond."""
         try:
-            return self.state(node, ANSWER_S) in REACHED.values()
+            return self.state(node, RETRY_S) in REACHED.values()
         except TimeoutError:
             return False
 

@@ -1,4 +1,4 @@
-"""Label maps and boxes drawn onto pictures, for people. No ROS in here."""
+"""Label maps and boxes drawn onto images, for people. No ROS in here."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ TEXT: Colour = (0, 0, 0)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
-def draw(picture: np.ndarray, perception: Perception, names: Sequence[str], opacity: float) -> np.ndarray:
-    """A picture with everything that was seen in it: H x W x 3 uint8 RGB, a new array."""
-    return outline(paint(picture, perception.labels, names, opacity), perception.detections)
+def draw(image: np.ndarray, perception: Perception, names: Sequence[str], opacity: float) -> np.ndarray:
+    """An image with its labels and detections: H x W x 3 uint8 RGB, a new array."""
+    return outline(paint(image, perception.labels, names, opacity), perception.detections)
 
 
 def colour(name: str) -> Colour:
@@ -47,11 +47,11 @@ def colour(name: str) -> Colour:
     return int(red), int(green), int(blue)
 
 
-def paint(picture: np.ndarray, labels: np.ndarray, names: Sequence[str], opacity: float) -> np.ndarray:
-    """A picture with its classes' colours over it.
+def paint(image: np.ndarray, labels: np.ndarray, names: Sequence[str], opacity: float) -> np.ndarray:
+    """An image with its classes' colours over it.
 
     Args:
-        picture: H x W x 3 uint8 RGB.
+        image: H x W x 3 uint8 RGB.
         labels: H x W uint8 class ids; 255 = unlabelled, stays as it is.
         names: class names by id.
         opacity: of the colours, 0..1.
@@ -61,15 +61,15 @@ def paint(picture: np.ndarray, labels: np.ndarray, names: Sequence[str], opacity
     """
     palette = np.zeros((256, 3), np.uint8)
     palette[: len(names)] = [colour(name) for name in names]
-    painted = cv2.addWeighted(picture, 1 - opacity, palette[labels], opacity, 0)
+    painted = cv2.addWeighted(image, 1 - opacity, palette[labels], opacity, 0)
     unlabelled = labels == UNLABELLED
-    painted[unlabelled] = picture[unlabelled]
+    painted[unlabelled] = image[unlabelled]
     return painted
 
 
-def outline(picture: np.ndarray, detections: Iterable[Detection]) -> np.ndarray:
-    """A picture with a captioned box around each detection: H x W x 3 uint8 RGB, a new array."""
-    drawn = picture.copy()
+def outline(image: np.ndarray, detections: Iterable[Detection]) -> np.ndarray:
+    """An image with a captioned box around each detection: H x W x 3 uint8 RGB, a new array."""
+    drawn = image.copy()
     for found in detections:
         corner = round(found.x0), round(found.y0)
         cv2.rectangle(drawn, corner, (round(found.x1) - 1, round(found.y1) - 1), BOX, 2)
@@ -77,11 +77,11 @@ def outline(picture: np.ndarray, detections: Iterable[Detection]) -> np.ndarray:
     return drawn
 
 
-def _caption(picture: np.ndarray, text: str, corner: tuple[int, int]) -> None:
-    """Text on a plate above the corner, moved to where it is inside the picture."""
-    scale = max(0.4, picture.shape[1] / 1600)
+def _caption(image: np.ndarray, text: str, corner: tuple[int, int]) -> None:
+    """Text on a plate above the corner, moved to where it is inside the image."""
+    scale = max(0.4, image.shape[1] / 1600)
     (width, height), _ = cv2.getTextSize(text, _FONT, scale, 1)
-    left = max(min(corner[0] - 1, picture.shape[1] - width - 6), 0)
+    left = max(min(corner[0] - 1, image.shape[1] - width - 6), 0)
     bottom = max(corner[1], height + 6)
-    cv2.rectangle(picture, (left, bottom - height - 6), (left + width + 6, bottom), BOX, cv2.FILLED)
-    cv2.putText(picture, text, (left + 3, bottom - 4), _FONT, scale, TEXT, 1, cv2.LINE_AA)
+    cv2.rectangle(image, (left, bottom - height - 6), (left + width + 6, bottom), BOX, cv2.FILLED)
+    cv2.putText(image, text, (left + 3, bottom - 4), _FONT, scale, TEXT, 1, cv2.LINE_AA)

@@ -23,7 +23,8 @@ from typing import Any
 from rclpy.utilities import remove_ros_args
 
 from ros2_derain.engine import SharedModel
-from ros2_derain.nodes import camera_names, runtime
+from ros2_derain.nodes import run as run_command
+from ros2_derain.nodes import runtime
 from ros2_derain.nodes.derain_node import DerainNode
 from ros2_derain.nodes.segmentation_node import SegmentationNode
 
@@ -74,7 +75,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the nodes until SIGINT or SIGTERM; a lifecycle manager configures them."""
     given = sys.argv if argv is None else ["pipeline", *argv]
     parser = argparse.ArgumentParser(prog="pipeline", description=main.__doc__)
-    camera_names.add_arguments(parser)
+    run_command.add_camera_arguments(parser)
     args = parser.parse_args(remove_ros_args(given)[1:])
     return runtime.run(_creator(args.cameras, args.namespace), given[1:])
 

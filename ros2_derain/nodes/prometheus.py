@@ -8,12 +8,14 @@ from __future__ import annotations
 import argparse
 import re
 import threading
-from collections.abc import Mapping
-from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator, Mapping
+from wsgiref.simple_server import WSGIServer
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from prometheus_client import CollectorRegistry, generate_latest, start_http_server
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 from rclpy.executors import ExternalShutdownException
 
 from ros2_derain.nodes import topics
@@ -31,61 +33,52 @@ class MetricsError(Exception):
     """The page cannot be served; the message says why and what to do."""
 
 
-class Page:
-    """The latest status of every node, as text. Safe to use from any thread."""
+class Page(Collector):
+    """The latest status of every node: a gauge for each number, a label for each node.
+
+    Safe to use from any thread.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._statuses: dict[str, DiagnosticStatus] = {}
+        self.registry = CollectorRegistry()
+        self.registry.register(self)
 
-    def take(self, message: DiagnosticArray) -> None:
-        """Keep what a message says of pipelines; others' diagnostics are left alone."""
+    def add(self, message: DiagnosticArray) -> None:
+        """Keep the statuses of pipelines; other diagnostics are ignored."""
         with self._lock:
             for status in message.status:
                 if status.name.endswith(SUFFIX):
                     self._statuses[status.name.removesuffix(SUFFIX)] = status
 
-    def text(self) -> str:
-        """The page, in Prometheus's text format: a metric for each number, a label for each node."""
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """The metrics, for the registry."""
         with self._lock:
             statuses = dict(self._statuses)
-        samples: dict[str, list[str]] = {}
+        gauges: dict[str, GaugeMetricFamily] = {}
         for node, status in sorted(statuses.items()):
             for metric, value in _numbers(status).items():
-                samples.setdefault(metric, []).append(f'{metric}{{node="{_escaped(node)}"}} {value:g}')
-        lines = []
-        for metric, found in sorted(samples.items()):
-            lines += [f"# TYPE {metric} gauge", *found]
-        return "\n".join(lines) + "\n"
+                text = "Of the node's diagnostics."
+                gauge = gauges.setdefault(metric, GaugeMetricFamily(metric, text, labels=["node"]))
+                gauge.add_metric([node], value)
+        yield from gauges.values()
+
+    def text(self) -> str:
+        """The page in Prometheus's text format."""
+        return generate_latest(self.registry).decode()
 
 
-def serve(page: Page, port: int) -> ThreadingHTTPServer:
+def serve(page: Page, port: int) -> WSGIServer:
     """Serve the page on the loopback interface, in a thread; shut the result down to end it.
 
     Raises:
-        MetricsError: the port cannot be had.
+        MetricsError: the port is not available.
     """
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802
-            if self.path != "/metrics":
-                self.send_error(HTTPStatus.NOT_FOUND)
-                return
-            body = page.text().encode()
-            self.send_response(HTTPStatus.OK)
-            self.send_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_) -> None:
-            """Say nothing of each request."""
-
     try:
-        server = ThreadingHTTPServer((LOOPBACK, port), Handler)
+        server, _ = start_http_server(port, LOOPBACK, page.registry)
     except OSError as error:
         raise MetricsError(f"--port {port}: {error.strerror}; name another one") from error
-    threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
     return server
 
 
@@ -103,7 +96,7 @@ def main(args: argparse.Namespace) -> int:
     print(f"http://{LOOPBACK}:{server.server_port}/metrics", flush=True)
     rclpy.init(args=[])
     node = rclpy.create_node("derain_metrics")
-    node.create_subscription(DiagnosticArray, topics.DIAGNOSTICS.name, page.take, 50)
+    node.create_subscription(DiagnosticArray, topics.DIAGNOSTICS.name, page.add, 50)
     try:
         rclpy.spin(node)
     except (KeyboardInterrupt, ExternalShutdownException):
@@ -116,7 +109,7 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _numbers(status: DiagnosticStatus) -> Mapping[str, float]:
-    """Level and every value that is a number, by the metric's name."""
+    """The level and every numeric value, by the metric's name."""
     found = {"ros2_derain_level": float(int.from_bytes(status.level, "little"))}
     for pair in status.values:
         try:
@@ -124,7 +117,3 @@ def _numbers(status: DiagnosticStatus) -> Mapping[str, float]:
         except ValueError:
             continue
     return found
-
-
-def _escaped(label: str) -> str:
-    return label.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

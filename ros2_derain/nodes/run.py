@@ -1,13 +1,16 @@
-"""``ros2-derain run``: the pipeline on a camera topic, without the launch package."""
+"""``ros2-derain run``: the pipeline on a camera topic, without the launch package.
+
+Importing this loads neither rclpy nor torch.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 from pathlib import Path
 
 from ros2_derain import resources
-from ros2_derain.nodes import camera_names
 
 EXAMPLES = """examples:
   ros2-derain run --image /camera/image_raw --camera-info /camera/camera_info
@@ -43,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--compressed", action="store_true", help="subscribe to the JPEG or PNG images of TOPIC/compressed"
     )
-    camera_names.add_arguments(parser)
+    add_camera_arguments(parser)
     parser.add_argument("--model", help="a name that 'ros2-derain models' lists, or a model's folder")
     parser.add_argument("--device", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--log-level", default="info", choices=("debug", "info", "warn", "error", "fatal"))
@@ -54,6 +57,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="...",
         help="anything else that ROS 2 takes",
     )
+
+
+def add_camera_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare ``--namespace`` and ``--cameras``."""
+    parser.add_argument("--namespace", default="", help="of every node and topic: one for each camera")
+    parser.add_argument(
+        "--cameras",
+        type=camera_names,
+        default=(),
+        metavar="NAME,NAME,...",
+        help="several cameras on one model, in one process: each name is a namespace below --namespace",
+    )
+
+
+def camera_names(text: str) -> tuple[str, ...]:
+    """``front,left,right``, with or without brackets, as the names of cameras.
+
+    Raises:
+        argparse.ArgumentTypeError: one is no ROS name, or named twice.
+    """
+    inner = text.strip().removeprefix("[").removesuffix("]").strip()
+    found = tuple(name.strip() for name in inner.split(",")) if inner else ()
+    for name in found:
+        if not re.fullmatch("[A-Za-z][A-Za-z0-9_]*", name):
+            raise argparse.ArgumentTypeError(
+                f"{name!r} is no name for a camera: letters, digits and _, a letter first"
+            )
+    if len(set(found)) < len(found):
+        raise argparse.ArgumentTypeError(f"a camera is named twice in {text!r}")
+    return found
 
 
 def ros_arguments(args: argparse.Namespace) -> list[str]:

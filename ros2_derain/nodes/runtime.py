@@ -7,21 +7,23 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import rclpy
 from rclpy.context import Context
 from rclpy.exceptions import ParameterException
 from rclpy.executors import Executor, SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
-from rclpy.subscription import MessageInfo
 
 from ros2_derain.engine import EngineError
 from ros2_derain.nodes.managed_node import ManagedNode
 from ros2_derain.nodes.parameters import ParameterError
 
+if TYPE_CHECKING:  # from Kilted on
+    from rclpy.subscription import MessageInfo
+
 POLL_S = 0.1
-"""Longest time that a signal waits to be noticed."""
+"""Longest time until a signal is noticed."""
 
 Nodes = Sequence[ManagedNode]
 
@@ -74,8 +76,8 @@ def make_executor(context: Context | None = None) -> Executor:
 class WithInfo:
     """A subscription's callback of a message and rclpy's ``MessageInfo``, for every executor.
 
-    rclpy looks at a callback's signature for what it wants, and then passes two arguments; its
-    events executor passes one tuple of both (rclpy 9.1).
+    rclpy inspects a callback's signature, and then passes two arguments; its events executor passes
+    one tuple of both (rclpy 9.1).
 
     Args:
         callback: of both.
@@ -89,7 +91,7 @@ class WithInfo:
         self._callback = callback
 
     def __call__(self, *received: Any) -> None:
-        """Whichever way it is called."""
+        """Called by either executor."""
         self._callback(*(received if len(received) == 2 else received[0]))
 
 

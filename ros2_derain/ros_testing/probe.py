@@ -25,7 +25,7 @@ from std_msgs.msg import String
 
 from ros2_derain.image_decoding import ImageError
 from ros2_derain.nodes import images, messages, outputs, runtime, topics
-from ros2_derain.nodes.lifecycle_client import Questions
+from ros2_derain.nodes.lifecycle_client import LifecycleClient
 from ros2_derain.nodes.topics import Topic
 from ros2_derain.ros_testing.observer import Observer
 
@@ -150,7 +150,7 @@ class Probe(Observer):
         self._compressed = self._node.create_publisher(CompressedImage, topics.IMAGE_COMPRESSED.name, qos)
         self._number = 0
         self._template = lru_cache(maxsize=8)(MessageTemplate)
-        self._client = Questions(self._node, self.spin_until)
+        self._client = LifecycleClient(self._node, self.spin_until)
         self.sent: dict[int, Sent] = {}
         self.repeated: Counter[int] = Counter()
         self.received: dict[str, list[Received]] = defaultdict(list)
@@ -277,5 +277,5 @@ class Probe(Observer):
     def set_parameter(self, node: str, name: str, value: Any) -> tuple[bool, str]:
         """Set a node's parameter; whether it was accepted, and the reason if not."""
         request = SetParameters.Request(parameters=[Parameter(name, value=value).to_parameter_msg()])
-        result = self._client.ask(SetParameters, f"{node}/set_parameters", request, SERVICE_S).results[0]
+        result = self._client.call(SetParameters, f"{node}/set_parameters", request, SERVICE_S).results[0]
         return result.successful, result.reason

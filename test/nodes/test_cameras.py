@@ -8,7 +8,7 @@ import rig
 from rclpy.parameter import Parameter
 
 from ros2_derain.engine import CpuScheduler, GpuBatcher, LoadedModel
-from ros2_derain.nodes import camera_names, outputs, pipeline, run, runtime
+from ros2_derain.nodes import outputs, pipeline, run, runtime
 
 NAMES = ("front", "left", "right")
 
@@ -127,13 +127,13 @@ def test_a_picture_of_another_size_goes_through_beside_the_others(drive):
 
 @pytest.mark.parametrize("text", ["front,left", "[front, left]", " front,left "])
 def test_names_are_read_with_and_without_brackets(text):
-    assert camera_names.names(text) == ("front", "left")
+    assert run.camera_names(text) == ("front", "left")
 
 
 @pytest.mark.parametrize("text", ["front,front", "front,,left", "../etc", "1st", "a/b"])
 def test_names_that_cannot_be_are_refused(text):
     with pytest.raises(argparse.ArgumentTypeError):
-        camera_names.names(text)
+        run.camera_names(text)
 
 
 def test_one_absolute_topic_for_several_cameras_is_refused():
