@@ -14,6 +14,7 @@ MAX_SEED = 2**31 - 1
 MIN_SIDE = 64
 
 T = TypeVar("T")
+N = TypeVar("N", int, float)
 
 
 class OptionError(Exception):
@@ -89,8 +90,8 @@ def frequency(text: str) -> float:
 
 
 def number(
-    text: str, kind: type[int] | type[float], option: str, what: str, low: float, high: float, example: str
-) -> int | float:
+    text: str, kind: Callable[[str], N], option: str, what: str, low: float, high: float, example: str
+) -> N:
     """A number in ``low``..``high``.
 
     Raises:
@@ -98,9 +99,10 @@ def number(
     """
     try:
         value = kind(text)
+        is_allowed = low <= value <= high
     except ValueError:
-        value = math.nan
-    if not low <= value <= high:
+        is_allowed = False
+    if not is_allowed:
         raise OptionError(
             f"{option}: {text!r} is not {what} in {low:g}..{high:.10g}: give e.g. {option} {example}"
         )

@@ -209,7 +209,7 @@ def report(result: Mapping, out: Path) -> Report:
         out: folder of the results, where each model's strips are.
     """
     rows = result["rows"]
-    sections = [
+    sections: list[Table | Strips] = [
         Table("Measured here", " ".join(_conditions(result)), *tables.cells(rows, measured_columns(result)))
     ]
     if with_paper := _rows_with_paper(rows):
@@ -313,8 +313,8 @@ def _tiles(rows: Sequence[Mapping]) -> list[Tile]:
             row["model"]: row[name]["gain_y_db"] for row in rows if (row.get(name) or {}).get("gain_y_db")
         }
         if gains:
-            best = max(gains, key=gains.get)
-            tiles.append(Tile(f"{heading}, largest gain", f"{gains[best]:+.2f} dB", best))
+            model, gain = max(gains.items(), key=lambda item: item[1])
+            tiles.append(Tile(f"{heading}, largest gain", f"{gain:+.2f} dB", model))
     return tiles
 
 

@@ -91,9 +91,8 @@ class PerceptionSetup:
     def use(self, parser_input: ParserInput) -> None:
         """Run the loop with this prior and number of iterations from now on."""
         restorer = self.engine.restorer
-        restorer.settings = replace(
-            restorer.settings, prior=parser_input.prior, iterations=parser_input.iterations
-        )
+        prior = parser_input.prior or "none"
+        restorer.settings = replace(restorer.settings, prior=prior, iterations=parser_input.iterations)
 
 
 def measure(setup: PerceptionSetup, condition: Condition, step: Callable[[], None] = lambda: None) -> dict:
@@ -124,8 +123,8 @@ def measure(setup: PerceptionSetup, condition: Condition, step: Callable[[], Non
         motion = setup.motions.between(previous, sample)
         if loop:
             restored = evaluation.restore(engine, rainy, sample.path, sample.time_s)
-            scene = evaluation.interpret(engine, restored, sample.path)
-            image, perception = scene.image, scene.perception
+            scene, perception = evaluation.interpret(engine, restored, sample.path)
+            image = scene.image
             readings.add(rainy, scene)
         else:
             perception = engine.interpreter.interpret(rainy).perception
@@ -224,7 +223,7 @@ def _add_recovery(rows: list[dict]) -> None:
 
 
 def _recovery(reached: float | None, rain: float | None, dry: float | None) -> float | None:
-    if None in (reached, rain, dry) or dry <= rain:
+    if reached is None or rain is None or dry is None or dry <= rain:
         return None
     return (reached - rain) / (dry - rain)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ros2_derain import models, provenance
-from ros2_derain.engine import Engine, EngineError, Frame, Restored, Scene
+from ros2_derain.engine import Engine, EngineError, Frame, Perception, Restored, Scene
 from ros2_derain.errors import EvaluationError
 from ros2_derain.reporting import page
 from ros2_derain.reporting.files import write_json
@@ -159,8 +159,8 @@ def restore(engine: Engine, image: np.ndarray, path: Path, time_s: float | None 
     return restored
 
 
-def interpret(engine: Engine, restored: Restored, path: Path) -> Scene:
-    """Labels and boxes of a restored image.
+def interpret(engine: Engine, restored: Restored, path: Path) -> tuple[Scene, Perception]:
+    """The scene of a restored image, and its labels and boxes.
 
     Raises:
         EvaluationError: the parser failed on it.
@@ -168,7 +168,7 @@ def interpret(engine: Engine, restored: Restored, path: Path) -> Scene:
     scene = engine.interpret(restored)
     if scene.perception is None:
         raise EvaluationError(f"The engine failed on {path}: {scene.fault}")
-    return scene
+    return scene, scene.perception
 
 
 def model_on(result: Mapping, data: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -112,9 +113,7 @@ class Gate(Evaluation):
                 key = f"{rate:g} mm/h, seed {seed}"
                 if key in cache:
                     progress.step(len(self.paths))
-                readings[rate, seed] = cache.get(
-                    key, lambda case=(rate, seed): self._readings(*case, progress.step)
-                )
+                readings[rate, seed] = cache.get(key, partial(self._readings, rate, seed, progress.step))
         rows, correlation = summarise(readings)
         return {**self.provenance, "frames": len(self.paths), "rows": rows, "spearman": correlation}
 

@@ -15,12 +15,13 @@ import argparse
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from ros2_derain import engine_options, options, provenance
-from ros2_derain.engine import Engine, Interpreter, Scene
+from ros2_derain.engine import Engine, Interpreter, Perception
 from ros2_derain.errors import EvaluationError
 from ros2_derain.evaluate import conditions, evaluation, labelled_clip
 from ros2_derain.evaluate.conditions import OWN, ConditionGrid, PerceptionSetup, box_rows
@@ -153,7 +154,7 @@ class PerceptionInRain(Evaluation):
                 if case.key in cache:
                     progress.step(length)
                 measured[case] = cache.get(
-                    case.key, lambda case=case: conditions.measure(self.setup, case, progress.step)
+                    case.key, partial(conditions.measure, self.setup, case, progress.step)
                 )
         return {
             **self.provenance,
@@ -237,8 +238,9 @@ class PerceptionInRain(Evaluation):
                 sample = setup.clip[index]
                 rainy = rain.render(sample.image, sample.time_s)
                 restored = evaluation.restore(engine, rainy, sample.path, sample.time_s)
-                scene = evaluation.interpret(engine, restored, sample.path)
-            yield Strip(f"{rate:g} mm/h", (rainy, scene.image, _drawn(scene, engine.identity.class_names)))
+                scene, perception = evaluation.interpret(engine, restored, sample.path)
+            drawn = _drawn(scene.image, perception, engine.identity.class_names)
+            yield Strip(f"{rate:g} mm/h", (rainy, scene.image, drawn))
 
 
 def open_setup(args: argparse.Namespace) -> PerceptionSetup:
@@ -297,9 +299,13 @@ def _chart(rows: Sequence[Mapping], key: str, name: str) -> Curve:
         label = row["input"].replace("dry", "rain")
         lines.setdefault(label, []).append((row["rate_mm_h"], value))
     reference = lines.pop("rain")
-    series = [Series("rain", *zip(*reference, strict=True), reference=True)]
-    series += [Series(label, *zip(*points, strict=True)) for label, points in list(lines.items())[:MAX_LINES]]
+    series = [_line("rain", reference, reference=True)]
+    series += [_line(label, points) for label, points in list(lines.items())[:MAX_LINES]]
     return Curve(f"{name} over the rain rate", "", Axis("rain rate", "mm/h"), Axis(name, "%"), series)
+
+
+def _line(name: str, points: Sequence[tuple[float, float]], reference: bool = False) -> Series:
+    return Series(name, [x for x, _ in points], [y for _, y in points], reference)
 
 
 def _classes(rows: Sequence[Mapping]) -> Table:
@@ -311,6 +317,6 @@ def _classes(rows: Sequence[Mapping]) -> Table:
     return Table("IoU of each class, %", "", ["mm/h", "parser input", *names], cells)
 
 
-def _drawn(scene: Scene, names: Sequence[str]) -> np.ndarray:
-    confident = tuple(box for box in scene.perception.detections if box.score >= SCORE)
-    return overlay.draw(scene.image, replace(scene.perception, detections=confident), names, OPACITY)
+def _drawn(image: np.ndarray, perception: Perception, names: Sequence[str]) -> np.ndarray:
+    confident = tuple(box for box in perception.detections if box.score >= SCORE)
+    return overlay.draw(image, replace(perception, detections=confident), names, OPACITY)

@@ -6,6 +6,7 @@ import argparse
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -135,7 +136,7 @@ class RealRain(Evaluation):
         with Progress("images", len(self.paths)) as progress:
             for index, path in enumerate(self.paths):
                 if self.fps is None:
-                    images.append(cache.get(path.stem, lambda path=path: self._score(path, None)))
+                    images.append(cache.get(path.stem, partial(self._score, path, None)))
                 else:
                     images.append(self._score(path, index / self.fps))
                 progress.step()
@@ -147,8 +148,8 @@ class RealRain(Evaluation):
         """NIQE and rain rate of an image before and after; writes its strip."""
         before = read_image(path)
         restored = evaluation.restore(self.engine, before, path, time_s)
-        scene = evaluation.interpret(self.engine, restored, path)
-        drawn = overlay.draw(scene.image, scene.perception, self.engine.identity.class_names, OPACITY)
+        scene, perception = evaluation.interpret(self.engine, restored, path)
+        drawn = overlay.draw(scene.image, perception, self.engine.identity.class_names, OPACITY)
         strip = side_by_side((before, scene.image, drawn))
         write_image(self.strips / f"{path.stem}.jpg", strip)
         return {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -104,7 +105,7 @@ class Restoration(Evaluation):
         images, figures = [], []
         with Progress("pairs", len(self.pairs)) as progress:
             for pair in self.pairs:
-                figures.append(cache.get(pair[0].stem, lambda pair=pair: score(self.engine, *pair)))
+                figures.append(cache.get(pair[0].stem, partial(score, self.engine, *pair)))
                 images.append({"picture": pair[0].stem, **figures[-1]})
                 progress.step()
         mean = {"picture": f"mean of {len(images)}", **statistics.mean_row(figures)}

@@ -133,7 +133,7 @@ class ParserScore:
     def add(self, perception: Perception, sample: Sample, motion: Motion | None) -> None:
         """Add the next frame; ``motion`` is that from the previous frame."""
         self._labels.add(perception.labels, sample.labels)
-        if motion is not None:
+        if motion is not None and self._before is not None:
             labels, truth = self._before
             self._flicker.append(label_flicker(labels, perception.labels, motion, (truth, sample.labels)))
         self._before = perception.labels, sample.labels
@@ -161,7 +161,7 @@ class ImageScore:
         self._psnr.append(psnr(image, clean))
         self._psnr_y.append(psnr_y(image, clean))
         self._ssim_y.append(ssim_y(image, clean))
-        if motion is not None:
+        if motion is not None and self._before is not None:
             self._warp.append(warp_error(self._before, image, motion))
         self._before = image
 

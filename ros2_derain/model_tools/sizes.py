@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+from typing import cast
 
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from ros2_derain import networks
+from ros2_derain.networks import Derainer
 from ros2_derain.reporting.tables import table
 
 SIZE = (512, 512)
@@ -60,8 +62,9 @@ def row(name: str, variant: str, size: tuple[int, int] = SIZE) -> dict:
     }
 
 
-def gmac(derainer: nn.Module, size: tuple[int, int]) -> float:
+def gmac(network: nn.Module, size: tuple[int, int]) -> float:
     """10^9 multiply-accumulates of ``coarse`` and a ``refine`` with a prior, for a derainer on ``meta``."""
+    derainer = cast(Derainer, network)
     height, width = size
     classes = getattr(derainer, "classes", 1)
     image = torch.empty(1, 3, height, width, device="meta")

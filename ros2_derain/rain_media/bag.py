@@ -7,9 +7,10 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
-from rosbags.interfaces import Connection, MessageDefinitionFormat
+from rosbags.interfaces import Connection, ConnectionExtRosbag2, MessageDefinitionFormat
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.rosbag2.errors import WriterError
 
@@ -137,17 +138,19 @@ def _connections(source: BagReader, bag: Writer) -> dict[tuple[str, str], Connec
         kind = type_of(c)
         if (c.topic, kind) in copies:
             continue
+        definition: dict[str, Any]
         if kind not in TYPES.fielddefs:
             definition = {"msgdef": c.msgdef.data, "rihs01": c.digest or _UNDEFINED}
         elif c.msgdef.format == MessageDefinitionFormat.MSG:
             definition = {"msgdef": c.msgdef.data, "rihs01": c.digest or TYPES.hash_rihs01(kind)}
         else:
             definition = {"typestore": TYPES}
+        ext = cast(ConnectionExtRosbag2, c.ext)
         copies[c.topic, kind] = bag.add_connection(
             c.topic,
             kind,
-            serialization_format=c.ext.serialization_format,
-            offered_qos_profiles=c.ext.offered_qos_profiles,
+            serialization_format=ext.serialization_format,
+            offered_qos_profiles=ext.offered_qos_profiles,
             **definition,
         )
     return copies

@@ -8,6 +8,7 @@ import json
 from dataclasses import asdict, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 from ros2_derain.data.clips import CODECS, FPS, MAX_FPS, Clip, Video
 from ros2_derain.data.images import SUFFIXES, left_out_note, write_image
@@ -245,7 +246,8 @@ def _label(text: str) -> str:
 
 
 def _rain(described: dict) -> Rain:
-    return Rain(**{name: tuple(v) if isinstance(v, list) else v for name, v in described.items()})
+    values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in described.items()}
+    return Rain(**values)
 
 
 def _numbers(text: str) -> tuple[float, ...]:

@@ -46,7 +46,7 @@ def mean_row(rows: Sequence[Mapping]) -> dict:
     Args:
         rows: mappings of equal keys to numbers, None, or such mappings; at least one.
     """
-    result = {}
+    result: dict = {}
     for key, first in rows[0].items():
         values = [row[key] for row in rows]
         if isinstance(first, Mapping):
@@ -70,10 +70,10 @@ def spearman(first: Iterable[float], second: Iterable[float]) -> float | None:
 
     Pearson's correlation of the ranks; equal values share the mean of their ranks.
     """
-    ranks = [_ranks(np.asarray(list(values), float)) for values in (first, second)]
-    if any(len(side) < 2 or np.ptp(side) == 0 for side in ranks):
+    ranks, others = (_ranks(np.asarray(list(values), float)) for values in (first, second))
+    if any(len(side) < 2 or np.ptp(side) == 0 for side in (ranks, others)):
         return None
-    return float(np.corrcoef(*ranks)[0, 1])
+    return float(np.corrcoef(ranks, others)[0, 1])
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:

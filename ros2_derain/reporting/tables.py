@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 NONE = "–"
 
@@ -21,7 +22,7 @@ class Column:
 
     key: str
     heading: str
-    write: Callable[[float], str]
+    write: Callable[[Any], str]
     none: str = NONE
 
 
