@@ -146,8 +146,8 @@ class Gate(Evaluation):
                 Series("rendered", true, true, reference=True),
             ),
         )
-        verdict = "; ".join(
-            f"at {row['rate_mm_h']:g} mm/h open on {row['gate_open']:.1%}, untouched {row['untouched']:.1%}"
+        verdict = ". ".join(
+            f"At {row['rate_mm_h']:g} mm/h open on {row['gate_open']:.1%}, untouched {row['untouched']:.1%}"
             for row in rows
         )
         return Report(
@@ -156,7 +156,7 @@ class Gate(Evaluation):
                 result, f"{result['frames']} frames of {result['data']['name']}, rain rendered"
             ),
             passed=None,
-            verdict=verdict,
+            verdict=f"{verdict}.",
             problems=(),
             tiles=[correlation_tile(result["spearman"])],
             sections=[curve, Table("Every rate", "", *tables.cells(rows))],

@@ -24,6 +24,8 @@ WIDE, NARROW = (1040, 300), (380, 260)
 """Width and height of a chart in pixels, on a desktop and on a phone; the page shows the one that fits."""
 IMAGE_WIDTH, JPEG_QUALITY = 800, 82
 """A wider image is scaled down to this width in pixels."""
+SHORT_TEXT = 28
+"""Characters of a table cell that is not broken into lines on a wide screen."""
 
 
 @dataclass(frozen=True)
@@ -149,10 +151,12 @@ class Table:
     rows: Sequence[Sequence[str]]
     links: Sequence[str] = ()
 
-    def numeric(self, column: int) -> bool:
-        """Whether a column holds only numbers and dashes."""
+    def style(self, column: int) -> str:
+        """CSS class of a column's cells: ``number`` (only numbers and dashes), ``short`` or ``long`` text."""
         cells = [row[column] for row in self.rows if row[column] != "–"]
-        return column > 0 and bool(cells) and all(map(_is_number, cells))
+        if column > 0 and cells and all(map(_is_number, cells)):
+            return "number"
+        return "short" if all(len(cell) <= SHORT_TEXT for cell in cells) else "long"
 
     def linked_rows(self) -> list[tuple[str, Sequence[str]]]:
         """Each row after its link."""

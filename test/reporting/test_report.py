@@ -1,4 +1,4 @@
-"""Report pages: what is in them, and that they need nothing beside them."""
+"""Report pages: their content, and that they are self-contained."""
 
 import math
 import re
@@ -13,7 +13,7 @@ from ros2_derain.reporting.page import Curve, Report, Strip, Strips, Table, Tile
 
 
 def page(**changed) -> str:
-    picture = np.full((48, 64, 3), 120, np.uint8)
+    image = np.full((48, 64, 3), 120, np.uint8)
     made = {
         "title": "A <title>",
         "subtitle": "on a & b",
@@ -23,10 +23,10 @@ def page(**changed) -> str:
         "tiles": (Tile("Frames out", "75 / 75", "none dropped"),),
         "sections": (
             Strips(
-                "Pictures",
+                "Images",
                 "Side by side.",
                 ("in", "out"),
-                (Strip("Frame 3", (picture, picture)),),
+                (Strip("Frame 3", (image, image)),),
                 legend=(("road", (140, 86, 75)),),
             ),
             Curve(
@@ -75,12 +75,12 @@ class Reader(HTMLParser):
         return [attributes for name, attributes in self.tags if name == tag]
 
 
-def test_page_is_well_formed_and_refers_to_nothing_outside():
+def test_page_is_well_formed_and_self_contained():
     text = page()
     reader = Reader(text)
     assert reader.open == []
     assert not reader.all("script") and not reader.all("link")
-    sources = [image["src"] for image in reader.all("img")]
+    sources = [tag["src"] for tag in reader.all("img")]
     assert len(sources) == 2
     assert all(source.startswith("data:image/jpeg;base64,/9j/") for source in sources)
     assert not re.search(r"https?://|url\(|@import", text)
@@ -92,7 +92,7 @@ def test_text_is_escaped():
     assert "<script>" not in text
 
 
-def test_verdict_says_whether_the_run_passed():
+def test_verdict_states_whether_the_run_passed():
     passed, failed = page(), page(passed=False, problems=("1 frame is unaccounted for",))
     assert "✓ Passed" in passed and "75 of 75 frames" in passed
     assert "✗ Failed" in failed and "1 frame is unaccounted for" in failed
@@ -100,20 +100,24 @@ def test_verdict_says_whether_the_run_passed():
     assert "badge" not in measured.split("<header>")[1] and "30 pairs" in measured
 
 
-def test_pictures_have_captions_and_the_legend_its_colours():
+def test_images_have_captions_and_the_legend_its_colours():
     text = page()
     assert "Frame 3" in text and text.count("<figcaption>") == 2
     assert "rgb(140, 86, 75)" in text and "road" in text
 
 
-def test_numbers_are_set_flush_right_and_words_are_not():
+def test_numbers_are_right_aligned_and_only_long_text_breaks_into_lines():
     text = page()
     assert '<td class="number">81.5</td>' in text
     assert '<td class="number">–</td>' in text
-    assert "<td>on CPU</td>" in text
+    assert '<td class="short">on CPU</td>' in text
+    note = "measured on a machine with another load"
+    rows = (("derain", "81.5", note), ("gate", "–", "off"))
+    text = page(sections=(Table("Latency", "", ("stage", "p50", "note"), rows),))
+    assert f'<td class="long">{note}</td>' in text and '<td class="long">off</td>' in text
 
 
-def test_chart_is_drawn_for_a_desk_and_for_a_phone():
+def test_chart_is_drawn_for_desktop_and_phone():
     text = page()
     assert text.count("<svg") == 2
     assert text.count("rain rate [mm/h]</text>") == 2 and text.count("time [s]</text>") == 2
@@ -126,17 +130,17 @@ def test_chart_maps_values_to_pixels():
     root = ElementTree.fromstring(svg)
     path = next(element for element in root.iter() if element.get("class") == "line series-0")
     assert path.get("d") == "M52.0 326.0L1052.0 26.0"
-    told = [element.text for element in root.iter() if element.tag.endswith("title")]
-    assert told == ["a: 0 ms at 0 s", "a: 100 ms at 10 s"]
+    titles = [element.text for element in root.iter() if element.tag.endswith("title")]
+    assert titles == ["a: 0 ms at 0 s", "a: 100 ms at 10 s"]
 
 
-def test_chart_leaves_a_gap_where_there_is_no_number():
+def test_chart_leaves_a_gap_at_nan():
     svg = line_chart([Series("a", (0, 1, 2), (1.0, math.nan, 2.0))], Axis("x"), Axis("y"))
     path = next(e for e in ElementTree.fromstring(svg).iter() if e.get("class") == "line series-0")
     assert path.get("d").count("M") == 2 and "L" not in path.get("d")
 
 
-def test_chart_without_points_says_so():
+def test_chart_without_points_has_a_note():
     assert "No data" in line_chart([Series("a", (), ())], Axis("x"), Axis("y"))
 
 

@@ -1,4 +1,4 @@
-"""A report page in a browser: the slider works, nothing is wrong with the page, a phone shows it whole."""
+"""A report page in a browser: the slider works, there are no errors, a phone shows the full width."""
 
 import numpy as np
 from browser import Browser
@@ -29,7 +29,7 @@ PAGE = Report(
 )
 
 
-def test_slider_uncovers_the_clean_picture_where_it_is_clicked(tmp_path):
+def test_slider_uncovers_the_clean_image_at_the_click(tmp_path):
     page.write(PAGE, tmp_path / "report.html")
     with Browser(tmp_path / "profile") as browser:
         browser.open(tmp_path / "report.html", 1200, 900)
