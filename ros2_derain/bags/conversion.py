@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 from rosbags.rosbag2 import StoragePlugin, Writer
@@ -70,7 +71,7 @@ def from_files(
         step: called after each.
     """
 
-    def messages() -> Iterator[tuple[str, object, tuple[int, int]]]:
+    def messages() -> Iterator[tuple[str, Any, tuple[int, int]]]:
         for index, path in enumerate(files):
             image, header = read_image(path), _header(camera, index)
             if compressed:
@@ -85,7 +86,7 @@ def from_files(
 def from_video(video: Video, camera: NewCamera, bag: Path, step: Callable[[], None]) -> int:
     """Write a video's frames as messages with a ``camera_info`` each; returns how many."""
 
-    def messages() -> Iterator[tuple[str, object, tuple[int, int]]]:
+    def messages() -> Iterator[tuple[str, Any, tuple[int, int]]]:
         for index, frame in enumerate(video.frames()):
             yield camera.topic, _image(frame, _header(camera, index)), frame.shape[:2]
             step()
@@ -149,7 +150,7 @@ def _pace(bag: BagReader, topic: str) -> float:
     return min(1e9 / median(intervals), 240.0) if intervals else FPS
 
 
-def _write(messages: Iterable[tuple[str, object, tuple[int, int]]], camera: NewCamera, path: Path) -> int:
+def _write(messages: Iterable[tuple[str, Any, tuple[int, int]]], camera: NewCamera, path: Path) -> int:
     count, connections = 0, {}
     info_topic = f"{camera.topic.rpartition('/')[0]}/camera_info"
     with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as bag:

@@ -33,15 +33,17 @@ from ros2_derain.bags.messages import (
 from ros2_derain.bags.recovery import RecoveredFile, is_cut_off, profile_of
 
 try:
-    from apsw import Error as DatabaseError
+    import apsw
+
+    _DATABASE_ERRORS: tuple[type[Exception], ...] = (apsw.Error, sqlite3.Error)
 except ImportError:  # an older rosbags reads with the standard library
-    from sqlite3 import Error as DatabaseError
+    _DATABASE_ERRORS = (sqlite3.Error,)
 
 STORAGES = (".mcap", ".db3")
 METADATA = "metadata.yaml"
 
-_UNREADABLE = (
-    ReaderError, DatabaseError, sqlite3.Error, OSError, struct.error, ValueError, TypeError, KeyError
+_UNREADABLE: tuple[type[Exception], ...] = (
+    *_DATABASE_ERRORS, ReaderError, OSError, struct.error, ValueError, TypeError, KeyError
 )  # fmt: skip
 
 
@@ -279,7 +281,7 @@ class BagReader:
                 f"{path} holds no ROS 2 messages: its mcap profile is {profile_of(path)!r} where a ROS 2 "
                 "recorder writes 'ros2'; record the topics with 'ros2 bag record -s mcap'"
             )
-        source: Path | RecoveredFile = path
+        source: Any = path  # what the rosbags library takes for a path
         if is_mcap and self._recover and is_cut_off(path):
             source = RecoveredFile(path)
             self.cuts.append(

@@ -82,9 +82,9 @@ class CameraScenes:
         )
         if self._mode is None:
             on_start = replace(context, header=messages.to_header(received_ns, ""))
-            for output in outputs.ON_START:
-                if output.name in self._connections:
-                    self._write(output, received_ns, output.make(on_start))
+            for latched in outputs.ON_START:
+                if latched.name in self._connections:
+                    self._write(latched, received_ns, latched.make(on_start))
         for mode in (scene.derain_mode, scene.mode):
             if mode is not self._mode:
                 self._mode = mode

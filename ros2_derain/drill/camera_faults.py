@@ -99,7 +99,7 @@ def stamps_jump_back(pipeline: TestPipeline) -> Outcome:
     before, start = pipeline.counter("stamp_jumps"), time.time_ns() - 30 * 10**9
     for index in range(5):
         stamp = pipeline.probe.send(stamp_ns=start + index * 10**8)
-        if not pipeline.wait(lambda stamp=stamp: pipeline.is_complete(stamp), 20.0):
+        if not pipeline.wait_until_complete(stamp):
             raise CheckFailed("a frame after the jump did not come out")
     counted = pipeline.require_count("stamp_jumps", before)
     return Outcome(f"all frames out, stamp_jumps {counted}", pipeline.recovery_s(RECOVER_S))

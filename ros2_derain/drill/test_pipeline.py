@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -108,16 +109,14 @@ class TestPipeline:
         """Make the networks fail from now on, see :mod:`faulty_pipeline`; '' ends the fault."""
         if self._fault_file is None:
             raise DrillError("the networks of this pipeline are real: faults need a composed pipeline")
-        partial = self._fault_file.with_suffix(".partial")
-        partial.write_text(fault)
-        partial.replace(self._fault_file)
+        incomplete = self._fault_file.with_suffix(".partial")
+        incomplete.write_text(fault)
+        incomplete.replace(self._fault_file)
 
     def wait_until_ready(self) -> None:
         """Wait until both nodes are active and the first frame is out, then set a rate they keep up with."""
         for node in NODES:
-            if not self.probe.spin_until(
-                lambda node=node: self.probe.state(node) == ACTIVE or self._has_dead_child(), START_S
-            ):
+            if not self.probe.spin_until(partial(self._is_active_or_dead, node), START_S):
                 raise DrillError(f"{node} was not active within {START_S:.0f} s{self._tails()}")
             for child in self.children.values():
                 child.require_alive()
@@ -170,13 +169,16 @@ class TestPipeline:
         """Frames per second when each is sent as soon as the one before is complete."""
         began = time.monotonic()
         for _ in range(frames):
-            stamp = self.probe.send()
-            self.wait(lambda stamp=stamp: self.is_complete(stamp), 20.0)
+            self.wait_until_complete(self.probe.send())
         return frames / (time.monotonic() - began)
 
     def is_complete(self, stamp: int) -> bool:
         """Whether image, labels and detections of a frame are out."""
         return all(self.probe.has_output(topic, stamp) for topic in COMPLETE)
+
+    def wait_until_complete(self, stamp: int) -> bool:
+        """Wait, without sending, until a frame is complete; False after 20 s."""
+        return self.wait(partial(self.is_complete, stamp), 20.0)
 
     def ages_s(self, sent: Sequence[int]) -> list[float]:
         """Seconds from sending to reception of the clean image, for those of the frames that have one.
@@ -317,8 +319,8 @@ class TestPipeline:
             if not self.probe.change(node, transition):
                 raise CheckFailed(f"{node} did not {transition}")
 
-    def _has_dead_child(self) -> bool:
-        return any(child.ended() for child in self.children.values())
+    def _is_active_or_dead(self, node: str) -> bool:
+        return self.probe.state(node) == ACTIVE or any(child.ended() for child in self.children.values())
 
     def _tails(self) -> str:
         return "".join(child.tail() for child in self.children.values())

@@ -21,6 +21,7 @@ import rclpy
 from rclpy.duration import Duration
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
+from rclpy.publisher import Publisher
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
@@ -54,6 +55,8 @@ class Camera(Node):
     def __init__(self, frame_id: str = "camera_optical", **options) -> None:
         super().__init__("camera", **options)
         self.frame_id = frame_id
+        self._images: Publisher
+        self._infos: Publisher
         self._images, self._infos = (
             self.create_publisher(topic.type, topic.name, topic.qos()) for topic in OUTPUTS
         )

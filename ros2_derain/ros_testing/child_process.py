@@ -36,19 +36,24 @@ class Child:
 
     def __init__(self, name: str, module: str, arguments: Iterable[str], log: Path) -> None:
         self.name, self.log = name, log
-        self._command = [sys.executable, "-m", module, *arguments]
-        self._process: subprocess.Popen | None = None
+        self._command = [sys.executable, "-m", module, *map(str, arguments)]
+        self._started: subprocess.Popen | None = None
 
     def start(self) -> None:
         """Start it, in the context that will end it."""
         with self.log.open("wb") as output, _signals_deferred():
-            self._process = subprocess.Popen(
+            self._started = subprocess.Popen(
                 self._command,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C reaches it through stop(), once
             )
+
+    @property
+    def _process(self) -> subprocess.Popen:
+        assert self._started is not None, f"{self.name} was not started"
+        return self._started
 
     @property
     def pid(self) -> int:
@@ -93,7 +98,7 @@ class Child:
         return self
 
     def __exit__(self, *exception) -> None:
-        if self._process is not None:
+        if self._started is not None:
             self.stop()
 
 
@@ -105,7 +110,7 @@ def _signals_deferred() -> Iterator[None]:
         return
     caught: list[int] = []
     before = {
-        number: signal.signal(number, lambda number, _: caught.append(number))
+        int(number): signal.signal(number, lambda number, _: caught.append(number))
         for number in ENDING
         if signal.getsignal(number) is not signal.SIG_IGN  # the child inherits that
     }

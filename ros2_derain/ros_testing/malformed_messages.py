@@ -43,7 +43,7 @@ def compressed(random: np.random.Generator) -> CompressedImage:
     elif kind == 3:
         data = bytearray(random.bytes(int(random.integers(0, 2000))))
     elif kind == 4:
-        data = bytearray(_bomb(suffix, data))
+        data = bytearray(_bomb(suffix, bytes(data)))
     elif kind == 5:
         data += random.bytes(int(random.integers(1, 100)))
     return CompressedImage(format=_one(random, FORMATS), data=array("B", bytes(data)))
@@ -52,9 +52,9 @@ def compressed(random: np.random.Generator) -> CompressedImage:
 def _bomb(suffix: str, data: bytes) -> bytes:
     """The same file with a header of 65535 x 65535 pixels."""
     if suffix == ".png":
-        return bytes(data[:16]) + b"\x00\x00\xff\xff" * 2 + bytes(data[24:])
+        return data[:16] + b"\x00\x00\xff\xff" * 2 + data[24:]
     start = data.find(b"\xff\xc0")
-    return bytes(data[: start + 5]) + b"\xff" * 4 + bytes(data[start + 9 :])
+    return data[: start + 5] + b"\xff" * 4 + data[start + 9 :]
 
 
 def _corrupt(message: Image, random: np.random.Generator) -> None:

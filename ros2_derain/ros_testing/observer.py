@@ -13,10 +13,12 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeVar
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.srv import GetState
+from rclpy.client import Client
 from rclpy.executors import ExternalShutdownException
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.task import Future
@@ -29,6 +31,9 @@ from ros2_derain.ros_testing.recorder import DEPTH, Recorder
 ACTIVE = "active"
 
 _REPEAT_S = 1.0
+"""A request is repeated after this long without a response."""
+
+ObserverType = TypeVar("ObserverType", bound="Observer")
 
 
 @dataclass(frozen=True)
@@ -111,7 +116,7 @@ class Observer:
         Requests the state; the response arrives in a later :meth:`spin_until`.
         """
         if node_name not in self._states:
-            client = self._node.create_client(GetState, f"{node_name}/get_state")
+            client: Client = self._node.create_client(GetState, f"{node_name}/get_state")
             self._states[node_name] = _State(client)
         return self._states[node_name].poll()
 
@@ -134,7 +139,7 @@ class Observer:
             self._node.destroy_node()
             self._context.try_shutdown()
 
-    def __enter__(self) -> Observer:
+    def __enter__(self: ObserverType) -> ObserverType:
         return self
 
     def __exit__(self, *exception) -> None:
@@ -154,19 +159,20 @@ class Observer:
 class _State:
     """Requests the lifecycle state of one node, one request at a time."""
 
-    def __init__(self, client) -> None:
+    def __init__(self, client: Client) -> None:
         self._client = client
-        self._request: Future | None = None
+        self._request: Future[Any] | None = None
         self._sent_at = 0.0
         self._label = ""
 
     def poll(self) -> str:
-        if self._request is not None and self._request.done():
-            self._label = self._request.result().current_state.label
-            self._request = None
-        lost = self._request is not None and time.monotonic() - self._sent_at > _REPEAT_S
-        if lost:
-            self._client.remove_pending_request(self._request)
+        request = self._request
+        if request is not None and (request.done() or time.monotonic() - self._sent_at > _REPEAT_S):
+            response = request.result() if request.done() else None
+            if response is not None:
+                self._label = response.current_state.label
+            else:
+                self._client.remove_pending_request(request)
             self._request = None
         if self._request is None and self._client.service_is_ready():
             self._request = self._client.call_async(GetState.Request())
