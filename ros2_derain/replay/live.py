@@ -31,7 +31,7 @@ from ros2_derain.replay.session import Session, names
 from ros2_derain.reporting.progress import Progress
 from ros2_derain.reporting.statistics import stages
 from ros2_derain.ros_testing import pipeline_processes
-from ros2_derain.ros_testing.accounting import balance, strangers
+from ros2_derain.ros_testing.accounting import account, unknown_stamps
 from ros2_derain.ros_testing.observer import Observer, Status
 from ros2_derain.ros_testing.player import Player
 
@@ -232,12 +232,12 @@ def _account(session: Session, played: Played, recording: BagReader) -> dict:
     nodes, frames_in = {}, played.images
     for node, output in zip(pipeline_processes.NODES, (outputs.CLEAN_IMAGE, outputs.DETECTIONS), strict=True):
         status = played.status[node]
-        accounting = balance(frames_in, stamps[output.name], status)
+        accounting = account(frames_in, stamps[output.name], status)
         session.problems += [f"{node}: {problem}" for problem in accounting.problems]
         nodes[node] = {**asdict(accounting), "latency_ms": stages(status.numbers("latency_ms."))}
         frames_in = int(status.number("frames_published"))
     for topic, found in stamps.items():
-        session.problems += strangers(topic, found, played.sent)
+        session.problems += unknown_stamps(topic, found, played.sent)
     failed = {name: status for name, status in played.exit_status.items() if status}
     session.problems += [f"{name} ended with status {status}, see its log" for name, status in failed.items()]
     return {"nodes": nodes, "topics": {topic.name: topic.messages for topic in recording.topics}}

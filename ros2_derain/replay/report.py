@@ -15,7 +15,7 @@ from ros2_derain.replay.worst_frames import WorstFrame
 from ros2_derain.reporting import tables
 from ros2_derain.reporting.page import Comparisons, Pair, Report, Section, Table, Tile
 from ros2_derain.reporting.tables import NONE, number, percent, rounded
-from ros2_derain.ros_testing.accounting import causes
+from ros2_derain.ros_testing.accounting import format_drops
 
 
 def verdict(summary: Mapping) -> str:
@@ -23,9 +23,9 @@ def verdict(summary: Mapping) -> str:
     frames, total = summary["frames"], summary["latency_ms"].get("total")
     parts = [f"{frames['read']} of {frames['in']} frames processed"]
     if frames["unread"]:
-        parts[0] += f", {frames['unread']} could not be read ({causes(frames['unread_by_cause'])})"
+        parts[0] += f", {frames['unread']} could not be read ({format_drops(frames['unread_by_cause'])})"
     if summary["live"]:
-        dropped = {node: causes(counts["dropped"]) for node, counts in summary["live"]["nodes"].items()}
+        dropped = {node: format_drops(counts["dropped"]) for node, counts in summary["live"]["nodes"].items()}
         parts[0] += "; dropped: " + ", ".join(f"{node} {text}" for node, text in dropped.items())
     if summary["rain"]["raining"] is not None:
         rate = number(summary["rain"]["mean_mm_h"])
@@ -250,7 +250,7 @@ def _live(live: Mapping | None) -> list[Table]:
     if not live:
         return []
     frames = [
-        [node, str(counts["frames_in"]), str(counts["frames_out"]), causes(counts["dropped"])]
+        [node, str(counts["frames_in"]), str(counts["frames_out"]), format_drops(counts["dropped"])]
         for node, counts in live["nodes"].items()
     ]
     percentiles = ("p50", "p95", "p99", "max")

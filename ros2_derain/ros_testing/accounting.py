@@ -1,13 +1,12 @@
-"""What became of every frame that a camera sent.
+"""Accounts for every frame that was sent to a node.
 
-Three parties count for themselves: the camera (what it sent), the node (what it
-received, published and dropped, by cause) and the recorder (what it got). Frames are
-lost between them as well, so the causes are the node's own and two more:
+Three parties count: the sender, the node (received, published, and dropped by cause) and the
+recorder. Frames may also be lost between them, which adds two causes to those of the node:
 
-* ``transport``: sent by the camera, never received by the node;
+* ``transport``: sent, never received by the node;
 * ``recorder``: published by the node, never received by the recorder.
 
-The books balance when ``frames_in == frames_out + sum(dropped.values())``.
+Every frame is accounted for when ``frames_in == frames_out + sum(dropped.values())``.
 """
 
 from __future__ import annotations
@@ -26,10 +25,10 @@ class Accounting:
     """Where the frames went.
 
     Attributes:
-        frames_in: sent to the node.
-        frames_out: of its output, recorded.
-        dropped: by cause; causes that never occurred are left out.
-        problems: why the books can't be trusted, a sentence each; empty when all is well.
+        frames_in: frames sent to the node.
+        frames_out: frames of its output that were recorded.
+        dropped: frames by cause; causes that never occurred are left out.
+        problems: contradictions between the counters, a sentence each; empty when there is none.
     """
 
     frames_in: int
@@ -38,21 +37,20 @@ class Accounting:
     problems: tuple[str, ...]
 
 
-def account(
-    frames_in: int, recorded: Sequence[int], received: int, published: int, dropped: Mapping[str, int]
-) -> Accounting:
-    """Balance the books of the camera, the node and the recorder.
+def account(frames_in: int, recorded: Sequence[int], status: Status) -> Accounting:
+    """Compare the counters of sender, node and recorder.
 
     Args:
-        frames_in: how many frames were sent to the node.
+        frames_in: frames sent to the node.
         recorded: stamps of the node's output as it was recorded, in ns.
-        received, published: frames by the node's own count.
-        dropped: frames by cause, by the node's own count.
+        status: the node's latest diagnostics, published after the last frame.
     """
+    received, published = int(status.number("frames_received")), int(status.number("frames_published"))
+    dropped = {cause: int(frames) for cause, frames in status.numbers("dropped.").items()}
     times = Counter(recorded)
     lost = {TRANSPORT: frames_in - received, **dropped, RECORDER: published - len(recorded)}
     problems = [
-        f"more frames came than were sent: {cause} is {lost[cause]}"
+        f"more frames were received than sent: {cause} is {lost[cause]}"
         for cause in (TRANSPORT, RECORDER)
         if lost[cause] < 0
     ]
@@ -64,37 +62,19 @@ def account(
         problems.append(
             f"frames {'unaccounted for' if gap > 0 else 'accounted for twice'}: {abs(gap)}; "
             f"{frames_in} sent, {received} received, {published} published, {len(times)} recorded, "
-            f"the node says that it dropped {dict(dropped) or 'none'}"
+            f"dropped by the node: {format_drops(dropped)}"
         )
     return Accounting(frames_in, len(times), {c: n for c, n in lost.items() if n}, tuple(problems))
 
 
-def balance(frames_in: int, recorded: list[int], status: Status) -> Accounting:
-    """What became of the frames that were sent to a node, by its last words and the recording.
-
-    Args:
-        frames_in: how many.
-        recorded: stamps of its output as it was recorded, in ns.
-        status: the node's last words.
-    """
-    dropped = Counter({cause: int(n) for cause, n in status.numbers("dropped.").items()})
-    return account(
-        frames_in,
-        recorded,
-        int(status.number("frames_received")),
-        int(status.number("frames_published")),
-        dropped,
-    )
-
-
-def strangers(topic: str, recorded: Iterable[int], sent: Iterable[int]) -> list[str]:
-    """A sentence when a topic carries stamps that the camera never sent; else nothing."""
+def unknown_stamps(topic: str, recorded: Iterable[int], sent: Iterable[int]) -> list[str]:
+    """A sentence if a topic has stamps that were never sent; else nothing."""
     unknown = sorted(set(recorded) - set(sent))
     if not unknown:
         return []
-    return [f"stamps on {topic} that the camera never sent: {len(unknown)}, such as {unknown[0]} ns"]
+    return [f"stamps on {topic} that were never sent: {len(unknown)}, such as {unknown[0]} ns"]
 
 
-def causes(dropped: Mapping[str, int]) -> str:
-    """Drops by cause, as text."""
-    return ", ".join(f"{cause} {count}" for cause, count in sorted(dropped.items())) or "none"
+def format_drops(dropped: Mapping[str, int]) -> str:
+    """Drops by cause, such as ``replaced 2, transport 1``."""
+    return ", ".join(f"{cause} {count}" for cause, count in sorted(dropped.items()) if count) or "none"
