@@ -120,6 +120,6 @@ def test_a_path_to_a_model_is_accepted_at_the_start_only(make_rig, tmp_path):
     made = make_rig()
     for path in (str(tmp_path), "../elsewhere", "~/model", "./here"):
         refused = made.set_parameter(made.derain, "model", path)
-        assert not refused.successful and "when the node starts only" in refused.reason
+        assert not refused.successful and "at start-up only" in refused.reason
     assert made.set_parameter(made.derain, "model", "loopnet").successful
     assert made.set_parameter(made.derain, "model", made.derain._trusted_model).successful
