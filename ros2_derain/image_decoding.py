@@ -8,7 +8,6 @@ this module.
 
 from __future__ import annotations
 
-import re
 import struct
 from dataclasses import dataclass
 
@@ -39,7 +38,6 @@ PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 JPEG_START = b"\xff\xd8\xff"
 _JPEG_END = b"\xff\xd9"
 _JPEG_SCAN = b"\xff\xda"
-_FILL = re.compile(b"\xff+")
 _START_OF_SCAN = 0xDA
 _MAX_PARTS = 100_000  # segments or chunks: bounds the time spent on a malicious file
 _MAX_SCANS = 100  # of a progressive JPEG: each costs a pass over the whole image
@@ -163,7 +161,8 @@ def _inspect_jpeg(data: bytes) -> Container:
             break
         if data[position] != 0xFF:
             raise ImageError("decode", f"damaged jpeg: no marker at byte {position}")
-        position = _FILL.match(data, position).end() - 1
+        while position + 1 < len(data) and data[position + 1] == 0xFF:
+            position += 1
         if position + 4 > len(data):
             break
         marker = data[position + 1]

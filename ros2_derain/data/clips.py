@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -60,12 +61,11 @@ class Clip:
         """
         files = tuple(list_images(folder))
         card = folder / CARD
-        described = {}
+        described: dict[str, Any] = {"fps": default_fps}
         if card.is_file() or fps is None and default_fps is None:
             described = _read_card(card)
-        fps = fps or described.get("fps", default_fps)
         title, source = str(described.get("title", folder.name)), str(described.get("source", ""))
-        return cls(folder, files, fps, size, title, source)
+        return cls(folder, files, fps or float(described["fps"]), size, title, source)
 
     def __len__(self) -> int:
         return len(self.files)
@@ -192,7 +192,7 @@ def count_frames(video: Path) -> int:
     return count
 
 
-def _read_card(card: Path) -> dict:
+def _read_card(card: Path) -> dict[str, Any]:
     """The content of a ``clip.yaml``, its ``fps`` as a number in range."""
     try:
         described = yaml.safe_load(card.read_text(encoding="utf-8"))
@@ -201,7 +201,7 @@ def _read_card(card: Path) -> dict:
         raise DataError(f"{card} must give the clip's fps, such as 'fps: 25' ({error!r})") from error
     if not 0 < fps < MAX_FPS:
         raise DataError(f"{card} gives fps {fps:g}: it must be > 0 and < {MAX_FPS:g}")
-    return described | {"fps": fps}
+    return {**described, "fps": fps}
 
 
 def _capture(path: Path) -> cv2.VideoCapture:
