@@ -127,10 +127,8 @@ def find_boxes(listed: Mapping[str, BoxList], images: Sequence[Path], source: Pa
     lenient = any(boxes.fractions for boxes in listed.values())
     for image in images:
         named = (image.absolute().as_posix(), image.absolute().with_suffix("").as_posix())
-        tails = (
-            parts[-length:] for parts in (n.split("/") for n in named) for length in range(1, len(parts))
-        )
-        name = next((name for name in map("/".join, tails) if name in listed), None)
+        tails = (path.split("/", start)[-1] for path in named for start in range(path.count("/"), 0, -1))
+        name = next((tail for tail in tails if tail in listed), None)
         if name is None and not lenient:
             where = source / "images.csv" if (source / "images.csv").is_file() else source
             raise DataError(f"{where} does not list {image}: pass the boxes of these images")

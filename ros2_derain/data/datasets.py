@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -284,7 +284,7 @@ class Photographs(ImageDataset):
         super().__init__(list_images(folder), driving=driving)
 
 
-KINDS: dict[str, type[ImageDataset]] = {
+KINDS: dict[str, Callable[..., ImageDataset]] = {
     "camvid": CamVid,
     "cityscapes": Cityscapes,
     "voc2012": Voc2012,

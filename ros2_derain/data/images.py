@@ -37,6 +37,10 @@ class DataError(Exception):
     """A dataset, image, label or video file cannot be used; the message says why and what to do."""
 
 
+class UnreadableError(DataError):
+    """An image file is missing, truncated, or not an image: of a folder, it is left out."""
+
+
 def natural_order(path: Path) -> tuple[list[str | int], str]:
     """Sort key by which ``2.jpg`` comes before ``10.jpg``: numbers in a path are compared by value."""
     name = path.as_posix()
@@ -93,48 +97,6 @@ def check_unique_stems(paths: Iterable[Path]) -> None:
         by_stem[path.stem] = path
 
 
-def partners(pictures: Sequence[Path], folder: Path, suffixes: Sequence[str] = SUFFIXES) -> list[Path]:
-    """For each picture the file of equal stem in another folder.
-
-    Raises:
-        DataError: there is none for some; the message names the first.
-    """
-    by_stem = {path.stem: path for path in list_files(folder, suffixes)}
-    lonely = [path for path in pictures if path.stem not in by_stem]
-    if lonely:
-        raise DataError(
-            f"{folder} lacks files for {len(lonely)} of {len(pictures)} pictures, the first is "
-            f"{lonely[0].stem} ({', '.join(suffixes)})"
-        )
-    return [by_stem[path.stem] for path in pictures]
-
-
-def chosen(pictures: Sequence[Path], names: Path | None, except_names: Path | None) -> list[Path]:
-    """The pictures that a file of stems names, less those that another one names.
-
-    Raises:
-        DataError: a name has no picture, or none is left.
-    """
-    kept = list(pictures)
-    known = {path.stem for path in kept}
-    for file, wanted in ((names, True), (except_names, False)):
-        if file is None:
-            continue
-        stems = _stems(file)
-        unknown = sorted(stems - known)
-        if unknown:
-            raise DataError(f"{file} names {unknown[0]}, and there is no such picture")
-        kept = [path for path in kept if (path.stem in stems) is wanted]
-    if not kept:
-        raise DataError("no picture is left: check --names and --except-names")
-    return kept
-
-
-def _stems(file: Path) -> set[str]:
-    lines = (line.strip() for line in file.read_text(encoding="utf-8").splitlines())
-    return {Path(line).stem if line.lower().endswith(SUFFIXES) else line for line in lines if line}
-
-
 def check_files(paths: Iterable[Path], kind: str) -> None:
     """Raises DataError with the number of missing files and the first of them."""
     missing = [path for path in paths if not path.is_file()]
@@ -156,16 +118,16 @@ def usable(items: Iterable[T], read: Callable[[T], object]) -> tuple[list[T], li
 
     Args:
         items: files, or groups of files that belong together.
-        read: reads one; a :class:`DataError` of it leaves the item out.
+        read: reads one; an :class:`UnreadableError` of it leaves the item out.
 
     Raises:
-        DataError: none can be read.
+        DataError: none can be read; or another error of ``read``.
     """
     kept, errors = [], []
     for item in items:
         try:
             read(item)
-        except DataError as error:
+        except UnreadableError as error:
             errors.append(str(error))
         else:
             kept.append(item)
@@ -258,24 +220,24 @@ def _read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        raise DataError(f"{path} is missing") from None
+        raise UnreadableError(f"{path} is missing") from None
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+        raise UnreadableError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def _decode(data: bytes, path: Path, flags: int) -> np.ndarray:
     if data.startswith(_LFS_POINTER):
-        raise DataError(f"{path} is a Git LFS pointer, not the image: run 'git lfs pull'")
+        raise UnreadableError(f"{path} is a Git LFS pointer, not the image: run 'git lfs pull'")
     try:
         if data.startswith((JPEG_START, PNG_SIGNATURE)):
             inspect(data, path.suffix)
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
     except ImageError as error:
-        raise DataError(f"{path} cannot be read: {error.detail}; restore it or leave it out") from error
+        raise UnreadableError(f"{path} cannot be read: {error.detail}; restore it or leave it out") from error
     except cv2.error as error:
-        raise DataError(f"{path} cannot be decoded: {error.err}; restore it or leave it out") from error
+        raise UnreadableError(f"{path} cannot be decoded: {error.err}; restore it or leave it out") from error
     if image is None:
-        raise DataError(f"{path} is not an image that can be decoded: restore it or leave it out")
+        raise UnreadableError(f"{path} is not an image that can be decoded: restore it or leave it out")
     return image
 
 

@@ -142,12 +142,17 @@ class Pair:
 
     Attributes:
         rain, clean: H x W x 3 uint8 RGB.
-        name: of the rainy file, without its suffix.
+        path: of the rainy file.
     """
 
     rain: np.ndarray
     clean: np.ndarray
-    name: str
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """Of the rainy file, without its suffix."""
+        return self.path.stem
 
 
 class RainPairs:
@@ -210,7 +215,7 @@ class RainPairs:
         return self._with(kept), errors
 
     def _read(self, files: tuple[Path, ...]) -> Pair:
-        return Pair(*self._layout.read(files), files[0].stem)
+        return Pair(*self._layout.read(files), files[0])
 
     def _with(self, files: Sequence[tuple[Path, ...]]) -> RainPairs:
         other = copy.copy(self)

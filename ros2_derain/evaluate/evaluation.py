@@ -25,9 +25,11 @@ class Evaluation(ABC):
     Attributes:
         provenance: model, data, settings and machine (see :mod:`ros2_derain.provenance`); every result
             begins with it.
+        note: files that were left out and classes that were ignored, for the terminal; may be empty.
     """
 
     provenance: dict
+    note: str
 
     @abstractmethod
     def measure(self, cache: ResultCache) -> dict:
@@ -62,6 +64,8 @@ def run(evaluation: Evaluation, json_file: Path | None, html: Path | None, card:
     cache = ResultCache(json_file, provenance.comparable(evaluation.provenance))
     result = evaluation.measure(cache)
     print(evaluation.summary(result))
+    if evaluation.note:
+        print(f"\n{evaluation.note}")
     if json_file:
         write_json(json_file, result)
     if html:

@@ -20,11 +20,12 @@ from torch import nn
 
 from ros2_derain import machine, models, networks, provenance, resources
 from ros2_derain.bench import engine_timing
+from ros2_derain.data import DataError, RainPairs, find_dataset, read_boxes
 from ros2_derain.data.clips import Clip
-from ros2_derain.data.images import DataError, list_images, partners, side_by_side, write_image
+from ros2_derain.data.images import side_by_side, write_image
 from ros2_derain.engine import Engine, EngineSettings
 from ros2_derain.errors import EvaluationError
-from ros2_derain.evaluate import labelled_clip, perception, restoration
+from ros2_derain.evaluate import perception, restoration
 from ros2_derain.evaluate.evaluation import cached_result
 from ros2_derain.model_tools import sizes
 from ros2_derain.rain_media.rendering import RainOverlay
@@ -96,8 +97,8 @@ class ComparisonSettings:
             EvaluationError: a folder or a file is missing; the message names it.
         """
         for name in PAIR_SETS:
-            restoration.open_pairs(self.pairs(name), None, None)
-        partners(list_images(self.images), self.labels, (".png",))
+            RainPairs(self.pairs(name))
+        find_dataset(self.images, self.labels)
         for path in (self.classes, self.boxes / "boxes.csv", self.boxes / "images.csv"):
             if not path.is_file():
                 raise EvaluationError(
@@ -209,11 +210,11 @@ class ModelRow:
         with torch.no_grad():
             if not self.parser(torch.zeros(1, 3, MIN_SIDE, MIN_SIDE)).levels:
                 return "its parser finds no boxes"
-        try:
-            labelled_clip.read_boxes(self.settings.boxes, (), self.card.objects)
-        except (DataError, EvaluationError) as error:
-            return str(error)
-        return ""
+        boxes = read_boxes(self.settings.boxes).values()
+        unknown = {
+            name for box in boxes for name in box.names if class_index(name, self.card.objects) is None
+        }
+        return f"the model does not detect class {', '.join(sorted(unknown))}" if unknown else ""
 
     def _cost(self) -> dict:
         """Parameters, GMAC, and milliseconds of the derainer and of the whole frame."""

@@ -23,10 +23,11 @@ import numpy as np
 from ros2_derain import engine_options, options, provenance
 from ros2_derain.engine import Engine, Interpreter, Perception
 from ros2_derain.errors import EvaluationError
-from ros2_derain.evaluate import conditions, evaluation, labelled_clip
+from ros2_derain.evaluate import conditions, evaluation
 from ros2_derain.evaluate.conditions import OWN, ConditionGrid, PerceptionSetup, box_rows
 from ros2_derain.evaluate.evaluation import Evaluation, ResultCache
 from ros2_derain.evaluate.gate import correlation_tile
+from ros2_derain.evaluate.labelled_clip import LabelledClip
 from ros2_derain.evaluate.scores import SCORE
 from ros2_derain.nodes import overlay
 from ros2_derain.rain_media.rendering import RainOverlay
@@ -54,6 +55,9 @@ IoU of boxes: at an overlap of 0.6 and a score of 0.3. Spearman's correlation is
 estimated and the rendered rain rate over all frames of all rates; equal rates share a rank, so that
 it cannot exceed 0.87 with two rates, 0.97 with four, 0.99 with eight.
 
+A whole dataset in the layout of Cityscapes, VOC, CamVid, YOLO, COCO or CSV boxes (docs/training.md)
+needs --images only; of its splits val is taken. Classes are mapped by their names.
+
 flicker: share of pixels, followed along the motion of the clean clip, whose label changes although
 the true one does not. warp: mean squared change of such a pixel's colour (0..1), in thousandths."""
 
@@ -62,15 +66,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.description = "What rain costs perception on a labelled clip, and what the loop recovers."
     parser.epilog = EPILOG
-    parser.add_argument("--images", type=Path, required=True, help="folder of consecutive images")
     parser.add_argument(
-        "--labels", type=Path, required=True, help="folder of 8-bit label PNGs of equal stems"
+        "--images", type=Path, required=True, help="folder of consecutive images, or of a whole dataset"
+    )
+    parser.add_argument(
+        "--labels", type=Path, metavar="DIR", help="label PNGs of equal stems, or of Cityscapes or VOC"
     )
     parser.add_argument(
         "--classes", type=Path, metavar="FILE", help="names of the label ids (default: the model's classes)"
     )
     parser.add_argument("--void", type=int, help="label id that means unlabelled (default: 11)")
-    parser.add_argument("--boxes", type=Path, metavar="DIR", help="holds boxes.csv and images.csv")
+    parser.add_argument(
+        "--boxes",
+        type=Path,
+        metavar="PATH",
+        help="folder of boxes.csv and images.csv, of YOLO or VOC files, or a COCO file",
+    )
     parser.add_argument(
         "--rates", type=options.rates, default=(0.0, 150.0), help="mm/h, comma-separated (default: 0,150)"
     )
@@ -118,12 +129,13 @@ class PerceptionInRain(Evaluation):
     Attributes:
         setup: model and clip.
         grid: the conditions.
-        provenance: see :class:`Evaluation`.
+        provenance, note: see :class:`Evaluation`.
     """
 
     setup: PerceptionSetup
     grid: ConditionGrid
     provenance: dict
+    note: str
 
     @classmethod
     def open(cls, args: argparse.Namespace) -> PerceptionInRain:
@@ -144,7 +156,8 @@ class PerceptionInRain(Evaluation):
             "parsers": {name: parser.identity.sha256 for name, parser in setup.parsers.items()},
         }
         data = _describe_data(args, setup)
-        return cls(setup, grid, provenance.describe("perception", data, settings, setup.engine.identity))
+        head = provenance.describe("perception", data, settings, setup.engine.identity)
+        return cls(setup, grid, head, setup.clip.note)
 
     def measure(self, cache: ResultCache) -> dict:
         """See :meth:`Evaluation.measure`: a row for each rate, input and parser, and the gate readings."""
@@ -252,13 +265,9 @@ def open_setup(args: argparse.Namespace) -> PerceptionSetup:
     scores = {"score_threshold": MIN_SCORE} if args.boxes else {}
     engine = Engine.load(engine_options.settings(args, gate=not args.no_gate, **scores))
     identity = engine.identity
-    ids = labelled_clip.class_ids(identity.class_names, args.classes, args.void)
-    clip = labelled_clip.LabelledClip.open(args.images, args.labels, ids, args.fps, args.frames)
-    boxes = None
-    if args.boxes:
-        images = [image for image, _ in clip.pairs]
-        boxes = labelled_clip.read_boxes(args.boxes, images, identity.object_names)
-    return PerceptionSetup(engine, dict(_parsers(args, engine, scores)), clip, boxes)
+    paths = (args.images, args.labels, args.boxes, args.classes)
+    clip = LabelledClip.open(*paths, args.void, identity, args.fps, args.frames)
+    return PerceptionSetup(engine, dict(_parsers(args, engine, scores)), clip, clip.boxes)
 
 
 def _parsers(args: argparse.Namespace, engine: Engine, scores: Mapping) -> Iterator[tuple[str, Interpreter]]:
@@ -283,9 +292,10 @@ def _parsers(args: argparse.Namespace, engine: Engine, scores: Mapping) -> Itera
 
 
 def _describe_data(args: argparse.Namespace, setup: PerceptionSetup) -> dict:
-    files = [path for pair in setup.clip.pairs for path in pair]
+    files = setup.clip.files
     if args.boxes:
-        files += [args.boxes / "images.csv", args.boxes / "boxes.csv"]
+        csv = [args.boxes / "images.csv", args.boxes / "boxes.csv"]
+        files += csv if csv[0].is_file() else [args.boxes] if args.boxes.is_file() else []
     if args.classes:
         files.append(args.classes)
     return provenance.describe_data(args.images.resolve().parent, files)

@@ -14,10 +14,12 @@ import numpy as np
 from ros2_derain import engine_options, options, provenance
 from ros2_derain.data.images import (
     check_unique_stems,
+    left_out_note,
     list_images,
     read_image,
     side_by_side,
     split_side_by_side,
+    usable,
     write_image,
 )
 from ros2_derain.engine import Engine, EngineSettings, Frame, RainEstimate, Restorer
@@ -105,7 +107,7 @@ class RealRain(Evaluation):
         paths: of the images.
         fps: frames per second of a clip; None: single images.
         strips: folder for before | after | classes.
-        provenance: see :class:`Evaluation`.
+        provenance, note: see :class:`Evaluation`.
     """
 
     engine: Engine
@@ -114,12 +116,14 @@ class RealRain(Evaluation):
     fps: float | None
     strips: Path
     provenance: dict
+    note: str
 
     @classmethod
     def open(cls, args: argparse.Namespace) -> RealRain:
         """Model and data of the options of :func:`add_arguments`; makes the folder of the strips."""
-        paths = list_images(args.images)[: args.frames]
-        check_unique_stems(paths)
+        listed = list_images(args.images)[: args.frames]
+        check_unique_stems(listed)
+        paths, left_out = usable(listed, read_image)
         prior = args.prior or ("temporal" if args.sequence else "closed_loop")
         used = {"prior": prior, "iterations": args.iterations, "gate": args.gate}
         settings = engine_options.settings(args, **used)
@@ -128,7 +132,8 @@ class RealRain(Evaluation):
         strips.mkdir(parents=True, exist_ok=True)
         data = provenance.describe_data(args.images, paths)
         head = provenance.describe("real", data, used | {"fps": fps}, engine.identity)
-        return cls(engine, ResidualGauge(settings), paths, fps, strips, head)
+        note = left_out_note(left_out, len(listed))
+        return cls(engine, ResidualGauge(settings), paths, fps, strips, head, note)
 
     def measure(self, cache: ResultCache) -> dict:
         """See :meth:`Evaluation.measure`; a clip is never cached, as every frame needs the previous one."""

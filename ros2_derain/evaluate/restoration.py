@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,15 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from ros2_derain import engine_options, options, provenance
-from ros2_derain.data.images import (
-    check_same_size,
-    chosen,
-    list_images,
-    partners,
-    read_image,
-    side_by_side,
-    write_image,
-)
+from ros2_derain.data import LAYOUTS, Pair, RainPairs
+from ros2_derain.data.images import left_out_note, side_by_side, write_image
 from ros2_derain.engine import Engine
 from ros2_derain.errors import EvaluationError
 from ros2_derain.evaluate import evaluation
@@ -37,7 +30,8 @@ EPILOG = """examples:
   ros2-derain evaluate restoration --pairs DATA/rain_pairs/rain100l_dev --json out/rain100l.json
   ros2-derain evaluate restoration --pairs DATA/rain_pairs/rain100l_dev --input
 
-DIR/rain and DIR/clean hold files of equal stems. Y is the luma of MATLAB's rgb2ycbcr. The rain gate
+DIR has a layout of the public sets, such as rain/1.png beside clean/1.png; one with both images in a
+file is named by --layout. Y is the luma of MATLAB's rgb2ycbcr. The rain gate
 is off and nothing is carried from one image to the next, so that only the priors closed_loop and none
 apply."""
 
@@ -46,7 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.description = "PSNR and SSIM on Y and RGB and FSIM of derained images compared with clean ones."
     parser.epilog = EPILOG
-    parser.add_argument("--pairs", type=Path, required=True, metavar="DIR", help="holds rain/ and clean/")
+    parser.add_argument("--pairs", type=Path, required=True, metavar="DIR", help="rainy and clean images")
+    parser.add_argument("--layout", choices=LAYOUTS, help="of DIR (default: the one that it shows)")
     parser.add_argument("--input", action="store_true", help="score the untouched input; no model is used")
     parser.add_argument(
         "--names", type=Path, metavar="FILE", help="only the images that it names, a stem per line"
@@ -80,33 +75,36 @@ class Restoration(Evaluation):
 
     Attributes:
         engine: restores; None: the untouched input is scored.
-        pairs: rainy and clean files.
-        provenance: see :class:`Evaluation`.
+        pairs: rainy and clean images.
+        provenance, note: see :class:`Evaluation`.
     """
 
     engine: Engine | None
-    pairs: Sequence[tuple[Path, Path]]
+    pairs: RainPairs
     provenance: dict
+    note: str
 
     @classmethod
     def open(cls, args: argparse.Namespace) -> Restoration:
-        """Model and data of the options of :func:`add_arguments`; raises as :func:`open_pairs`."""
-        pairs = open_pairs(args.pairs, args.names, args.except_names)[: args.limit]
+        """Model and data of the options of :func:`add_arguments`; raises as :class:`RainPairs`."""
+        pairs = RainPairs(args.pairs, args.layout).selected(args.names, args.except_names, args.limit)
+        pairs, left_out = pairs.usable()
         engine, settings = None, {"input": True}
         if not args.input:
             settings = {"prior": args.prior, "iterations": args.iterations, "gate": args.gate}
             engine = Engine.load(engine_options.settings(args, **settings))
-        data = provenance.describe_data(args.pairs, (path for pair in pairs for path in pair))
+        data = provenance.describe_data(args.pairs, (path for files in pairs.files for path in files))
         identity = engine.identity if engine else None
-        return cls(engine, pairs, provenance.describe("restoration", data, settings, identity))
+        head = provenance.describe("restoration", data, settings, identity)
+        return cls(engine, pairs, head, left_out_note(left_out, len(left_out) + len(pairs)))
 
     def measure(self, cache: ResultCache) -> dict:
         """See :meth:`Evaluation.measure`: the figures of every pair, their mean and spread."""
         images, figures = [], []
         with Progress("pairs", len(self.pairs)) as progress:
-            for pair in self.pairs:
-                figures.append(cache.get(pair[0].stem, partial(score, self.engine, *pair)))
-                images.append({"picture": pair[0].stem, **figures[-1]})
+            for index, name in enumerate(self.pairs.names):
+                figures.append(cache.get(name, partial(self._score, index)))
+                images.append({"picture": name, **figures[-1]})
                 progress.step()
         mean = {"picture": f"mean of {len(images)}", **statistics.mean_row(figures)}
         spread = statistics.deviations(figures)
@@ -117,6 +115,9 @@ class Restoration(Evaluation):
             "spread": spread,
             "pictures": images,
         }
+
+    def _score(self, index: int) -> dict[str, float | None]:
+        return score(self.engine, self.pairs[index])
 
     def summary(self, result: Mapping) -> str:
         """See :meth:`Evaluation.summary`."""
@@ -149,43 +150,29 @@ class Restoration(Evaluation):
             ],
         )
 
-    def strip(self, pair: tuple[Path, Path]) -> list[np.ndarray]:
+    def strip(self, pair: Pair) -> list[np.ndarray]:
         """Rainy, derained and clean image of a pair; no derained one without an engine."""
-        rainy, clean = _read(*pair)
         if self.engine is None:
-            return [rainy, clean]
-        return [rainy, evaluation.restore(self.engine, rainy, pair[0]).image, clean]
+            return [pair.rain, pair.clean]
+        return [pair.rain, evaluation.restore(self.engine, pair.rain, pair.path).image, pair.clean]
 
     def write_strips(self, folder: Path) -> None:
         """Write the strip of every pair as a JPEG."""
         folder.mkdir(parents=True, exist_ok=True)
         with Progress("strips", len(self.pairs)) as progress:
             for pair in self.pairs:
-                write_image(folder / f"{pair[0].stem}.jpg", side_by_side(self.strip(pair)))
+                write_image(folder / f"{pair.name}.jpg", side_by_side(self.strip(pair)))
                 progress.step()
 
 
-def open_pairs(folder: Path, names: Path | None, except_names: Path | None) -> list[tuple[Path, Path]]:
-    """Rainy and clean files of equal stems, in order of name.
-
-    Raises:
-        EvaluationError: a folder is missing or empty, or files have no partner.
-    """
-    rainy, clean = folder / "rain", folder / "clean"
-    if not rainy.is_dir() or not clean.is_dir():
-        raise EvaluationError(f"{folder} must hold the folders rain and clean")
-    found = chosen(list_images(rainy), names, except_names)
-    return list(zip(found, partners(found, clean), strict=True))
-
-
-def score(engine: Engine | None, rainy_path: Path, clean_path: Path) -> dict[str, float | None]:
+def score(engine: Engine | None, pair: Pair) -> dict[str, float | None]:
     """The figures of one pair: dB, SSIM and FSIM of the derained image; None is an infinite PSNR.
 
     Without an engine, those of the rainy image itself. ``gain_y_db`` and ``gain_db`` are the PSNR
     minus that of the rainy image.
     """
-    rainy, clean = _read(rainy_path, clean_path)
-    image = rainy if engine is None else evaluation.restore(engine, rainy, rainy_path).image
+    rainy, clean = pair.rain, pair.clean
+    image = rainy if engine is None else evaluation.restore(engine, rainy, pair.path).image
     figures = {
         "psnr_y_db": psnr_y(image, clean),
         "ssim_y": ssim_y(image, clean),
@@ -197,12 +184,6 @@ def score(engine: Engine | None, rainy_path: Path, clean_path: Path) -> dict[str
         figures["gain_y_db"] = figures["psnr_y_db"] - psnr_y(rainy, clean)
         figures["gain_db"] = figures["psnr_db"] - psnr(rainy, clean)
     return {key: statistics.finite(value) for key, value in figures.items()}
-
-
-def _read(rainy_path: Path, clean_path: Path) -> tuple[np.ndarray, np.ndarray]:
-    rainy, clean = read_image(rainy_path), read_image(clean_path)
-    check_same_size(rainy, clean, rainy_path, clean_path)
-    return rainy, clean
 
 
 def _db(value: float | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,7 +15,8 @@ import pydantic.dataclasses
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from ros2_derain.data import CAMVID_CLASSES, OBJECTS, Sample, Source
+from ros2_derain.data import CAMVID_CLASSES, OBJECTS, ImageDataset, Sample
+from ros2_derain.data.images import UnreadableError
 from ros2_derain.rain import Window
 from ros2_derain.validation import STRICT
 
@@ -78,12 +80,13 @@ class Clips(Dataset):
         streaks: styles of streak layers for photographs; may be empty.
     """
 
-    sources: list[tuple[Source, float]]
+    sources: list[tuple[ImageDataset, float]]
     settings: ClipSettings = field(default_factory=ClipSettings)
     seed: int = 0
     streaks: Sequence[StreakLayers] = ()
     _cache: dict[tuple[int, int], Sample] = field(default_factory=dict, init=False, repr=False)
     _bytes: int = field(default=0, init=False, repr=False)
+    _unreadable: set[tuple[int, int]] = field(default_factory=set, init=False, repr=False)
 
     def __len__(self) -> int:
         return 1 << 40  # without end, as far as torch is concerned
@@ -99,9 +102,24 @@ class Clips(Dataset):
         return self._clip(sample, int(pool), random)
 
     def _draw(self, source: int, random: np.random.Generator) -> Sample:
-        """A random sample of a source, from memory where it has been read before."""
+        """A random sample of a source, from memory where it has been read before.
+
+        A file that cannot be read is named once, and another one is drawn instead.
+        """
         dataset = self.sources[source][0]
         key = (source, int(random.integers(len(dataset))))
+        while True:
+            try:
+                return self._read(dataset, key)
+            except UnreadableError as error:
+                if key not in self._unreadable:
+                    print(f"left out: {error}", file=sys.stderr, flush=True)
+                self._unreadable.add(key)
+                if sum(other == source for other, _ in self._unreadable) == len(dataset):
+                    raise
+                key = (source, int(random.integers(len(dataset))))
+
+    def _read(self, dataset: ImageDataset, key: tuple[int, int]) -> Sample:
         if key not in self._cache:
             sample = dataset[key[1]]
             if self._bytes + sample.image.nbytes > CACHE_BYTES:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pydantic.dataclasses
@@ -16,12 +16,11 @@ from ros2_derain.data import (
     CAMVID_CLASSES,
     Boxes,
     CamVid,
+    ImageDataset,
     Pair,
     Photographs,
     RainLayers,
     RainPairs,
-    Source,
-    Translated,
     check_options,
     list_images,
     open_dataset,
@@ -49,7 +48,7 @@ class Origin:
         folders: what it reads in the data folder -> the licence that its origin states.
     """
 
-    make: Callable[[Path], Source]
+    make: Callable[[Path], ImageDataset]
     folders: dict[str, str]
 
 
@@ -107,7 +106,7 @@ def folder(given: Path | None) -> Path:
 
 def sources(
     weights: Mapping[str, float], own: Mapping[str, OwnSource], data: Path
-) -> list[tuple[Source, float]]:
+) -> list[tuple[ImageDataset, float]]:
     """The datasets of a recipe, each with its weight; those of weight 0 are left out.
 
     Args:
@@ -121,12 +120,12 @@ def sources(
     return [(_open(name, own, data), weight) for name, weight in weights.items() if weight > 0]
 
 
-def _open(name: str, own: Mapping[str, OwnSource], data: Path) -> Source:
+def _open(name: str, own: Mapping[str, OwnSource], data: Path) -> ImageDataset:
     if name not in own:
         return SOURCES[name].make(data)
     described = own[name]
     dataset: Any = open_dataset(described.kind, described.folder, data, **described.options)
-    return cast(Source, Translated(dataset))
+    return dataset.in_classes(CAMVID_CLASSES)
 
 
 def streak_layers(styles: Mapping[str, StreakStyle], data: Path) -> list[StreakLayers]:

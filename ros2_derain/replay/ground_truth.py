@@ -16,6 +16,7 @@ import numpy as np
 
 from ros2_derain.bags.messages import BAD_MESSAGE, COMPRESSED, IMAGE, decode_image, detections, stamp_ns
 from ros2_derain.bags.reader import BagReader
+from ros2_derain.data.classes import class_ids
 from ros2_derain.data.images import (
     DataError,
     check_unique_stems,
@@ -26,7 +27,7 @@ from ros2_derain.data.images import (
     read_label_map,
 )
 from ros2_derain.engine import UNLABELLED, Detection, Engine, Frame, LoadedModel, Mode, Perception, Scene
-from ros2_derain.evaluate.labelled_clip import boxes_by_name, class_ids
+from ros2_derain.evaluate.labelled_clip import boxes_by_name
 from ros2_derain.evaluate.scores import BoxScore, LabelScore, empty_perception, to_boxes
 from ros2_derain.metrics import Boxes, psnr, ssim
 from ros2_derain.nodes.images import to_mono
