@@ -80,8 +80,6 @@ def cityscapes_labels(images: Sequence[Path], folder: Path) -> LabelFiles:
     for path in sorted(folder.rglob("[!.]*_gtFine_label*Ids.png")):
         stem, kind = path.stem.split("_gtFine_")
         found.setdefault(kind, {})[stem] = path
-        if stem not in stems:
-            raise DataError(f"{path} has no image below {images[0].parent.parent}")
     paths, tables = [], []
     for stem, image in zip(stems, images, strict=True):
         used = next((kind for kind in CITYSCAPES_TABLES if stem in found[kind]), None)
@@ -90,6 +88,10 @@ def cityscapes_labels(images: Sequence[Path], folder: Path) -> LabelFiles:
             raise DataError(f"{image} has no labels: below {folder} there is neither {expected}")
         paths.append(found[used][stem])
         tables.append(CITYSCAPES_TABLES[used])
+    known = set(stems)
+    orphans = [path for files in found.values() for stem, path in files.items() if stem not in known]
+    if orphans:
+        raise DataError(f"{orphans[0]} has no image below {images[0].parent.parent}")
     return LabelFiles(paths, tables, CITYSCAPES_CLASSES)
 
 

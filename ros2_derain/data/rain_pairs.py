@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -178,6 +178,9 @@ class RainPairs:
 
     def __getitem__(self, index: int) -> Pair:
         return self._read(self.files[index])
+
+    def __iter__(self) -> Iterator[Pair]:
+        return map(self._read, self.files)
 
     @property
     def names(self) -> list[str]:

@@ -21,6 +21,7 @@ from torch import nn
 from ros2_derain import machine, models, networks, provenance, resources
 from ros2_derain.bench import engine_timing
 from ros2_derain.data import DataError, RainPairs, find_dataset, read_boxes
+from ros2_derain.data.boxes import ignored_classes
 from ros2_derain.data.clips import Clip
 from ros2_derain.data.images import side_by_side, write_image
 from ros2_derain.engine import Engine, EngineSettings
@@ -210,10 +211,8 @@ class ModelRow:
         with torch.no_grad():
             if not self.parser(torch.zeros(1, 3, MIN_SIDE, MIN_SIDE)).levels:
                 return "its parser finds no boxes"
-        boxes = read_boxes(self.settings.boxes).values()
-        unknown = {
-            name for box in boxes for name in box.names if class_index(name, self.card.objects) is None
-        }
+        boxes = list(read_boxes(self.settings.boxes).values())
+        unknown = ignored_classes(boxes, self.card.objects)
         return f"the model does not detect class {', '.join(sorted(unknown))}" if unknown else ""
 
     def _cost(self) -> dict:

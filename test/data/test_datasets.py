@@ -10,21 +10,21 @@ from ros2_derain.data import (
     CAMVID_CLASSES,
     CITYSCAPES_CLASSES,
     KINDS,
-    OBJECT_OF,
     OBJECTS,
     VOC_CLASSES,
     CamVid,
+    DataError,
+    ImageDataset,
     Photographs,
     RainPairs,
-    Sample,
-    Translated,
-    count_class_pixels,
+    class_index,
     list_images,
     open_dataset,
     read_boxes,
-    read_image,
 )
-from ros2_derain.data.images import DataError
+from ros2_derain.data.boxes import find_boxes
+from ros2_derain.data.classes import class_ids, id_table
+from ros2_derain.data.label_files import LabelFiles
 
 
 def test_a_kind_is_opened_below_the_data_folder(tmp_path):
@@ -40,10 +40,10 @@ def test_a_kind_is_opened_below_the_data_folder(tmp_path):
     [
         (
             {"kind": "kitti"},
-            "unknown kind of data set kitti; known: camvid, cityscapes, voc2012, boxes, yolo",
+            "unknown kind of dataset kitti; known: camvid, cityscapes, voc2012, boxes, yolo",
         ),
-        ({"kind": "cityscapes", "splt": "val"}, "data set cityscapes: unknown option splt; known: split"),
-        ({"kind": "photographs", "split": "x"}, "data set photographs: unknown option split; known: driving"),
+        ({"kind": "cityscapes", "splt": "val"}, "dataset cityscapes: unknown option splt; known: split"),
+        ({"kind": "photographs", "split": "x"}, "dataset photographs: unknown option split; known: driving"),
     ],
 )
 def test_an_unknown_kind_or_option_is_named(tmp_path, entry, said):
@@ -57,20 +57,13 @@ def test_every_kind_names_a_missing_folder(tmp_path, kind):
         open_dataset(kind, "nowhere", tmp_path)
 
 
-class Labelled:
-    """A data set of one picture that shows every class of its list once, and void."""
-
-    def __init__(self, classes):
-        self.classes = classes
-
-    def __len__(self):
-        return 1
-
-    def labels(self, index):
-        return np.array([[*range(len(self.classes)), 255]], np.uint8)
-
-    def __getitem__(self, index):
-        return Sample(np.zeros((1, len(self.classes) + 1, 3), np.uint8), self.labels(index), None, True)
+def one_of_every_class(folder, classes) -> ImageDataset:
+    """A dataset of one image that shows every class of its list once, and void."""
+    ids = np.array([[*range(len(classes)), 255]], np.uint8)
+    cv2.imwrite(str(folder / "a.png"), np.zeros((*ids.shape, 3), np.uint8))
+    cv2.imwrite(str(folder / "ids.png"), ids)
+    tables = [id_table({index: index for index in (*range(len(classes)), 255)})]
+    return ImageDataset([folder / "a.png"], LabelFiles([folder / "ids.png"], tables, tuple(classes)))
 
 
 @pytest.mark.parametrize(
@@ -85,8 +78,8 @@ class Labelled:
         ),
     ],
 )
-def test_labels_of_other_data_sets_become_the_models_classes(classes, same, unlabelled):
-    translated = Translated(Labelled(classes))
+def test_labels_of_other_datasets_become_the_models_classes(tmp_path, classes, same, unlabelled):
+    translated = one_of_every_class(tmp_path, classes).in_classes(CAMVID_CLASSES)
     found = translated[0].labels[0]
     assert (found == translated.labels(0)[0]).all() and found[-1] == 255
     for theirs, ours in same.items():
@@ -95,20 +88,21 @@ def test_labels_of_other_data_sets_become_the_models_classes(classes, same, unla
     assert translated.classes == CAMVID_CLASSES and len(translated) == 1
 
 
-def test_names_of_boxes_lead_to_detection_classes():
-    assert set(OBJECT_OF.values()) == set(OBJECTS)
-
-
-def test_images_are_listed_by_name_without_hidden_files(tmp_path):
-    for name in ("b.PNG", "a.jpg", "._a.jpg", "notes.txt"):
-        (tmp_path / name).touch()
-    assert [path.name for path in list_images(tmp_path)] == ["a.jpg", "b.PNG"]
-
-
-def test_images_are_rgb(tmp_path):
-    cv2.imwrite(str(tmp_path / "red.png"), np.full((2, 3, 3), (0, 0, 255), np.uint8))
-    image = read_image(tmp_path / "red.png")
-    assert image.shape == (2, 3, 3) and image.flags.c_contiguous and (image == [255, 0, 0]).all()
+@pytest.mark.parametrize(
+    ("name", "names", "index"),
+    [
+        ("truck", OBJECTS, 0),
+        (" Truck", ("car", "truck"), 1),
+        ("Traffic-Light", CAMVID_CLASSES, 6),
+        ("SignSymbol", CAMVID_CLASSES, 6),
+        ("pavement", CITYSCAPES_CLASSES, 1),
+        ("pedestrian", ("person", "bicycle"), 0),
+        ("bicyclist", ("rider", "bicycle"), None),  # either
+        ("zebra", OBJECTS, None),
+    ],
+)
+def test_names_lead_to_classes_by_one_table(name, names, index):
+    assert class_index(name, names) == index
 
 
 def test_the_real_camvid(data_dir):
@@ -119,17 +113,47 @@ def test_the_real_camvid(data_dir):
     cars = sample.boxes[sample.boxes[:, 0] == OBJECTS.index("car"), 1:].astype(int)
     assert len(cars) and all((sample.labels[y0:y1, x0:x1] == 8).mean() > 0.3 for x0, y0, x1, y1 in cars)
     counted = json.loads((data_dir / "camvid/classes.json").read_text())["pixels_per_class"]["val"]
-    assert count_class_pixels(dataset) == [counted[str(index)] for index in range(11)]
+    pixels = sum(np.bincount(dataset.labels(i).ravel(), minlength=256) for i in range(len(dataset)))
+    assert pixels[:11].tolist() == [counted[str(index)] for index in range(11)]
 
 
 @pytest.mark.parametrize("name, count, boxes", [("dawn_fog", 180, 1180), ("coco_traffic", 25, 141)])
 def test_the_real_boxes(data_dir, name, count, boxes):
     dataset = open_dataset("boxes", f"boxes/{name}", data_dir)
     assert len(dataset) == count and len(dataset[3].boxes) > 0
-    assert sum(map(len, read_boxes(data_dir / "boxes" / name).values())) == boxes
+    assert sum(len(sample.boxes) for sample in dataset) == boxes
 
 
 def test_the_real_backgrounds_and_pairs(data_dir):
     assert len(open_dataset("photographs", "bsds/images", data_dir)) == 408
     pairs = RainPairs(data_dir / "rain_pairs" / "rain100h_dev")
     assert pairs[0].rain.shape == (320, 480, 3)
+
+
+def test_ids_are_the_models_own_without_a_file():
+    ids = class_ids(CAMVID_CLASSES, None, None)
+    assert list(ids[:13]) == [*range(11), 255, -1] and ids[255] == 255
+    assert class_ids(CAMVID_CLASSES, None, 30)[11] == -1
+
+
+def test_names_of_a_file_find_the_models_classes(tmp_path):
+    file = tmp_path / "classes.txt"
+    file.write_text("Road\nSIGN_symbol\nvoid\ncar\n")
+    assert list(class_ids(CAMVID_CLASSES, file, 2)[:5]) == [3, 6, 255, 8, -1]
+    file.write_text("p\n")
+    with pytest.raises(DataError, match="'p', which the model does not know"):
+        class_ids(CAMVID_CLASSES, file, None)
+    (tmp_path / "classes.json").write_text('{"classes": [{"id": 4}]}')
+    with pytest.raises(DataError, match="is not a list of classes"):
+        class_ids(CAMVID_CLASSES, tmp_path / "classes.json", None)
+
+
+def test_camvids_own_files_are_understood(data_dir):
+    ids = class_ids(CAMVID_CLASSES, data_dir / "camvid/classes.json", None)
+    assert list(ids[:13]) == [*range(11), 255, -1]
+    images = list_images(data_dir / "camvid/val/images")[:5]
+    folder = data_dir / "boxes/camvid_from_masks"
+    boxes = find_boxes(read_boxes(folder), images, folder)
+    assert len(boxes) == 5 and sum(len(listed.names) for listed in boxes) > 0
+    with pytest.raises(DataError, match="does not list"):
+        find_boxes(read_boxes(folder), list_images(data_dir / "bsds/images")[:1], folder)

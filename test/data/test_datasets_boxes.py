@@ -7,8 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ros2_derain.data import OBJECTS, Boxes, Coco, Yolo, read_boxes
-from ros2_derain.data.images import DataError
+from ros2_derain.data import OBJECTS, Boxes, Coco, DataError, Yolo, read_boxes
 
 CAR, PEDESTRIAN, BICYCLIST = range(3)
 HEADER = "image,class,xmin,ymin,xmax,ymax\n"
@@ -75,7 +74,8 @@ def test_csv_boxes(csv_folder):
     assert (
         dataset[0].labels is None and dataset[0].driving and not Boxes(csv_folder, driving=False)[0].driving
     )
-    assert {name: len(boxes) for name, boxes in read_boxes(csv_folder).items()} == {"a.png": 1, "b.png": 0}
+    listed = {name: boxes.names for name, boxes in read_boxes(csv_folder).items()}
+    assert listed == {"a.png": ["truck", "traffic light"], "b.png": []}
 
 
 def test_csv_boxes_are_clipped_at_the_border(csv_folder):
@@ -89,8 +89,8 @@ def test_csv_boxes_are_clipped_at_the_border(csv_folder):
         ("a.png,car,1,2,3", "boxes.csv, line 2: fewer values than columns"),
         ("a.png,car,1,2,x,4", "boxes.csv, line 2: xmax is 'x', not a number"),
         ("a.png,car,1,2,nan,4", r"boxes.csv, line 2: \(1, 2, nan, 4\) is not a box"),
-        ("a.png,car,3,2,3,4", r"boxes.csv, line 2: \(3, 2, 3, 4\) is not a box; it takes x0 < x1"),
-        ("a.png,car,40,2,44,4", r"line 2: box \(40, 2, 44, 4\) lies outside its picture of 40x20"),
+        ("a.png,car,3,2,3,4", r"boxes.csv, line 2: \(3, 2, 3, 4\) is not a box: it takes x0 < x1"),
+        ("a.png,car,40,2,44,4", r"line 2: box \(40, 2, 44, 4\) lies outside its image of 40x20"),
         ("c.png,car,1,2,3,4", "boxes.csv, line 2: image c.png is not listed in images.csv"),
     ],
 )
@@ -154,14 +154,14 @@ def test_yolo_names_may_be_a_mapping_and_splits_are_folders(yolo_folder):
 @pytest.mark.parametrize(
     "line, said",
     [
-        ("0 0.5 0.5 0.5", "a.txt, line 2: 4 values; a box is `class cx cy width height`"),
+        ("0 0.5 0.5 0.5", "a.txt, line 2: 4 values: a box is `class cx cy width height`"),
         ("0 0.1 0.1 0.9 0.1 0.9 0.9", "a.txt, line 2: 7 values"),
         ("0 0.5 half 0.5 0.5", "a.txt, line 2: '0 0.5 half 0.5 0.5' is not `class cx"),
         ("0.0 0.5 0.5 0.5 0.5", "a.txt, line 2: '0.0 0.5 0.5 0.5 0.5' is not"),
         ("3 0.5 0.5 0.5 0.5", "a.txt, line 2: class id 3 has no name; known are 0, 1, 2"),
         ("-1 0.5 0.5 0.5 0.5", "a.txt, line 2: class id -1 has no name"),
         ("0 0.5 0.5 0 0.5", "a.txt, line 2: .* is not a box"),
-        ("0 20 8 10 4", "a.txt, line 2: box .* lies outside its picture of 1x1"),
+        ("0 20 8 10 4", "a.txt, line 2: box .* lies outside its image of 1x1"),
     ],
 )
 def test_a_wrong_yolo_line_is_named(yolo_folder, line, said):
@@ -172,7 +172,7 @@ def test_a_wrong_yolo_line_is_named(yolo_folder, line, said):
 
 def test_a_broken_yolo_folder_is_named(yolo_folder):
     (yolo_folder / "labels/c.txt").write_text("")
-    with pytest.raises(DataError, match="labels/c.txt has no picture in .*images"):
+    with pytest.raises(DataError, match="labels/c.txt has no image in .*images"):
         Yolo(yolo_folder)
     (yolo_folder / "data.yaml").write_text("names: cats\n")
     with pytest.raises(DataError, match="data.yaml: names is not a list"):
@@ -215,7 +215,7 @@ def test_coco_boxes(coco_folder):
         (
             "annotations",
             {"bbox": [50, 2, 3, 3]},
-            r"annotations\[0\]: box .* lies outside its picture of 40x20",
+            r"annotations\[0\]: box .* lies outside its image of 40x20",
         ),
         ("annotations", {"bbox": [5, 2, -3, 3]}, r"annotations\[0\]: .* is not a box"),
         ("images", {"file_name": None}, r"val.json, images\[0\]: `file_name` is missing"),
@@ -239,7 +239,7 @@ def test_a_broken_coco_folder_is_named(coco_folder):
         Coco(coco_folder, "val.json", "val")[1]
     for text, said in (
         ("{", "val.json is not JSON"),
-        ("[]", "val.json has no list `images`; COCO instances have images, annotations, categories"),
+        ("[]", "val.json has no list `images`: COCO instances have images, annotations, categories"),
         ('{"images": [], "annotations": [], "categories": []}', "val.json lists no image"),
     ):
         (coco_folder / "val.json").write_text(text)

@@ -13,11 +13,9 @@ from ros2_derain.data import (
     VOC_CLASSES,
     CamVid,
     Cityscapes,
-    Photographs,
+    DataError,
     Voc2012,
-    count_class_pixels,
 )
-from ros2_derain.data.images import DataError
 
 
 def write(path: Path, picture: np.ndarray) -> None:
@@ -127,7 +125,7 @@ def test_camvid_boxes_are_found_by_split_and_name(camvid, tmp_path):
     assert dataset[0].boxes.shape == (0, 5)
     assert dataset[1].boxes.tolist() == [[1, 1, 2, 3, 4.5]]
     (tmp_path / "images.csv").write_text("image,width,height\nval/images/b.jpg,8,6\n")
-    with pytest.raises(DataError, match="images.csv does not list val/images/a.jpg"):
+    with pytest.raises(DataError, match="images.csv does not list .*val/images/a.jpg"):
         CamVid(camvid, tmp_path)
     (tmp_path / "images.csv").write_text("image,width,height\nval/images/a.jpg,9,6\nval/images/b.jpg,8,6\n")
     with pytest.raises(DataError, match="a.jpg is 8x6 but its boxes are for 9x6"):
@@ -196,7 +194,10 @@ def test_a_broken_cityscapes_folder_is_named(cityscapes, tmp_path):
     with pytest.raises(DataError, match=r"labelIds.png holds label id 34 .*known are 0..33"):
         Cityscapes(cityscapes)[0]
     path.rename(path.with_name("aachen_9_gtFine_labelIds.png"))
-    with pytest.raises(DataError, match="aachen_000000_000019_leftImg8bit.png has no labels"):
+    with pytest.raises(
+        DataError,
+        match="aachen_000000_000019_leftImg8bit.png has no labels",
+    ):
         Cityscapes(cityscapes)
     next(cityscapes.glob("leftImg8bit/train/aachen/*")).unlink()
     with pytest.raises(DataError, match="aachen_9_gtFine_labelIds.png has no image below"):
@@ -230,7 +231,7 @@ def test_voc_boxes_count_from_one_and_include_the_last_pixel(voc):
 def test_a_broken_voc_folder_is_named(voc, tmp_path):
     with pytest.raises(DataError, match="holds neither JPEGImages nor VOC2012 nor VOCdevkit/VOC2012"):
         Voc2012(tmp_path / "nowhere")
-    with pytest.raises(DataError, match="test.txt is missing; splits that are there: train"):
+    with pytest.raises(DataError, match="test.txt is missing; existing splits: train"):
         Voc2012(voc, "test")
     with pytest.raises(DataError, match="1 annotation files are missing, the first is .*2007_1.xml"):
         Voc2012(voc, with_boxes=True)
@@ -258,13 +259,3 @@ def test_a_broken_voc_folder_is_named(voc, tmp_path):
     (voc / "ImageSets/Segmentation/train.txt").write_text("\n")
     with pytest.raises(DataError, match="train.txt lists no image"):
         Voc2012(voc)
-
-
-def test_class_pixels_are_counted(camvid):
-    # two pictures of 48 pixels: one of class 0, one of class 10, one void, the others class 3
-    assert count_class_pixels(CamVid(camvid)) == [2, 0, 0, 90, 0, 0, 0, 0, 0, 0, 2]
-
-
-def test_pixels_of_no_classes_are_not_counted(camvid):
-    with pytest.raises(DataError, match="Photographs has no labels"):
-        count_class_pixels(Photographs(camvid / "images"))

@@ -6,8 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ros2_derain.data import LAYOUTS, RainLayers, RainPairs
-from ros2_derain.data.images import DataError
+from ros2_derain.data import LAYOUTS, DataError, RainLayers, RainPairs
 
 RAIN, CLEAN = 200, 50
 FILES = {
@@ -106,13 +105,13 @@ def test_the_error_lists_every_layout(tmp_path):
 def test_pictures_without_counterpart_are_named(tmp_path):
     fill(tmp_path, "rain14000")
     write(tmp_path / "ground_truth/3.png", 0)
-    with pytest.raises(DataError, match="ground_truth/3.png has no rainy picture in .*rainy_image"):
+    with pytest.raises(DataError, match="1 of 3 have no rainy image in .*rainy_image; .*truth/3.png"):
         RainPairs(tmp_path)
     write(tmp_path / "rainy_image/4_1.png", 0)
-    with pytest.raises(DataError, match="rainy_image/4_1.png has no clean picture in .*ground_truth"):
+    with pytest.raises(DataError, match="1 of 4 have no clean image in .*ground_truth; .*image/4_1.png"):
         RainPairs(tmp_path)
     write(tmp_path / "ground_truth/3.webp", 0)
-    with pytest.raises(DataError, match="3.png and .*3.webp are the clean picture of the same pair"):
+    with pytest.raises(DataError, match="3.png and .*3.webp are the clean image of the same pair"):
         RainPairs(tmp_path)
     write(tmp_path / "rainy_image/odd.png", 0)
     (tmp_path / "ground_truth/3.webp").unlink()

@@ -146,7 +146,7 @@ def test_known_results_are_not_measured_again(compared, data, folders, tmp_path,
     out, scored = tmp_path / "out", []
     shutil.copytree(compared, out)
     score, timed = restoration.score, engine_timing.timed
-    monkeypatch.setattr(restoration, "score", lambda *case: scored.append(case[1].stem) or score(*case))
+    monkeypatch.setattr(restoration, "score", lambda *case: scored.append(case[1].name) or score(*case))
     monkeypatch.setattr(engine_timing, "timed", lambda *case: scored.append("timed") or timed(*case))
     before = {row["model"]: row for row in rows_of(out)}
     danet = folders / "danet"
@@ -158,7 +158,7 @@ def test_known_results_are_not_measured_again(compared, data, folders, tmp_path,
     def until_the_second(*case):
         if scored:
             raise KeyboardInterrupt
-        scored.append(case[1].stem)
+        scored.append(case[1].name)
         return score(*case)
 
     with monkeypatch.context() as patch:
@@ -209,7 +209,7 @@ def test_errors_name_their_cause(data, folders, tmp_path, capsys, monkeypatch):
 
     fails_with("no model named 'nothing'", "--models", "nothing")
     fails_with("both called first", "--models", f"{folders / 'first'},{folders / 'first'}")
-    fails_with("must hold the folders rain and clean", folder=tmp_path)
+    fails_with("rain100l_dev is not a folder", folder=tmp_path)
     lacking = tmp_path / "lacking"
     shutil.copytree(data, lacking)
     (lacking / "boxes/camvid_from_masks/boxes.csv").unlink()

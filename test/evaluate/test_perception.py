@@ -174,17 +174,23 @@ def test_errors_name_their_cause(clip, rainy_model, tmp_path, capsys):
     (tmp_path / "boxes/boxes.csv").write_text(
         "image,class,xmin,ymin,xmax,ymax\nval/images/1.png,boat,0,0,9,9\n"
     )
-    fails_with("line 2: the model does not detect class 'boat'", "--boxes", tmp_path / "boxes")
+    options = ("--boxes", tmp_path / "boxes", "--rates", "0")
+    assert evaluate(clip, rainy_model, *options) == 0
+    ignored = "boxes of classes that the model does not detect are ignored: boat (1)"
+    assert ignored in capsys.readouterr().out
 
     wrong = np.full((72, 96), 7, np.uint8)
     cv2.imwrite(str(clip / "labels/2.png"), wrong)
-    fails_with("labels/2.png holds label id 7: known are 0..2")
-    cv2.imwrite(str(clip / "labels/2.png"), wrong[:70])
+    fails_with("labels/2.png holds label id 7 (at x 0, y 0); known are 0..2")
+    cv2.imwrite(str(clip / "labels/2.png"), np.zeros((70, 96), np.uint8))
     fails_with("they must be equal")
     (clip / "labels/2.png").write_bytes(b"")
-    fails_with("labels/2.png is not an image")
+    assert evaluate(clip, rainy_model, "--rates", "0", "--json", tmp_path / "left.json") == 0
+    output = capsys.readouterr().out
+    assert "1 of 4 left out:" in output and "labels/2.png is not an image" in output
+    assert json.loads((tmp_path / "left.json").read_text())["frames"] == 3
     (clip / "labels/2.png").unlink()
-    fails_with("lacks files for 1 of 4 pictures, the first is 2")
+    fails_with("lacks label maps (.png) for 1 of 4 images, the first is 2")
 
 
 def test_a_parser_of_other_classes_is_refused(clip, rainy_model, tmp_path, capsys, monkeypatch):

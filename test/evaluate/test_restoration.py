@@ -89,21 +89,21 @@ def test_names_select_and_exclude_images(pairs, tmp_path, capsys):
     assert [one["picture"] for one in json.loads(out.read_text())["pictures"]] == ["a", "b"]
     names.write_text("a\nnowhere\n")
     assert evaluate(pairs, "--input", "--names", names) == 2
-    assert "names nowhere, and there is no such picture" in capsys.readouterr().err
+    assert "names nowhere, and there is no such pair" in capsys.readouterr().err
 
 
 def test_an_interrupted_run_continues_unless_the_data_changed(pairs, tmp_path, monkeypatch):
     out, scored, score = tmp_path / "out.json", [], restoration.score
 
-    def until_the_third(engine, rainy, clean):
+    def until_the_third(engine, pair):
         if len(scored) == 2:
             raise KeyboardInterrupt
-        scored.append(rainy.stem)
-        return score(engine, rainy, clean)
+        scored.append(pair.name)
+        return score(engine, pair)
 
-    def counting(engine, rainy, clean):
-        scored.append(rainy.stem)
-        return score(engine, rainy, clean)
+    def counting(engine, pair):
+        scored.append(pair.name)
+        return score(engine, pair)
 
     monkeypatch.setattr(restoration, "score", until_the_third)
     assert evaluate(pairs, "--input", "--json", out) == cli.INTERRUPTED
@@ -120,24 +120,38 @@ def test_an_interrupted_run_continues_unless_the_data_changed(pairs, tmp_path, m
     assert scored == ["a", "b", "a", "b", "c"], "other data: everything is measured again"
 
 
+def test_a_broken_image_leaves_out_its_pair_and_is_named(pairs, tmp_path, capsys):
+    whole = (pairs / "clean/b.png").read_bytes()
+    (pairs / "clean/b.png").write_bytes(whole[: len(whole) // 2])
+    assert evaluate(pairs, "--input", "--json", tmp_path / "out.json") == 0
+    output = capsys.readouterr().out
+    assert "1 of 3 left out:" in output and "clean/b.png cannot be read: png of" in output
+    assert [one["picture"] for one in json.loads((tmp_path / "out.json").read_text())["pictures"]] == [
+        "a",
+        "c",
+    ]
+    for path in (pairs / "clean").iterdir():
+        path.write_bytes(b"no image")
+    assert evaluate(pairs, "--input") == 2
+    assert "none of 3 can be read" in capsys.readouterr().err
+
+
 def test_errors_name_their_cause(pairs, tmp_path, capsys):
     def fails_with(text, *options, folder=pairs):
         assert evaluate(folder, *options) == 2
         message = capsys.readouterr().err.strip().splitlines()[-1]
         assert text in message, message
 
-    fails_with("must hold the folders rain and clean", folder=tmp_path)
+    fails_with("shows no layout of rain/clean pairs; name one: rain_clean", folder=tmp_path)
     fails_with("no model named 'nothing'", "--model", "nothing")
     fails_with("omit --card", "--input", "--card")
     cv2.imwrite(str(pairs / "clean/b.png"), np.zeros((72, 90, 3), np.uint8))
     fails_with("b.png is 90x72: they must be equal", "--input")
-    (pairs / "clean/b.png").write_bytes(b"no image")
-    fails_with("b.png is not an image that can be decoded", "--input")
     (pairs / "clean/b.png").unlink()
-    fails_with("lacks files for 1 of 3 pictures, the first is b", "--input")
+    fails_with("1 of 3 have no clean image in", "--input")
     for path in (pairs / "rain").iterdir():
         path.unlink()
-    fails_with("holds no image", "--input")
+    fails_with("shows no layout of rain/clean pairs", "--input")
 
 
 def test_the_figures_are_stored_on_the_card(pairs, tmp_path, capsys):

@@ -3,9 +3,7 @@
 import numpy as np
 import pytest
 
-from ros2_derain.data.images import list_images, side_by_side, split_side_by_side
-from ros2_derain.errors import EvaluationError
-from ros2_derain.evaluate import labelled_clip
+from ros2_derain.data.images import side_by_side, split_side_by_side
 from ros2_derain.evaluate.conditions import CAMERA_IMAGE, Condition, ConditionGrid, ParserInput
 from ros2_derain.reporting import statistics, tables
 
@@ -33,40 +31,6 @@ def test_a_table_is_aligned_and_marks_what_is_missing():
         "   0  dry             inf       50.00",
         " 150  closed_loop x3  21.23         –",
     ]
-
-
-def test_ids_are_the_models_own_without_a_file():
-    ids = labelled_clip.class_ids(CAMVID, None, None)
-    assert list(ids[:13]) == [*range(11), 255, -1] and ids[255] == 255
-    assert labelled_clip.class_ids(CAMVID, None, 30)[11] == -1
-
-
-def test_names_of_a_file_find_the_models_classes(tmp_path):
-    file = tmp_path / "classes.txt"
-    file.write_text("Road\nSIGN_symbol\nvoid\ncar\n")
-    assert list(labelled_clip.class_ids(CAMVID, file, 2)[:5]) == [3, 6, 255, 8, -1]
-    file.write_text("p\n")
-    with pytest.raises(EvaluationError, match="'p', which the model does not know"):
-        labelled_clip.class_ids(CAMVID, file, None)
-    (tmp_path / "classes.json").write_text('{"classes": [{"id": 4}]}')
-    with pytest.raises(EvaluationError, match="is no list of classes"):
-        labelled_clip.class_ids(CAMVID, tmp_path / "classes.json", None)
-
-
-def test_camvids_own_files_are_understood(data_dir):
-    ids = labelled_clip.class_ids(CAMVID, data_dir / "camvid/classes.json", None)
-    assert list(ids[:13]) == [*range(11), 255, -1]
-    images = list_images(data_dir / "camvid/val/images")[:5]
-    boxes = labelled_clip.read_boxes(
-        data_dir / "boxes/camvid_from_masks", images, ("car", "pedestrian", "bicyclist")
-    )
-    assert len(boxes) == 5 and sum(map(len, boxes)) > 0
-    with pytest.raises(EvaluationError, match="does not list"):
-        labelled_clip.read_boxes(
-            data_dir / "boxes/camvid_from_masks",
-            list_images(data_dir / "bsds/images")[:1],
-            ("car", "pedestrian", "bicyclist"),
-        )
 
 
 def test_strips_come_apart_as_they_were_put_together():
