@@ -83,7 +83,7 @@ def main(args: argparse.Namespace) -> int:
         "licence": "derainer: that of the imported file; the rest: "
         + base.training.get("licence", "not stated"),
     }
-    used = {"derainer": {"network": args.network, "options": options}}
+    used: dict[str, models.PartCard] = {"derainer": {"network": args.network, "options": options}}
     used |= {part: base.networks[part] for part in ("parser", "gauge")}
     card = models.ModelCard(out.name, used, base.classes, base.objects, "", training)
     written = models.save(out, card, {"derainer": derainer, **parts})
