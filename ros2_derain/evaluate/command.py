@@ -10,7 +10,7 @@ SUBCOMMANDS = {
     "perception": "a labelled clip in rendered rain: what rain costs and what the loop recovers",
     "real": "real rain without ground truth: NIQE and rain rate before and after, strips to look at",
     "gate": "the rain gate on a dry clip: untouched when dry, open in rendered rain",
-    "compare": "every model in one table, beside what the papers print",
+    "compare": "every model in one table, with the published figures",
 }
 """Subcommands, each named as its module, with a line of help."""
 

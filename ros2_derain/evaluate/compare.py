@@ -1,4 +1,4 @@
-"""``ros2-derain evaluate compare``: every model in one table, beside what the papers print."""
+"""``ros2-derain evaluate compare``: every model in one table, with the published figures."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from ros2_derain.reporting.tables import Column, fixed, percentage
 
 SETS = {"rain100l_dev": "Rain100L dev", "rain100h_dev": "Rain100H dev"}
 PROTOCOL = (
-    "Printed columns are copied from the papers and are not of the same protocol: all 100 pairs of each test "
-    "set, training on the sets' own or other pairs, other GPUs, GMAC for 512x512. UBCN and PHP print nothing "
-    "on Rain100; SAPNet's figures are on RGB."
+    "Published columns are copied from the papers, which use other protocols: all 100 pairs of each test "
+    "set, training on the sets' own or other pairs, other GPUs, GMAC for 512x512. UBCN and PHP report "
+    "nothing on Rain100; SAPNet's figures are on RGB."
 )
 
 
@@ -44,7 +44,7 @@ for example after a change of code."""
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.description = "Score all models on the same data: one table, beside what the papers print."
+    parser.description = "Score all models on the same data: one table, with the published figures."
     parser.epilog = EPILOG
     parser.add_argument(
         "--data",
@@ -177,18 +177,18 @@ def measured_columns(result: Mapping) -> list[Column]:
 
 
 PAPER_COLUMNS = (
-    Column("printed_paper", "printed of", str),
-    Column("printed_rain100l", "printed Rain100L", str),
-    Column("printed_rain100h", "printed Rain100H", str),
-    Column("printed_parameters_m", "printed M parameters", fixed(3)),
-    Column("printed_gmac", "printed GMAC 512x512", fixed(2)),
-    Column("printed_time", "printed time", str),
+    Column("printed_paper", "paper", str),
+    Column("printed_rain100l", "published Rain100L", str),
+    Column("printed_rain100h", "published Rain100H", str),
+    Column("printed_parameters_m", "published M parameters", fixed(3)),
+    Column("printed_gmac", "published GMAC 512x512", fixed(2)),
+    Column("printed_time", "published time", str),
 )
-"""Columns of the figures that papers print."""
+"""Columns of the published figures."""
 
 
 def summary(result: Mapping) -> str:
-    """Tables and notes for a terminal: the measured figures, then those that papers print beside them."""
+    """Tables and notes for a terminal: the measured figures, then the published ones beside them."""
     rows = result["rows"]
     parts = [tables.table(rows, measured_columns(result))]
     if with_paper := _rows_with_paper(rows):
@@ -215,13 +215,13 @@ def report(result: Mapping, out: Path) -> Report:
     if with_paper := _rows_with_paper(rows):
         sections.append(
             Table(
-                "Beside what the papers print",
+                "Measured and published figures",
                 PROTOCOL,
                 *tables.cells(with_paper, _side_by_side_columns(result)),
             )
         )
-        beside = list(_printed_beside(rows).items())
-        sections.append(Table("What the papers print besides", "", ("paper", "printed"), beside))
+        further = list(_further_figures(rows).items())
+        sections.append(Table("Further published figures", "", ("paper", "figures"), further))
     sections += [_strips(rows, out, name, heading) for name, heading in SETS.items()]
     return Report(
         title="Models compared",
@@ -239,7 +239,7 @@ def _rows_with_paper(rows: Sequence[Mapping]) -> list[Mapping]:
 
 
 def _side_by_side_columns(result: Mapping) -> list[Column]:
-    """Columns of the measured figures, each before the printed one."""
+    """Columns of the measured figures, each before the published one."""
     by_key = {column.key: column for column in (*measured_columns(result), *PAPER_COLUMNS)}
     keys = ["model", "printed_paper", "rain100l_dev", "printed_rain100l", "rain100h_dev", "printed_rain100h"]
     keys += ["parameters_m", "printed_parameters_m", "printed_gmac", "printed_time"]
@@ -288,11 +288,11 @@ def _machine(described: Mapping) -> str:
 def _notes(result: Mapping) -> list[str]:
     """Everything to know besides the table, a line each."""
     protocol = [PROTOCOL] if _rows_with_paper(result["rows"]) else []
-    beside = [f"{paper} prints besides: {text}" for paper, text in _printed_beside(result["rows"]).items()]
-    return [*_conditions(result), *protocol, *beside, *_missing(result["rows"])]
+    further = [f"{paper} also reports: {text}" for paper, text in _further_figures(result["rows"]).items()]
+    return [*_conditions(result), *protocol, *further, *_missing(result["rows"])]
 
 
-def _printed_beside(rows: Sequence[Mapping]) -> dict[str, str]:
+def _further_figures(rows: Sequence[Mapping]) -> dict[str, str]:
     return {row["printed_paper"]: row["printed_beside"] for row in rows if row.get("printed_beside")}
 
 

@@ -39,7 +39,7 @@ MIN_SIDE = 64
 TIMED_IMAGES = 4
 WARM_UP_FRAMES = 2
 MIN_FRAMES, MAX_FRAMES, TIMED_SECONDS = 3, 20, 15.0
-"""Frames that are timed: those of so many seconds, within these limits."""
+"""Frames that are timed: as many as these seconds hold, within the two limits."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def measure_model(settings: ComparisonSettings, folder: Path) -> dict:
 
 @cache
 def paper_figures() -> dict[str, dict[str, dict[str, str | float]]]:
-    """What the papers print, by network and variant: columns as ``paper_figures.yaml`` explains them."""
+    """Published figures by network and variant: columns as ``paper_figures.yaml`` explains them."""
     text = (package_files.files(__package__) / "paper_figures.yaml").read_text(encoding="utf-8")
     return yaml.safe_load(text)
 
@@ -176,7 +176,7 @@ class ModelRow:
         return row | ({"missing": missing} if missing else {})
 
     def _network(self) -> dict:
-        """The derainer's network and variant, and what its paper prints."""
+        """The derainer's network and variant, and the figures of its paper."""
         described = self.card.networks["derainer"]
         name, options = described["network"], described.get("options", {})
         parameter = inspect.signature(networks.kind(name)).parameters.get("variant")

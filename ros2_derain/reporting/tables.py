@@ -76,8 +76,8 @@ COLUMNS = (
     Column("recall", "R %", percentage(1)),
     Column("overlap", "IoU %", percentage(1)),
     Column("recovery", "recovery %", percentage(1)),
-    Column("recovery_miou", "mIoU back %", percentage(1)),
-    Column("recovery_ap50", "AP50 back %", percentage(1)),
+    Column("recovery_miou", "mIoU recovery %", percentage(1)),
+    Column("recovery_ap50", "AP50 recovery %", percentage(1)),
 )
 """Every figure of a result, in the order of the table; a table shows those that its rows have."""
 

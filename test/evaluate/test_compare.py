@@ -124,7 +124,7 @@ def test_the_page_shows_a_pair_of_each_set(compared):
     assert strip.shape == (72, 3 * 96 + 2 * 4, 3)
     page = (compared / "comparison.html").read_text()
     assert "A pair of Rain100H dev" in page and page.count("<img") == 2 * 3 * 3
-    assert "Beside what the papers print" in page and "28.83 / 0.870" in page
+    assert "Measured and published figures" in page and "28.83 / 0.870" in page
 
 
 def test_missing_figures_are_reported_with_their_reason(compared):
@@ -138,8 +138,8 @@ def test_the_markdown_states_that_the_protocols_differ(compared):
     table, notes = (compared / "comparison.md").read_text().split("\n\n")
     lines = table.splitlines()
     assert len({line.count("|") for line in lines}) == 1 and len(lines) == 2 + 7
-    assert "GMAC 96x72" in lines[0] and "printed Rain100H" in lines[0]
-    assert "are not of the same protocol" in notes and "UBCN (AAAI 2022) prints besides: Cityscapes" in notes
+    assert "GMAC 96x72" in lines[0] and "published Rain100H" in lines[0]
+    assert "which use other protocols" in notes and "UBCN (AAAI 2022) also reports: Cityscapes" in notes
 
 
 def test_known_results_are_not_measured_again(compared, data, folders, tmp_path, monkeypatch, capsys):
