@@ -46,7 +46,7 @@ def dry_model(tmp_path_factory) -> str:
 
 @pytest.fixture(scope="session")
 def small_clip(tmp_path_factory) -> Path:
-    """Twelve pictures of 160x96, each a little brighter than the one before."""
+    """Twelve images of 160x96, each a little brighter than the one before."""
     folder = tmp_path_factory.mktemp("clips") / "small"
     folder.mkdir()
     (folder / "clip.yaml").write_text("title: Test & pattern\nfps: 25\nsource: made here\n")

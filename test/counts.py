@@ -1,4 +1,4 @@
-"""What a network is counted by: parameters, multiply-accumulates, gradients that arrive."""
+"""Counts of a network: parameters, multiply-accumulates, weights without a gradient."""
 
 import torch
 from torch import nn

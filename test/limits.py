@@ -1,4 +1,4 @@
-"""How long a test waits for what must come."""
+"""The timeout of tests."""
 
 HANG_S = 300.0
-"""Only a hang takes so long, on however busy a machine: a test that waits less long asserts a speed."""
+"""Only a hang takes this long, even on a busy machine: a shorter timeout would test the speed."""

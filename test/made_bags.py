@@ -41,7 +41,7 @@ def compressed_image(stamp_ns: int, data: bytes, named: str = "jpeg"):
 
 
 def encoded(kind: str, pixels: np.ndarray = SCENE) -> bytes:
-    """A picture as the bytes of a JPEG or PNG file."""
+    """An image as the bytes of a JPEG or PNG file."""
     return cv2.imencode(f".{kind}", pixels[:, :, ::-1])[1].tobytes()
 
 
@@ -62,7 +62,7 @@ def camera_info(stamp_ns: int, width: int = 128, height: int = 96):
 
 
 def pixels(image) -> np.ndarray:
-    """The picture of a raw image: H x W x 3, or H x W."""
+    """The pixels of a raw image message: H x W x 3, or H x W."""
     return image.data.reshape(image.height, image.width, *([] if image.encoding == "mono8" else [3]))
 
 
@@ -96,8 +96,8 @@ def detections(stamp: int, *boxes: tuple[str, float, float, float, float]):
     return TYPES[vision + "Detection2DArray"](header=header(stamp), detections=made)
 
 
-def text(said: str):
-    return TYPES["std_msgs/msg/String"](data=said)
+def text(data: str):
+    return TYPES["std_msgs/msg/String"](data=data)
 
 
 def drive(count: int, topic: str = "/image") -> list[tuple[str, object]]:
@@ -114,7 +114,7 @@ def write_bag(
     begin_ns: int = FIRST_NS,
     apart_ns: int = 1000,
 ) -> Path:
-    """A bag of messages, received so long after one another."""
+    """A bag of messages, received ``apart_ns`` after one another."""
     with Writer(path, version=9, storage_plugin=plugin) as bag:
         connections = {}
         for index, (topic, message) in enumerate(listed):

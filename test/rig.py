@@ -27,9 +27,9 @@ TINY = {
     "precision": "float32",
     "stall_ms": 0.0,
 }
-"""Quick to load, and never in a hurry: a busy machine must not change what comes out."""
+"""Quick to load, and without time limits: a busy machine must not change the outputs."""
 
-WHOLE = tuple(t for t in outputs.OUTPUTS if t not in (outputs.CLEAN_COMPRESSED, outputs.OVERLAY))
+ALWAYS_PUBLISHED = tuple(t for t in outputs.OUTPUTS if t not in (outputs.CLEAN_COMPRESSED, outputs.OVERLAY))
 """What is published whether or not somebody subscribes."""
 
 PER_FRAME = (
@@ -65,7 +65,7 @@ def connected(made):
 
 
 def stuck(made):
-    """Make the derainer of a rig hang; returns the event that lets it go."""
+    """Make the derainer of a rig hang; returns the event that releases it."""
     may_go = threading.Event()
     coarse = made.derain.engine.restorer._derainer.coarse
 
@@ -83,9 +83,9 @@ def noise_image(height=64, width=96, seed=0):
 
 
 class Client:
-    """A node that plays the camera and collects what the pipeline says."""
+    """A node that acts as the camera and collects the pipeline's outputs."""
 
-    def __init__(self, namespace, listen_to=WHOLE):
+    def __init__(self, namespace, listen_to=ALWAYS_PUBLISHED):
         self.node = rclpy.create_node("client", namespace=namespace)
         self.executor = SingleThreadedExecutor()
         self.executor.add_node(self.node)
@@ -125,7 +125,7 @@ class Client:
         assert read() == expected, self.status
 
     def call(self, kind, name, request):
-        """Call a service; the answer."""
+        """Call a service; returns the response."""
         return self.services.call(kind, name, request, HANG_S)
 
     def change(self, node, transition):
@@ -156,7 +156,7 @@ class Client:
         return self.status.get(f"{self.node.get_namespace().strip('/')}/{node}")
 
     def message(self, node):
-        """What the node's last diagnostics say."""
+        """The summary line of the node's last diagnostics."""
         status = self.diagnosed(node)
         return status.message if status else ""
 
@@ -193,7 +193,7 @@ class Rig:
         self._stamp = 10**18
 
     def activate(self):
-        """Configure and activate every node, and wait until client and nodes have met."""
+        """Configure and activate every node, and wait until client and nodes have discovered each other."""
         for transition in ("configure", "activate"):
             for node in self.nodes:
                 assert self.change(node, transition)
@@ -204,16 +204,16 @@ class Rig:
         return self.client.change(node.get_name(), transition)
 
     def call(self, kind, name, request):
-        """Call a service of the nodes; the answer."""
+        """Call a service of the nodes; returns the response."""
         return self.client.call(kind, name, request)
 
     def is_connected(self):
         """Whether the client has found the active nodes and they it."""
         node = self.client.node
         listening = [self.client.image, self.client.jpeg]
-        wanted = self.derain is not None and self.derain.active
-        return all(node.count_publishers(topic.name) > 0 for topic in WHOLE) and (
-            not wanted or any(publisher.get_subscription_count() for publisher in listening)
+        takes_images = self.derain is not None and self.derain.active
+        return all(node.count_publishers(topic.name) > 0 for topic in ALWAYS_PUBLISHED) and (
+            not takes_images or any(publisher.get_subscription_count() for publisher in listening)
         )
 
     def next_header(self, step_ms=66):
@@ -229,8 +229,8 @@ class Rig:
     def pass_through(self, image=None, header=None, out=PER_FRAME):
         """Send a frame and wait until it has come out on these topics; its stamp."""
         stamp = self.send(image, header)
-        whole = lambda: all(stamp in self.client.stamps(topic) for topic in out)  # noqa: E731
-        assert self.client.until(whole), self.client.status
+        complete = lambda: all(stamp in self.client.stamps(topic) for topic in out)  # noqa: E731
+        assert self.client.until(complete), self.client.status
         return stamp
 
     def balanced(self, node):

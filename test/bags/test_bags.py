@@ -31,7 +31,7 @@ def bag(*arguments) -> int:
 
 @pytest.fixture
 def photos(tmp_path):
-    """Four pictures at 20 frames per second, as JPEG."""
+    """Four images at 20 frames per second, as JPEG."""
     folder = tmp_path / "photos"
     folder.mkdir()
     (folder / "clip.yaml").write_text("fps: 20\n")
@@ -44,10 +44,10 @@ def stamps(messages) -> list[int]:
     return [m.header.stamp.sec * 10**9 + m.header.stamp.nanosec for m in messages]
 
 
-# Made of pictures
+# Conversion
 
 
-def test_pictures_become_images_with_a_calibration_each(photos, tmp_path):
+def test_image_files_become_messages_with_a_calibration_each(photos, tmp_path):
     assert bag("from-images", photos, tmp_path / "bag", "--start", 5, "--topic", "/front/image_raw") == 0
     made = read_bag(tmp_path / "bag")
     images, infos = of(made, "/front/image_raw"), of(made, "/front/camera_info")
@@ -79,11 +79,12 @@ def test_a_video_leaves_out_what_cannot_be_read(tmp_path, capsys):
     listed = drive(3)
     listed[1] = ("/image", raw_image(FIRST_NS, SCENE, "no_encoding"))
     assert bag("to-video", write_bag(tmp_path / "bag", listed), tmp_path / "out.avi") == 0
-    assert "2 frames" in (said := capsys.readouterr().out) and "1 left out" in said and "no_encoding" in said
+    printed = capsys.readouterr().out
+    assert "2 frames" in printed and "1 left out" in printed and "no_encoding" in printed
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "expected"),
     [
         (["from-images", "{photos}", "{tmp}/bag", "--topic", "image raw"], "--topic 'image raw'"),
         (["from-images", "{photos}", "{tmp}/bag", "--fps", "0"], "--fps 0"),
@@ -95,18 +96,18 @@ def test_a_video_leaves_out_what_cannot_be_read(tmp_path, capsys):
         (["info", "{tmp}/nothing"], "does not exist"),
     ],
 )
-def test_a_bad_call_is_one_line(photos, tmp_path, capsys, arguments, said):
+def test_a_bad_call_is_one_line(photos, tmp_path, capsys, arguments, expected):
     made = write_bag(tmp_path / "two", [*drive(1, "/a"), *drive(1, "/b")])
     names = {"photos": photos, "tmp": tmp_path, "bag": made}
     assert bag(*(argument.format(**names) for argument in arguments)) == 2
-    assert said in capsys.readouterr().err.splitlines()[-1]
+    assert expected in capsys.readouterr().err.splitlines()[-1]
     assert not list(tmp_path.glob("out.*")) and not (tmp_path / "bag").exists()
 
 
-# Bags of others
+# Foreign bags
 
 
-def test_info_tells_topics_and_pictures(tmp_path, capsys):
+def test_info_lists_topics_and_first_images(tmp_path, capsys):
     listed = [*drive(3), ("/depth", raw_image(FIRST_NS, np.zeros((96, 128), np.uint16), "16UC1"))]
     assert bag("info", write_bag(tmp_path / "bag", listed)) == 0
     _, depth, image = capsys.readouterr().out.splitlines()
@@ -114,22 +115,22 @@ def test_info_tells_topics_and_pictures(tmp_path, capsys):
     assert "not a camera image" in depth and "16UC1" in depth
 
 
-def test_info_reads_the_bags_of_others(data_dir, capsys):
+def test_info_reads_foreign_bags(data_dir, capsys):
     bags = data_dir / "bags"
     assert (
         bag("info", *(bags / n for n in ("klintan_sample", "rosbag2_talker_mcap", "rosbag2_talker_sqlite3")))
         == 0
     )
-    said = capsys.readouterr().out
-    assert said.count("sensor_msgs/msg/Image ") == 1 and said.count("std_msgs/msg/String") == 3
-    assert said.count("20 messages") == 2 and "5 messages" in said
+    printed = capsys.readouterr().out
+    assert printed.count("sensor_msgs/msg/Image ") == 1 and printed.count("std_msgs/msg/String") == 3
+    assert printed.count("20 messages") == 2 and "5 messages" in printed
 
 
-def test_info_tells_of_the_other_bags_too_where_one_cannot_be_read(tmp_path, capsys):
+def test_info_describes_the_other_bags_where_one_cannot_be_read(tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     assert bag("info", tmp_path / "empty", write_bag(tmp_path / "bag", drive(3))) == 2
-    said = capsys.readouterr()
-    assert "128x96 rgb8" in said.out and "is no bag" in said.err
+    printed = capsys.readouterr()
+    assert "128x96 rgb8" in printed.out and "is no bag" in printed.err
 
 
 def test_an_mcap_that_is_not_of_ros_is_refused_with_its_profile(data_dir, capsys):
@@ -140,13 +141,13 @@ def test_an_mcap_that_is_not_of_ros_is_refused_with_its_profile(data_dir, capsys
 def big_bag(path):
     """Some megabytes that do not compress, in several chunks."""
     noise = np.random.default_rng(0).integers(0, 255, (40, 96, 128, 3), np.uint8)
-    return write_bag(path, [("/image", raw_image(FIRST_NS + i, picture)) for i, picture in enumerate(noise)])
+    return write_bag(path, [("/image", raw_image(FIRST_NS + i, image)) for i, image in enumerate(noise)])
 
 
 def test_a_cut_mcap_is_read_up_to_the_cut(tmp_path, capsys):
-    whole = (big_bag(tmp_path / "whole") / "whole.mcap").read_bytes()
+    complete = (big_bag(tmp_path / "complete") / "complete.mcap").read_bytes()
     cut = tmp_path / "cut.mcap"
-    cut.write_bytes(whole[: int(0.8 * len(whole))])
+    cut.write_bytes(complete[: int(0.8 * len(complete))])
     with pytest.raises(BagError, match="cannot be read"), BagReader(cut):
         pass
     with BagReader(cut, recover=True) as reader:
@@ -181,17 +182,17 @@ def test_relative_names_and_stamps_of_a_namespace_s_messages(tmp_path):
 def test_a_folder_without_metadata_is_all_its_files_in_order_of_time(tmp_path):
     folder = tmp_path / "split"
     folder.mkdir()
-    for name, said, begin_ns in (("b", "first", FIRST_NS), ("a", "second", FIRST_NS + 10**9)):
-        made = write_bag(tmp_path / name, [("/note", text(said))], begin_ns=begin_ns)
+    for name, note, begin_ns in (("b", "first", FIRST_NS), ("a", "second", FIRST_NS + 10**9)):
+        made = write_bag(tmp_path / name, [("/note", text(note))], begin_ns=begin_ns)
         (made / f"{name}.mcap").rename(folder / f"{name}.mcap")
     with BagReader(folder) as reader:
         assert [reader.decode(message).data for message in reader.messages()] == ["first", "second"]
         assert reader.topics[0].messages == 2 and reader.span_ns == (FIRST_NS, FIRST_NS + 10**9)
 
 
-def test_a_damaged_database_says_how_far_it_was_read(tmp_path):
+def test_a_damaged_database_is_reported(tmp_path):
     noise = np.random.default_rng(0).integers(0, 255, (12, 96, 128, 3), np.uint8)
-    listed = [("/image", raw_image(FIRST_NS + i, picture)) for i, picture in enumerate(noise)]
+    listed = [("/image", raw_image(FIRST_NS + i, image)) for i, image in enumerate(noise)]
     path = write_bag(tmp_path / "bag", listed, StoragePlugin.SQLITE3) / "bag.db3"
     data = bytearray(path.read_bytes())
     middle = len(data) // 2
@@ -204,7 +205,7 @@ def test_a_damaged_database_says_how_far_it_was_read(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["empty.db3", "empty.mcap", "noise.mcap", "noise.db3"])
-def test_what_is_no_bag_is_refused_in_a_line(tmp_path, capsys, name):
+def test_a_file_that_is_no_bag_is_refused_in_a_line(tmp_path, capsys, name):
     (tmp_path / name).write_bytes(b"" if name.startswith("empty") else bytes(range(256)) * 40)
     assert bag("info", tmp_path / name) == 2
     assert f"{name} cannot be read as a ROS 2 bag" in capsys.readouterr().err

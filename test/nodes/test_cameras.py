@@ -42,7 +42,7 @@ class Drive:
             assert client.until(lambda client=client: self.has_met(client))
 
     def has_met(self, client):
-        offered = all(client.node.count_publishers(topic.name) for topic in rig.WHOLE)
+        offered = all(client.node.count_publishers(topic.name) for topic in rig.ALWAYS_PUBLISHED)
         return offered and client.image.get_subscription_count()
 
     def send(self, name, stamp_ms, image=None):

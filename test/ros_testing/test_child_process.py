@@ -14,7 +14,7 @@ SLEEPER = """
 import os, signal, sys, time
 
 def leave(*_):
-    if "tell" in sys.argv:
+    if "interrupt parent" in sys.argv:
         os.kill(os.getppid(), signal.SIGINT)
     time.sleep(0.3)  # longer than the signal takes
     sys.exit(7)
@@ -79,7 +79,7 @@ def test_a_signal_while_the_child_is_started_is_deferred(child, monkeypatch, num
 
 
 def test_a_signal_while_the_child_is_ended_is_deferred(child, tmp_path):
-    with interrupted_by(signal.SIGINT), child("tell") as sleeper:
+    with interrupted_by(signal.SIGINT), child("interrupt parent") as sleeper:
         sleeper.start()
         (tmp_path / "ready").read_bytes()
     assert sleeper.ended() and sleeper.stop() == 7
