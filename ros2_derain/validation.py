@@ -58,7 +58,7 @@ def refuse_unknown(given: Iterable[str], known: Iterable[str], where: str, error
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads 1e-3 as a number: YAML 1.1 asks for 1.0e-3."""
+    """Reads 1e-3 as a number: YAML 1.1 requires 1.0e-3."""
 
 
 _Loader.yaml_implicit_resolvers = dict(yaml.SafeLoader.yaml_implicit_resolvers)

@@ -1,7 +1,7 @@
 """Encoders of the segmentation networks: an image in, four feature maps of falling size out.
 
 Written from their papers: ResNet (He et al., CVPR 2016), dilated in its last two stages where
-PSPNet wants it (Zhao et al., CVPR 2017), HRNetV2 (Wang et al., TPAMI 2020), and a light one for
+PSPNet needs it (Zhao et al., CVPR 2017), HRNetV2 (Wang et al., TPAMI 2020), and a light one for
 real time. Every encoder takes N x 3 x H x W in 0..1 with H and W multiples of 32, says how many
 ``channels`` its maps have, and starts from random weights.
 """

@@ -160,7 +160,7 @@ def test_each_side_trains_itself_only():
 
 
 def test_the_sides_pull_against_each_other():
-    """A discriminator trained to tell the features apart; features moved to fool it."""
+    """A discriminator trained to separate the features; features moved to fool it."""
     network, clean = discriminator(), torch.randn(4, 4, 8, 8) + 2
     derained = (torch.randn(4, 4, 8, 8) - 2).requires_grad_()
     learn = torch.optim.Adam(network.parameters(), 1e-2)

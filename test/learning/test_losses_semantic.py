@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from ros2_derain.learning import losses
 
-LABELLED = (losses.segmentation, losses.ohem, losses.lovasz)
+LABELLED = (losses.segmentation, losses.lovasz)
 
 
 def sure(labels: torch.Tensor, classes: int) -> torch.Tensor:
@@ -91,27 +91,6 @@ def binary(probabilities: list[float]) -> torch.Tensor:
     return torch.stack((torch.zeros_like(p), (p / (1 - p)).log())).view(1, 2, 1, -1)
 
 
-def test_ohem_keeps_the_pixels_below_the_threshold():
-    logits, labels = binary([0.2, 0.6, 0.8, 0.99]), torch.ones(1, 1, 4, dtype=torch.uint8)
-    expected = -(math.log(0.2) + math.log(0.6)) / 2
-    assert losses.ohem(logits, labels, threshold=0.7).item() == pytest.approx(expected)
-
-
-def test_ohem_keeps_its_share_when_all_is_easy():
-    logits, labels = binary([0.9, 0.95, 0.98, 0.99]), torch.ones(1, 1, 4, dtype=torch.uint8)
-    assert losses.ohem(logits, labels, share=0.25).item() == pytest.approx(-math.log(0.9))
-    expected = -(math.log(0.9) + math.log(0.95)) / 2
-    assert losses.ohem(logits, labels, share=0.3).item() == pytest.approx(expected), "rounded up"
-
-
-def test_ohem_judges_hardness_by_probability_not_by_class_weight():
-    logits, labels = binary([0.9, 0.2]), torch.tensor([[[1, 0]]], dtype=torch.uint8)
-    for rare in (9.0, 1 / 9):  # class 0's weight, that of the harder pixel (p = 0.8)
-        weights = torch.tensor([rare, 1.0], dtype=torch.float64)
-        loss = losses.ohem(logits, labels, weights, share=0.5)
-        assert loss.item() == pytest.approx(-math.log(0.8)), "one pixel's mean has no weight"
-
-
 def test_lovasz_by_hand():
     """One class, errors 0.8 (object) and 0.3 (background): 0.8 * 1 + 0.3 * 0 for the object (IoU is
     0 already when the only object pixel is wrong), and by symmetry 0.8 * 1/2 + 0.3 * 1/2."""
@@ -141,11 +120,3 @@ def test_the_unsupervised_focal_loss_by_hand():
     plain = -(math.log(0.8) + math.log(0.9)) / 2
     assert losses.unsupervised_focal(logits, alpha=2, gamma=0).item() == pytest.approx(2 * plain)
     assert torch.autograd.gradcheck(losses.unsupervised_focal, (logits.requires_grad_(),))
-
-
-def test_feature_consistency_moves_the_derained_side_only():
-    derained, clean = torch.ones(1, 2, 3, 3, requires_grad=True), torch.zeros(1, 2, 3, 3, requires_grad=True)
-    loss = losses.feature_consistency(derained, clean + 0.5)
-    loss.backward()
-    assert loss.item() == 0.25 and (derained.grad > 0).all() and clean.grad is None
-    assert losses.feature_consistency(derained, derained).item() == 0

@@ -9,7 +9,10 @@ import threading
 import time
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
+import tiny_model
 import torch
 import yaml
 from limits import HANG_S
@@ -144,6 +147,22 @@ def test_the_best_validation_is_kept(data, tmp_path, monkeypatch, capsys):
     assert read(tmp_path / "run" / "best.ckpt")["global_step"] == 2
     assert read(tmp_path / "run" / "last.ckpt")["global_step"] == 3
     assert [row["val/score"] for row in rows(tmp_path / "run") if row["val/score"]] == ["1", "3", "2"]
+
+
+def test_a_derainer_of_pairs_is_validated_on_the_held_out_ones(tmp_path):
+    data = write_data(tmp_path / "data")
+    for folder in ("rain", "clean"):
+        (data / "rain_pairs/few" / folder).mkdir(parents=True)
+        for index in range(3):
+            image = np.full((64, 80, 3), 90 + 40 * (folder == "rain") * index, np.uint8)
+            cv2.imwrite(str(data / "rain_pairs/few" / folder / f"{index}.png"), image)
+    danet = {"derainer": {"network": "danet", "options": tiny_model.PAPERS["danet"]}}
+    restore = {**LOOP, "task": "restore", "networks": danet, "streaks": {"few": 2}}
+    restore |= {"steps": 2, "validate_every": 1}
+    assert train(write_recipe(tmp_path / "recipe.yaml", restore), data, tmp_path / "run") == 0
+    values = [float(row["val/psnr_y_db"]) for row in rows(tmp_path / "run") if row["val/psnr_y_db"]]
+    best = read(tmp_path / "run/best.ckpt")
+    assert len(values) == 2 and best["global_step"] == 1 + values.index(max(values))
 
 
 def test_a_run_starts_from_the_parts_of_a_model_or_run(data, tmp_path, rainy_model, capsys):

@@ -1,4 +1,4 @@
-"""What goes wrong in mid-run: it is named in one line, and the last checkpoint is there to go on from."""
+"""Failures during a run: reported in one line, with the last checkpoint to resume from."""
 
 import resource
 from pathlib import Path

@@ -90,9 +90,9 @@ def test_gradients_reach_every_weight():
     net, rain, clean = tiny(), *torch.rand(2, 1, 3, 64, 64)
     result = net(rain, clean)
     derained = result.iterations[-1].segmentation.features
-    judged = net.discriminator(derained).exp().sum() - net.discriminator(result.clean.features).sum()
+    score = net.discriminator(derained).exp().sum() - net.discriminator(result.clean.features).sum()
     seen = result.logits.square().sum() + result.clean.logits.square().sum()
-    (result.image.square().sum() + judged + seen).backward()
+    (result.image.square().sum() + score + seen).backward()
     assert without_gradient(net) == []
 
 
@@ -129,10 +129,10 @@ def test_segmentation_networks_of_the_paper(name, classes, count, shape, feature
     with torch.device("meta"):
         net = UbcnSegmenter(classes, name)
         result = net(torch.empty(1, 3, 101, 200))
-        judged = FeatureDiscriminator(net.feature_channels)(result.features)
+        score = FeatureDiscriminator(net.feature_channels)(result.features)
     assert parameters(net) == count
     assert (result.logits.shape, result.features.shape) == (shape, features)
-    assert judged.shape[:2] == (1, 1) and judged.numel() > 0
+    assert score.shape[:2] == (1, 1) and score.numel() > 0
 
 
 @pytest.mark.parametrize(

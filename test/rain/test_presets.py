@@ -61,7 +61,7 @@ def test_an_unknown_preset_is_refused_with_what_there_is():
 
 @pytest.mark.parametrize("name", ["rain100l", "rain100h"])
 def test_style_is_as_strong_as_the_public_set(data_dir, name):
-    """Mean PSNR on Y of ten rainy pictures, ours and theirs, within 1.5 dB."""
+    """Mean PSNR on Y of ten rainy images, ours and theirs, within 1.5 dB."""
     folder = data_dir / "rain_pairs" / f"{name}_dev"
     ours, theirs = [], []
     for seed, path in enumerate(sorted((folder / "clean").iterdir())[::3]):

@@ -21,7 +21,7 @@ def test_the_same_seed_and_time_give_the_same_rain():
 
 
 def test_streaks_fall_coherently():
-    """A layer of one distance moves down by speed x time: a still picture, shifted."""
+    """A layer of one distance moves down by speed x time: a still image, shifted."""
     renderer = RainRenderer(Rain(50, wind=0.0, crossing=0.0), 256, 256)
     renderer._layers = renderer._layers[:1]
     _, _, speed = renderer._layers[0]

@@ -9,18 +9,17 @@ Images are N x 3 x H x W, RGB in 0..1. Half-precision inputs are computed in flo
 also under autocast; float64 stays float64.
 """
 
-from .boxes import detection, giou_loss, iou_loss, quality_focal
+from .boxes import detection, giou_loss, quality_focal
 from .features import (
     SceneFeatures,
     alignment,
     contrast_ratio,
     contrastive,
     discrimination,
-    feature_consistency,
     perceptual_distance,
 )
 from .image import charbonnier, colour, edge, expected_error, low_frequency, restoration, ssim
-from .semantic import class_weights, lovasz, ohem, segmentation, unsupervised_focal
+from .semantic import class_weights, lovasz, segmentation, unsupervised_focal
 
 __all__ = [
     "SceneFeatures",
@@ -34,12 +33,9 @@ __all__ = [
     "discrimination",
     "edge",
     "expected_error",
-    "feature_consistency",
     "giou_loss",
-    "iou_loss",
     "lovasz",
     "low_frequency",
-    "ohem",
     "perceptual_distance",
     "quality_focal",
     "restoration",

@@ -97,14 +97,6 @@ def quality_focal(logits: Tensor, quality: Tensor) -> Tensor:
     return focus * functional.binary_cross_entropy_with_logits(logits, quality, reduction="none")
 
 
-def iou_loss(predicted: Tensor, target: Tensor) -> Tensor:
-    """Mean 1 - IoU of M pairs of boxes, each M x 4 (x0, y0, x1, y1).
-
-    0 at equality, 1 (without a gradient) where they do not overlap; 0 for no pairs.
-    """
-    return (1 - generalised_iou(predicted, target)[0]).sum() / max(1, len(predicted))
-
-
 def giou_loss(predicted: Tensor, target: Tensor) -> Tensor:
     """Mean 1 - GIoU of M pairs of boxes, each M x 4 (x0, y0, x1, y1).
 

@@ -107,7 +107,7 @@ class SceneFeatures(nn.Module):
     module around it is set to. ``channels`` are those of the four maps.
 
     Args:
-        parser: copied; training goes on with the original.
+        parser: copied; the original is trained further.
 
     Shapes: ``image`` N x 3 x H x W in 0..1 -> 4 maps N x C_s x ceil(H/32)*32/s x ceil(W/32)*32/s, >= 0.
     """
@@ -154,13 +154,3 @@ def alignment(discriminator: nn.Module, derained: Tensor) -> Tensor:
     """
     frozen = {name: parameter.detach() for name, parameter in discriminator.named_parameters()}
     return functional.softplus(-single(functional_call(discriminator, frozen, (derained,)))).mean()
-
-
-def feature_consistency(derained: Tensor, clean: Tensor) -> Tensor:
-    """Mean squared distance of the parser's features on derained and clean image, equal shapes.
-
-    0 at equality. The clean image's features are the target and get no gradient. The plain
-    counterpart of UBCN's adversarial alignment: no discriminator to train.
-    """
-    derained, clean = pair(derained, clean.detach())
-    return (derained - clean).square().mean()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -30,34 +29,6 @@ def segmentation(logits: Tensor, labels: Tensor, weights: Tensor | None = None) 
     At least 0; log K for uniform logits; 0 with a gradient of zero when no pixel is
     labelled. UBCN (AAAI 2022), Eq. 3 and 4, weight 1 each; Xu et al. (TIP 2021), Eq. 5, weight 0.05.
     """
-    losses, shares = _pixel_losses(logits, labels, weights)
-    return losses.sum() / shares.sum().clamp(min=1e-6)
-
-
-def ohem(
-    logits: Tensor,
-    labels: Tensor,
-    weights: Tensor | None = None,
-    threshold: float = 0.7,
-    share: float = 1 / 16,
-) -> Tensor:
-    """:func:`segmentation` over the hard pixels only (online hard example mining).
-
-    Hard are the labelled pixels whose own class got a probability of at most ``threshold``, and
-    always at least ``share`` of the labelled pixels, the hardest first. At least 0; 0 when no pixel
-    is labelled. After Shrivastava et al. (CVPR 2016), with pixels in the place of their regions.
-    """
-    losses, shares = _pixel_losses(logits, labels, weights)
-    if not len(losses):
-        return 0 * single(logits).sum()
-    surprise = losses.detach() / shares.clamp(min=1e-12)
-    at_least = surprise.topk(math.ceil(share * len(surprise))).values[-1]
-    hard = surprise >= at_least.clamp(max=-math.log(threshold))
-    return losses[hard].sum() / shares[hard].sum().clamp(min=1e-6)
-
-
-def _pixel_losses(logits: Tensor, labels: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Weighted cross-entropies of the labelled pixels, and their weights."""
     logits = functional.interpolate(
         single(logits), size=labels.shape[-2:], mode="bilinear", align_corners=False
     )
@@ -65,7 +36,8 @@ def _pixel_losses(logits: Tensor, labels: Tensor, weights: Tensor | None) -> tup
     losses = functional.cross_entropy(
         logits, labels.long(), weight=weights, ignore_index=IGNORED, reduction="none"
     )[known]
-    return losses, torch.ones_like(losses) if weights is None else weights[labels[known].long()]
+    shares = torch.ones_like(losses) if weights is None else weights[labels[known].long()]
+    return losses.sum() / shares.sum().clamp(min=1e-6)
 
 
 def lovasz(logits: Tensor, labels: Tensor) -> Tensor:
@@ -98,7 +70,7 @@ def _jaccard_steps(truth: Tensor) -> Tensor:
 def unsupervised_focal(logits: Tensor, alpha: float = 1.0, gamma: float = 2.0) -> Tensor:
     """Focal loss on the class that the network itself finds most probable: mean -alpha (1-p)^gamma log p.
 
-    Needs no labels: it asks the image for features the frozen network is sure of. 0 where every
+    Needs no labels: it rewards images of which the frozen network is certain. 0 where every
     pixel is certain; highest for K equal probabilities. SAPNet (WACVW 2022), Eq. 4 (alpha 1,
     gamma 2); printed weight 0.1 (Eq. 7).
     """
