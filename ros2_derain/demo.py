@@ -21,6 +21,7 @@ from ros2_derain.engine import EngineSettings
 from ros2_derain.options import image_size, positive
 from ros2_derain.rain_media.rendering import rain_clip
 from ros2_derain.replay.command import print_result
+from ros2_derain.replay.criteria import Condition, Criterion
 from ros2_derain.replay.job import Job
 from ros2_derain.replay.live import LiveSettings, replay_live
 from ros2_derain.replay.output_folder import BAG, SUMMARY
@@ -40,8 +41,10 @@ EXAMPLES = f"""examples:
 
 The folder --clip holds JPEG or PNG files and a clip.yaml with at least 'fps: 25'.
 --out then holds what 'ros2-derain replay --live' writes; {BAG}/ is a bag of every topic, the camera's too.
-Exit status: 0, or 1 when a frame is unaccounted for or an output carries a stamp
-that the camera never sent."""
+Exit status: 0, or 1 when a frame is unaccounted for or could not be read, or an output
+carries a stamp that the camera never sent."""
+
+EVERY_FRAME_READ = Criterion("every frame is read", Condition("frames.unread", "==", 0))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -101,7 +104,7 @@ def main(args: argparse.Namespace) -> int:
             ),
             known={"rain_mm_h": args.rate_mm_h},
         )
-        summary = replay_live(job, args.out, live, force=True)
+        summary = replay_live(job, args.out, live, [EVERY_FRAME_READ], force=True)
     summary["settings"]["references"] = source.source or source.title  # the folder was a temporary one
     summary["rain_rate_true"] = args.rate_mm_h
     summary["composed"] = not args.two_processes
@@ -115,7 +118,7 @@ def main(args: argparse.Namespace) -> int:
     }
     write_json(args.out / SUMMARY, summary)
     print_result(summary, args.out)
-    return 1 if summary["problems"] else 0
+    return 0 if summary["passed"] else 1
 
 
 def _prepare(source: Clip, rate: float, frames: int, fps: float, folder: Path) -> tuple[Path, Path]:

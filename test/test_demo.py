@@ -62,7 +62,7 @@ def test_demo_records_measures_and_reports(small_clip, rainy_model, tmp_path, mo
         assert len(sent) == FRAMES and stamps(bag, connections["/detections"]) <= sent
 
     page = (out / "report.html").read_text()
-    assert "Test &amp; pattern" in page and "150 mm/h" in page and "✗" not in page
+    assert "Test &amp; pattern" in page and "150 mm/h" in page and "✓ Passed" in page
     assert page.count("<img ") >= 9 and page.count("<svg") >= 8 and "Image quality" in page
     assert not re.search(r"(src|href)=\"(?!data:)", page)
 

@@ -87,7 +87,7 @@ class Aggregate:
         row: dict = {"band": name, "frames": sum(self._modes.values())}
         for metric in METRICS:
             values = self._values[metric.key]
-            if metric.band and (values or not metric.optional):
+            if metric.band and (values or not metric.band.optional):
                 row[metric.band.key] = metric.band.statistic(values)
         return row
 

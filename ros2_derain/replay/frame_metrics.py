@@ -66,12 +66,14 @@ class Band:
         statistic: of the values of all frames of a band, which may be none.
         digits: decimals in the report.
         heading: of the column; '': the metric's.
+        optional: left out where no frame has a value.
     """
 
     key: str
     statistic: Callable[[Sequence[float]], float | None]
     digits: int = 1
     heading: str = ""
+    optional: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,6 @@ class FrameMetric:
             None: what is recorded is the number.
         mean_key: of the mean in ``summary.json``; '': left out.
         band, curve: how it is shown; None: not there.
-        optional: left out of the table by rain where no frame has it.
     """
 
     key: str
@@ -114,7 +115,6 @@ class FrameMetric:
     mean_key: str = ""
     band: Band | None = None
     curve: Curve | None = None
-    optional: bool = False
 
     def number(self, record: Mapping, milliseconds: Mapping[str, float]) -> float | None:
         """The number of a frame that was processed; None where it is not known."""
@@ -134,6 +134,10 @@ def number(value: float | None) -> float | None:
 def _p95(values: Sequence[float]) -> float | None:
     found = percentiles(values)
     return found["p95"] if found else None
+
+
+def _trust(sample: FrameSample) -> float:
+    return float(sample.scene.trust.mean()) / 255
 
 
 def _confidence(sample: FrameSample) -> float | None:
@@ -200,9 +204,7 @@ METRICS = (
     ),
     FrameMetric("severity", measure=lambda sample: sample.scene.rain.severity),
     FrameMetric(
-        "warned", "warnings",
-        value=_warned,
-        band=Band("warned", lambda values: int(sum(values)), digits=0),
+        "warned", "warnings", value=_warned, band=Band("warned", lambda values: int(sum(values)), digits=0)
     ),
     FrameMetric(
         "steps", "steps",
@@ -213,12 +215,7 @@ METRICS = (
             sparse=True,
         ),
     ),
-    FrameMetric(
-        "trust", "trust", "%",
-        measure=lambda sample: float(sample.scene.trust.mean()) / 255,
-        mean_key="trust",
-        band=Band("trust", average),
-    ),
+    FrameMetric("trust", "trust", "%", measure=_trust, mean_key="trust", band=Band("trust", average)),
     FrameMetric(
         "flicker", "flicker", "%",
         measure=_flicker,
@@ -231,15 +228,9 @@ METRICS = (
     ),
     FrameMetric(
         "confidence", "confidence", "%",
-        measure=_confidence,
-        mean_key="confidence",
-        band=Band("confidence", average),
+        measure=_confidence, mean_key="confidence", band=Band("confidence", average),
     ),
-    FrameMetric(
-        "unlabelled", "unlabelled", "%",
-        measure=_unlabelled,
-        mean_key="unlabelled",
-    ),
+    FrameMetric("unlabelled", "unlabelled", "%", measure=_unlabelled, mean_key="unlabelled"),
     FrameMetric(
         "detections", "boxes",
         measure=_detections,
@@ -251,21 +242,18 @@ METRICS = (
     FrameMetric(
         "psnr_db", "PSNR", "dB",
         value=_image_quality("output", "psnr_db"),
-        band=Band("psnr_db", average, digits=2),
+        band=Band("psnr_db", average, digits=2, optional=True),
         curve=Curve(
             "Image quality",
             "PSNR of the clean image against its reference, dashed that of the input; higher is better.",
             reference="psnr_input_db",
             sparse=True,
         ),
-        optional=True,
     ),
     FrameMetric("psnr_input_db", "PSNR of the input", "dB", value=_image_quality("input", "psnr_db")),
     FrameMetric(
         "ssim", "SSIM",
-        value=_image_quality("output", "ssim"),
-        band=Band("ssim", average, digits=4),
-        optional=True,
+        value=_image_quality("output", "ssim"), band=Band("ssim", average, digits=4, optional=True),
     ),
     FrameMetric(
         "latency_ms", "latency", "ms",
