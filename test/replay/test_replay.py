@@ -96,10 +96,10 @@ def test_headers_and_times_of_reception_are_those_of_the_input(two_cameras, repl
 def test_the_outputs_are_the_engines(two_cameras, replayed, rainy_model):
     alone, made = engine(rainy_model), read_bag(replayed / "output")
     for index, (_, image) in enumerate(drive(3)):
-        picture = pixels(image)
-        scene = alone.process(Frame(FIRST_NS + index * STEP_NS, "cam", picture))
+        image = pixels(image)
+        scene = alone.process(Frame(FIRST_NS + index * STEP_NS, "cam", image))
         clean, labels = (of(made, f"/front/{t}")[index] for t in ("derain/image", "segmentation/label_map"))
-        assert (pixels(clean) == scene.image).all() and (scene.image != picture).any()
+        assert (pixels(clean) == scene.image).all() and (scene.image != image).any()
         assert (pixels(labels) == scene.perception.labels).all()
         prior = of(made, "/front/semantic_prior")[index]
         assert prior.encoding == "8UC3" and (prior.height, prior.width) == (12, 16)
@@ -141,7 +141,7 @@ def test_each_camera_has_a_memory_of_its_own(two_cameras, replayed, rainy_model,
     assert records(tmp_path / "alone") == together
 
 
-def test_the_summary_counts_and_names_what_was_left_aside(replayed):
+def test_the_summary_counts_frames_and_names_ignored_topics(replayed):
     found = summary(replayed)
     assert found["frames"]["in"] == found["frames"]["read"] == 6 and found["frames"]["unread"] == 0
     assert found["rain"]["raining"] == 1 and found["modes"] == {"loop": 6}
@@ -200,7 +200,7 @@ def test_injected_rain_is_compared_with_the_dry_run(dry_model, tmp_path):
     assert found["150"]["derained"] == rain  # the gauge reads 0: the gate stays closed
 
 
-def test_injected_rain_on_a_bag_that_is_not_dry_says_so(rainy_model, tmp_path):
+def test_injected_rain_on_a_bag_that_is_not_dry_is_noted(rainy_model, tmp_path):
     bag = write_bag(tmp_path / "bag", drive(2))
     assert replay(bag, tmp_path / "out", rainy_model, "--inject-rain", "100") == 0
     found = summary(tmp_path / "out")
@@ -210,7 +210,7 @@ def test_injected_rain_on_a_bag_that_is_not_dry_says_so(rainy_model, tmp_path):
     assert records(tmp_path / "out")[0]["injected"]["100"]["mode"] == "loop"
 
 
-def test_an_object_that_the_rain_hides_costs_average_precision(dry_model, tmp_path):
+def test_an_object_that_the_rain_hides_lowers_average_precision(dry_model, tmp_path):
     """The figures themselves, with a parser that sees a car where it is bright and dry."""
     model = LoadedModel.load(EngineSettings(model=dry_model, device="cpu"))
     rain = InjectedRain(150.0, 0, model)

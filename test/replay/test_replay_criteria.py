@@ -1,4 +1,4 @@
-"""Criteria of a replay: how they are read, judged, and said."""
+"""Criteria of a replay: how they are read, judged and reported."""
 
 import pytest
 
@@ -38,7 +38,7 @@ def judged(text: str, tmp_path, summary=SUMMARY) -> list[dict]:
         ("latency_ms.total < 100", "latency_ms.total is no number"),
     ],
 )
-def test_a_condition_says_what_breaks_it(tmp_path, condition, why):
+def test_a_condition_reports_what_breaks_it(tmp_path, condition, why):
     (verdict,) = judged(f"mine: {condition}", tmp_path)
     assert verdict["why"] == why and verdict["met"] is not bool(why)
 
@@ -50,7 +50,7 @@ def test_a_failure_is_a_line_with_the_name(tmp_path):
     ]
 
 
-def test_what_is_not_demanded_here_neither_holds_nor_fails(tmp_path):
+def test_a_criterion_whose_condition_does_not_hold_is_not_judged(tmp_path):
     text = "dry:\n  require: frames.warned == 0\n  when: rain.raining == 0\n"
     (verdict,) = judged(text, tmp_path)
     assert verdict["met"] is None and "rain.raining is 0.25" in verdict["why"]
@@ -59,7 +59,7 @@ def test_what_is_not_demanded_here_neither_holds_nor_fails(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("", "must hold lines"),
         ("- a\n- b\n", "must hold lines"),
@@ -69,8 +69,8 @@ def test_what_is_not_demanded_here_neither_holds_nor_fails(tmp_path):
         ("a: [\n", "is not YAML"),
     ],
 )
-def test_what_is_no_criteria_file_is_refused_with_the_name(tmp_path, text, said):
-    with pytest.raises(ReplayError, match=said):
+def test_a_malformed_criteria_file_is_refused_with_the_name(tmp_path, text, message):
+    with pytest.raises(ReplayError, match=message):
         judged(text, tmp_path)
 
 

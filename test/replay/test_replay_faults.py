@@ -33,14 +33,14 @@ def test_bad_frames_are_counted_by_cause_and_the_run_goes_on(rainy_model, tmp_pa
     good = [compressed_image(FIRST_NS + index * STEP_NS, jpeg) for index in range(7)]
     listed = [("/cam/compressed", message) for message in good]
     listed[1] = ("/cam/compressed", compressed_image(FIRST_NS + STEP_NS, jpeg[: len(jpeg) // 2]))
-    listed[2] = ("/cam/compressed", compressed_image(FIRST_NS + 2 * STEP_NS, b"no picture"))
+    listed[2] = ("/cam/compressed", compressed_image(FIRST_NS + 2 * STEP_NS, b"no image"))
     listed[3] = ("/cam/compressed", compressed_image(FIRST_NS + 3 * STEP_NS, b""))
     tiny = encoded("jpg", np.ascontiguousarray(SCENE[:32, :32]))
     listed[4] = ("/cam/compressed", compressed_image(FIRST_NS + 4 * STEP_NS, tiny))
     assert replay(write_bag(tmp_path / "bag", listed), tmp_path / "out", rainy_model) == 0
-    told = summary(tmp_path / "out")["frames"]
-    assert told["in"] == 7 and told["read"] == 3
-    assert told["unread_by_cause"] == {"format": 1, "length": 1, "size": 1, "truncated": 1}
+    found = summary(tmp_path / "out")["frames"]
+    assert found["in"] == 7 and found["read"] == 3
+    assert found["unread_by_cause"] == {"format": 1, "length": 1, "size": 1, "truncated": 1}
     assert "unread" in records(tmp_path / "out")[1] and "unread" not in records(tmp_path / "out")[5]
     assert len(of(read_bag(tmp_path / "out" / "output"), "/detections")) == 3
     assert "not read: truncated" in (tmp_path / "out" / "report.html").read_text()
@@ -57,10 +57,10 @@ def test_a_damaged_message_is_one_bad_frame(rainy_model, tmp_path):
 def test_a_changing_size_and_odd_stamps_are_noted(rainy_model, tmp_path):
     small = np.ascontiguousarray(SCENE[:64, :80])
     stamps = [0, 1, 1, -2, 3, 60, 61]
-    pictures = [SCENE, SCENE, SCENE, SCENE, small, small, SCENE]
+    images = [SCENE, SCENE, SCENE, SCENE, small, small, SCENE]
     listed = [
-        ("/image", raw_image(FIRST_NS + stamp * STEP_NS, picture))
-        for stamp, picture in zip(stamps, pictures, strict=True)
+        ("/image", raw_image(FIRST_NS + stamp * STEP_NS, image))
+        for stamp, image in zip(stamps, images, strict=True)
     ]
     assert replay(write_bag(tmp_path / "bag", listed), tmp_path / "out", rainy_model) == 0
     assert [record["notes"] for record in records(tmp_path / "out")] == [
@@ -87,9 +87,9 @@ def test_a_parser_that_fails_is_a_warning_and_a_step_down(rainy_model, tmp_path,
 
     monkeypatch.setattr(Interpreter, "interpret", failing)
     assert replay(write_bag(tmp_path / "bag", drive(2)), tmp_path / "out", rainy_model) == 0
-    told = summary(tmp_path / "out")
-    assert told["modes"] == {"derain_only": 2} and told["frames"]["warned"] == 2
-    assert "out of memory" in told["frames"]["first_fault"]
+    found = summary(tmp_path / "out")
+    assert found["modes"] == {"derain_only": 2} and found["frames"]["warned"] == 2
+    assert "out of memory" in found["frames"]["first_fault"]
     assert records(tmp_path / "out")[0]["detections"] is None
     page = (tmp_path / "out" / "report.html").read_text()
     assert "Steps below the configured mode" in page and "engine fault" in page
@@ -100,18 +100,18 @@ def test_a_parser_that_fails_is_a_warning_and_a_step_down(rainy_model, tmp_path,
 
 def test_a_cut_bag_is_replayed_up_to_the_cut(rainy_model, tmp_path, capsys):
     noise = np.random.default_rng(0).integers(0, 255, (20, 192, 256, 3), np.uint8)
-    listed = [("/image", raw_image(FIRST_NS + i * STEP_NS, picture)) for i, picture in enumerate(noise)]
+    listed = [("/image", raw_image(FIRST_NS + i * STEP_NS, image)) for i, image in enumerate(noise)]
     whole = (write_bag(tmp_path / "whole", listed) / "whole.mcap").read_bytes()
     cut = tmp_path / "cut.mcap"
     cut.write_bytes(whole[: int(0.5 * len(whole))])
     assert replay(cut, tmp_path / "out", rainy_model) == 1
     assert "was cut off" in capsys.readouterr().out
-    told = summary(tmp_path / "out")
-    assert 0 < told["frames"]["read"] < 20 and told["passed"] is False
+    found = summary(tmp_path / "out")
+    assert 0 < found["frames"]["read"] < 20 and found["passed"] is False
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("klintan_sample", "no image topic /nothing; its image topics: /image, /image/compressed"),
         ("lichtblick_custom_camera", "holds no ROS 2 messages"),
@@ -120,10 +120,10 @@ def test_a_cut_bag_is_replayed_up_to_the_cut(rainy_model, tmp_path, capsys):
     ],
 )
 def test_bags_of_others_without_such_a_camera_are_refused(
-    data_dir, rainy_model, tmp_path, capsys, name, said
+    data_dir, rainy_model, tmp_path, capsys, name, message
 ):
     assert replay(data_dir / "bags" / name, tmp_path / "out", rainy_model, "--topic", "/nothing") == 2
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
@@ -147,7 +147,7 @@ def test_a_bag_that_does_not_fit_is_refused_before_anything_is_written(
     free = output_folder.RESERVE + 1000
     monkeypatch.setattr(output_folder.shutil, "disk_usage", lambda path: Usage(10**12, 0, free))
     assert replay(bag, tmp_path / "out", rainy_model) == 2
-    assert "67 MB free" in (said := capsys.readouterr().err) and "--record compact" in said
+    assert "67 MB free" in (message := capsys.readouterr().err) and "--record compact" in message
     assert not (tmp_path / "out").exists()
 
 
@@ -183,7 +183,7 @@ def test_an_interrupted_run_leaves_a_complete_bag(rainy_model, tmp_path, monkeyp
     assert not (tmp_path / "out" / "summary.json").exists()
 
 
-def test_earlier_results_are_replaced_only_when_told(rainy_model, tmp_path, capsys):
+def test_earlier_results_are_replaced_with_force_only(rainy_model, tmp_path, capsys):
     bag, out = write_bag(tmp_path / "bag", drive(1)), tmp_path / "out"
     assert replay(bag, out, rainy_model) == 0
     assert replay(bag, out, rainy_model) == 2 and "--force" in capsys.readouterr().err
@@ -199,28 +199,28 @@ def test_earlier_results_are_replaced_only_when_told(rainy_model, tmp_path, caps
 
 def test_a_criterion_that_is_not_met_is_a_named_line_and_status_1(rainy_model, tmp_path, capsys):
     bag = write_bag(tmp_path / "bag", drive(1))
-    demands = tmp_path / "criteria.yaml"
-    demands.write_text("never rains: rain.max_mm_h < 50\neverything read: frames.unread == 0\n")
-    assert replay(bag, tmp_path / "out", rainy_model, "--criteria", demands) == 1
-    said = capsys.readouterr().out
-    assert "FAILED  never rains: rain.max_mm_h < 50" in said and "met     everything read" in said
+    required = tmp_path / "criteria.yaml"
+    required.write_text("never rains: rain.max_mm_h < 50\neverything read: frames.unread == 0\n")
+    assert replay(bag, tmp_path / "out", rainy_model, "--criteria", required) == 1
+    message = capsys.readouterr().out
+    assert "FAILED  never rains: rain.max_mm_h < 50" in message and "met     everything read" in message
     page = (tmp_path / "out" / "report.html").read_text()
     assert "✗ Failed" in page and "never rains: rain.max_mm_h is 1" in page
-    demands.write_text("everything read: frames.unread == 0\n")
-    assert replay(bag, tmp_path / "out", rainy_model, "--criteria", demands, "--force") == 0
+    required.write_text("everything read: frames.unread == 0\n")
+    assert replay(bag, tmp_path / "out", rainy_model, "--criteria", required, "--force") == 0
     assert "✓ Passed" in (tmp_path / "out" / "report.html").read_text()
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (["--inject-rain", "0,50"], "--inject-rain: 0 mm/h is the dry run"),
         (["--inject-rain", "300"], "--inject-rain: '300' is not a rain rate"),
         (["--criteria", "{tmp}/bag/metadata.yaml"], "'rosbag2_bagfile_information'"),
     ],
 )
-def test_a_bad_call_is_one_line(rainy_model, tmp_path, capsys, options, said):
+def test_a_bad_call_is_one_line(rainy_model, tmp_path, capsys, options, message):
     bag = write_bag(tmp_path / "bag", drive(1))
     options = [option.format(tmp=tmp_path) for option in options]
     assert replay(bag, tmp_path / "out", rainy_model, *options) == 2
-    assert said in capsys.readouterr().err.splitlines()[-1]
+    assert message in capsys.readouterr().err.splitlines()[-1]

@@ -31,29 +31,29 @@ def drives(tmp_path) -> Path:
 def test_a_fleet_is_the_sum_of_its_bags_and_a_broken_one_is_a_line(drives, rainy_model, tmp_path, capsys):
     out = tmp_path / "out"
     assert replay_fleet(drives, out, rainy_model, "--inject-rain", "100") == 1
-    told = summary(out)
-    assert [row["bag"] for row in told["bags"]] == ["broken", "alone", "car_7/tuesday", "monday"]
-    assert told["failed"] == 1 and "broken.db3 cannot be read" in told["bags"][0]["failed"]
-    assert told["frames"]["in"] == 6 and told["bands"][0]["frames"] == 6
+    found = summary(out)
+    assert [row["bag"] for row in found["bags"]] == ["broken", "alone", "car_7/tuesday", "monday"]
+    assert found["failed"] == 1 and "broken.db3 cannot be read" in found["bags"][0]["failed"]
+    assert found["frames"]["in"] == 6 and found["bands"][0]["frames"] == 6
     parts = [summary(out / name)["injected"]["100"] for name in ("alone", "car_7/tuesday", "monday")]
     expected = sum(part["rain"]["psnr_db"] * part["frames"] for part in parts) / 6
-    assert told["injected"]["100"]["rain"]["psnr_db"] == pytest.approx(expected)
+    assert found["injected"]["100"]["rain"]["psnr_db"] == pytest.approx(expected)
     assert "PROBLEM: broken: " in capsys.readouterr().out
     page = (out / "report.html").read_text()
     assert 'href="car_7/tuesday/report.html"' in page and 'href="broken' not in page
-    assert told["model"] == "rainy" and "3 of 4 bags replayed" in page
+    assert found["model"] == "rainy" and "3 of 4 bags replayed" in page
 
 
-def test_finished_bags_are_not_done_again_and_unfinished_ones_are(drives, rainy_model, tmp_path):
+def test_only_unfinished_bags_are_replayed_again(drives, rainy_model, tmp_path):
     out = tmp_path / "out"
     (drives / "broken.db3").unlink()
     assert replay_fleet(drives, out, rainy_model) == 0
-    assert "Passed" not in (out / "report.html").read_text()  # nothing was demanded
+    assert "Passed" not in (out / "report.html").read_text()  # nothing was required
     (out / "monday" / "summary.json").unlink()
     before = (out / "alone" / "summary.json").stat().st_mtime_ns
-    demands = tmp_path / "criteria.yaml"
-    demands.write_text("short: frames.in < 3\n")
-    assert replay_fleet(drives, out, rainy_model, "--criteria", demands) == 1
+    required = tmp_path / "criteria.yaml"
+    required.write_text("short: frames.in < 3\n")
+    assert replay_fleet(drives, out, rainy_model, "--criteria", required) == 1
     assert (out / "alone" / "summary.json").stat().st_mtime_ns == before
     assert (out / "monday" / "summary.json").is_file()
     rows = {row["bag"]: row for row in summary(out)["bags"]}
@@ -61,7 +61,7 @@ def test_finished_bags_are_not_done_again_and_unfinished_ones_are(drives, rainy_
     assert rows["alone"]["passed"] and rows["monday"]["passed"]
 
 
-def test_other_settings_are_other_results(drives, rainy_model, tmp_path):
+def test_bags_are_replayed_again_with_other_settings(drives, rainy_model, tmp_path):
     for name in ("broken.db3", "alone.mcap"):
         (drives / name).unlink()
     assert replay_fleet(drives, tmp_path / "out", rainy_model) == 0
@@ -175,14 +175,14 @@ def test_bags_share_a_gpu_where_there_is_one(device, resources, share):
     assert fleet.gpus_of_a_bag(device, resources, 4) == share
 
 
-def test_a_cluster_that_does_not_answer_is_told(drives, rainy_model, tmp_path, capsys, monkeypatch):
+def test_a_cluster_that_does_not_respond_is_an_error(drives, rainy_model, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", PretendedRay(""))
     options = ("--engine", "ray", "--address", "ray://127.0.0.1:1")
     assert replay_fleet(drives, tmp_path / "out", rainy_model, *options) == 2
     assert "--address ray://127.0.0.1:1: no Ray cluster answers there" in capsys.readouterr().err
 
 
-def test_ray_that_is_not_installed_is_told(drives, rainy_model, tmp_path, capsys, monkeypatch):
+def test_ray_that_is_not_installed_is_an_error(drives, rainy_model, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     assert replay_fleet(drives, tmp_path / "out", rainy_model, "--engine", "ray") == 2
     assert "pip install 'ros2_derain[fleet]'" in capsys.readouterr().err

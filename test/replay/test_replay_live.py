@@ -31,12 +31,12 @@ def test_a_live_replay_keeps_stamps_and_accounts_for_every_frame(rainy_model, tm
     listed[7] = ("/front/image_raw", raw_image(FIRST_NS + 3 * STEP_NS, SCENE, "no_encoding"))
     bag, out = write_bag(tmp_path / "bag", listed, apart_ns=APART_NS), tmp_path / "out"
     assert replay(bag, out, rainy_model, "--live", "--rate", 0.8) == 0, capfd.readouterr()
-    told = summary(out)
-    books = told["live"]["nodes"]["derain_node"]
-    assert books["frames_in"] == 6 == books["frames_out"] + sum(books["dropped"].values())
-    assert books["dropped"]["refused.encoding"] == 1
-    assert told["frames"]["in"] == 6 and told["frames"]["unread"] == 1
-    assert told["frames"]["read"] + told["frames"]["dropped"] == 5
+    found = summary(out)
+    counts = found["live"]["nodes"]["derain_node"]
+    assert counts["frames_in"] == 6 == counts["frames_out"] + sum(counts["dropped"].values())
+    assert counts["dropped"]["refused.encoding"] == 1
+    assert found["frames"]["in"] == 6 and found["frames"]["unread"] == 1
+    assert found["frames"]["read"] + found["frames"]["dropped"] == 5
     sent = {FIRST_NS + index * STEP_NS for index in range(6)}
     assert replay(bag, tmp_path / "offline", rainy_model) == 0
     live, offline = (read_bag(folder / "output") for folder in (out, tmp_path / "offline"))
@@ -45,7 +45,7 @@ def test_a_live_replay_keeps_stamps_and_accounts_for_every_frame(rainy_model, tm
     assert images and {stamp_ns(image) for image in images} <= sent
     seen = [line for line in records(out) if "mode" in line]
     assert seen and all(line["rain_mm_h"] == pytest.approx(100, rel=0.05) for line in seen)
-    assert told["latency_ms"]["total"]["p50"] > 0
+    assert found["latency_ms"]["total"]["p50"] > 0
     assert "Where the frames went" in (out / "report.html").read_text()
 
 

@@ -25,7 +25,7 @@ from ros2_derain.metrics import confusion, mean_iou, psnr, ssim
 
 @pytest.fixture(scope="module")
 def labelled(dry_model, tmp_path_factory) -> tuple[Path, list[np.ndarray]]:
-    """A drive whose bag has label maps: the parser's own, but for a third of the first picture."""
+    """A drive whose bag has label maps: the parser's own, but for a third of the first image."""
     parser = engine(dry_model).interpreter
     listed, maps = drive(3), []
     for index, (_, image) in enumerate(drive(3)):
@@ -41,14 +41,14 @@ def labelled(dry_model, tmp_path_factory) -> tuple[Path, list[np.ndarray]]:
 def test_labels_of_a_topic_are_matched_by_stamp(labelled, dry_model, tmp_path):
     bag, maps = labelled
     assert replay(bag, tmp_path / "out", dry_model, "--truth", "/truth") == 0
-    told = summary(tmp_path / "out")
+    whole = summary(tmp_path / "out")
     parser = engine(dry_model).interpreter
     matrix = 0
     for (_, image), truth in zip(drive(3), maps, strict=True):
         seen = parser.interpret(pixels(image)).perception.labels
         matrix = matrix + confusion(seen, truth, 3)
-    assert told["truth"]["labels"]["frames"] == 3 and list(told["bag"]["cameras"]) == ["/image"]
-    found = told["truth"]["labels"]
+    assert whole["truth"]["labels"]["frames"] == 3 and list(whole["bag"]["cameras"]) == ["/image"]
+    found = whole["truth"]["labels"]
     assert found["output"]["miou"] == pytest.approx(mean_iou(matrix)) and mean_iou(matrix) < 1
     assert found["input"] == found["output"]  # dry: nothing was changed
     assert [line["truth"]["labels"]["output"]["miou"] == 1 for line in records(tmp_path / "out")] == [
@@ -82,8 +82,8 @@ def test_a_truth_that_does_not_fit_is_noted_and_one_that_is_not_there_refused(
     for name in "012":
         cv2.imwrite(str(folder / f"{name}.png"), np.zeros((10, 10), np.uint8))
     assert replay(bag, tmp_path / "out", dry_model, "--truth", folder, "--topic", "/image") == 0
-    told = summary(tmp_path / "out")
-    assert told["truth"]["labels"]["frames"] == 0 and "another size" in next(iter(told["frames"]["odd"]))
+    whole = summary(tmp_path / "out")
+    assert whole["truth"]["labels"]["frames"] == 0 and "another size" in next(iter(whole["frames"]["odd"]))
     (folder / "2.png").unlink()
     assert replay(bag, tmp_path / "other", dry_model, "--truth", folder, "--topic", "/image") == 2
     assert "holds 2 images for 3 frames" in capsys.readouterr().err
@@ -121,7 +121,7 @@ def with_boxes(folder: Path, frames) -> Path:
     return write_bag(folder, [*drive(len(frames)), *listed])
 
 
-def test_boxes_of_a_topic_are_held_against_those_found(dry_model, tmp_path, seen_car, capsys):
+def test_detections_are_compared_with_boxes_of_a_topic(dry_model, tmp_path, seen_car, capsys):
     bag, out = with_boxes(tmp_path / "bag", TRUE_BOXES), tmp_path / "out"
     assert replay(bag, out, dry_model, "--record", "none", "--truth-boxes", "/boxes") == 0
     found = summary(out)["truth"]["boxes"]
@@ -150,8 +150,8 @@ def test_boxes_that_do_not_fit_are_noted_and_a_class_that_is_not_known_is_refuse
 ):
     bag = with_boxes(tmp_path / "bag", [(("car", 0.0, 0.0, 500.0, 40.0),)])
     assert replay(bag, tmp_path / "out", dry_model, "--truth-boxes", "/boxes") == 0
-    told = summary(tmp_path / "out")
-    assert told["truth"]["boxes"]["frames"] == 0 and "beyond the image" in next(iter(told["frames"]["odd"]))
+    whole = summary(tmp_path / "out")
+    assert whole["truth"]["boxes"]["frames"] == 0 and "beyond the image" in next(iter(whole["frames"]["odd"]))
     bag = with_boxes(tmp_path / "other", [(("truck", 0.0, 0.0, 50.0, 40.0),)])
     assert replay(bag, tmp_path / "none", dry_model, "--truth-boxes", "/boxes") == 2
     assert "does not detect class 'truck'; it detects car, pedestrian" in capsys.readouterr().err
@@ -200,15 +200,15 @@ def test_images_are_compared_with_references_of_a_folder_or_topic(rainy_model, t
         source = write_references(tmp_path / "clean", clean, source == "by stamp")
     bag = write_bag(tmp_path / "bag", listed)
     assert replay(bag, out, rainy_model, "--record", "none", "--references", source) == 0
-    told = summary(out)
-    assert list(told["bag"]["cameras"]) == ["/image"] and told["settings"]["references"] == str(source)
-    found, expected = told["truth"]["images"], expected_quality(rainy_model, clean)
+    whole = summary(out)
+    assert list(whole["bag"]["cameras"]) == ["/image"] and whole["settings"]["references"] == str(source)
+    found, expected = whole["truth"]["images"], expected_quality(rainy_model, clean)
     assert found["frames"] == 3 and expected["input"] != expected["output"]
     for side in ("input", "output"):
         assert (found[side]["psnr_db"], found[side]["ssim"]) == pytest.approx(expected[side])
     of_frames = [line["truth"]["images"]["output"]["psnr_db"] for line in records(out)]
     assert np.mean(of_frames) == pytest.approx(expected["output"][0])
-    (band,) = told["bands"]
+    (band,) = whole["bands"]
     assert band["psnr_db"] == pytest.approx(expected["output"][0])
     assert f"PSNR {expected['input'][0]:.1f} → {expected['output'][0]:.1f} dB" in capsys.readouterr().out
     page = (out / "report.html").read_text()
@@ -231,14 +231,14 @@ def test_references_that_do_not_fit_are_noted_and_those_that_are_not_there_refus
     small = [np.zeros((10, 10, 3), np.uint8)] * 2
     folder = write_references(tmp_path / "small", small, stamped=False)
     assert replay(bag, out, rainy_model, "--record", "none", "--references", folder) == 0
-    told = summary(out)
-    assert told["truth"]["images"] == {
+    whole = summary(out)
+    assert whole["truth"]["images"] == {
         "frames": 0,
         "input": {"psnr_db": None, "ssim": None},
         "output": {"psnr_db": None, "ssim": None},
     }
-    assert "of another size" in next(iter(told["frames"]["odd"]))
-    assert "psnr_db" not in told["bands"][0]
+    assert "of another size" in next(iter(whole["frames"]["odd"]))
+    assert "psnr_db" not in whole["bands"][0]
     assert replay(bag, tmp_path / "other", rainy_model, "--references", "/nothing") == 2
     assert "neither an image topic" in capsys.readouterr().err
     (folder / "0001.png").unlink()
