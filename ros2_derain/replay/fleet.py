@@ -143,6 +143,8 @@ def _local(
     threads = max(1, machine.cores() // cluster.jobs)
     left = dict(tasks)
     for _ in range(RETRIES + 1):
+        if not left:
+            return
         pool = ProcessPoolExecutor(cluster.jobs, mp_context=multiprocessing.get_context("spawn"))
         try:
             waiting: dict[Future, str] = {

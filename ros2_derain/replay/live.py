@@ -18,7 +18,7 @@ from ros2_derain import environment
 from ros2_derain.bags import BagDamaged
 from ros2_derain.bags.messages import BAD_MESSAGE, COMPRESSED, camera_of, detections, stamp_ns
 from ros2_derain.bags.reader import BagReader, Message
-from ros2_derain.engine import Frame, Mode, Perception, RainEstimate, Scene
+from ros2_derain.engine import NOT_PARSED, Frame, Mode, Perception, RainEstimate, Scene
 from ros2_derain.nodes import outputs, topics
 from ros2_derain.nodes.images import to_mono, to_rgb
 from ros2_derain.nodes.topics import Topic
@@ -255,17 +255,14 @@ class RecordedEngine:
 
     def __init__(self, recording: BagReader, sent: Mapping[int, int]) -> None:
         self._recording, self._sent = recording, sent
-        self._clean, self._trust, self._labels, self._confidence, self._boxes = (
-            _Cursor(recording.messages([topic.name]))
+        order = {stamp_ns: number for number, stamp_ns in enumerate(sent)}
+        self._clean, self._status, self._trust, self._labels, self._confidence, self._boxes = (
+            _Cursor(recording.messages([topic.name]), order)
             for topic in (
-                outputs.CLEAN_IMAGE, outputs.TRUST, outputs.LABEL_MAP, outputs.CONFIDENCE, outputs.DETECTIONS
+                outputs.CLEAN_IMAGE, outputs.DERAIN_STATUS, outputs.TRUST, outputs.LABEL_MAP,
+                outputs.CONFIDENCE, outputs.DETECTIONS,
             )
         )  # fmt: skip
-        self._rates = recording.messages([outputs.RAIN_RATE.name])
-        self._modes = [
-            (message.received_ns, recording.decode(message).data)
-            for message in recording.messages([outputs.MODE.name])
-        ]
 
     def warm_up(self, height: int, width: int) -> None:
         """Nothing to warm up."""
@@ -273,28 +270,40 @@ class RecordedEngine:
     def process(self, frame: Frame) -> Scene | None:
         """The scene of a frame; None where the pipeline dropped it."""
         stamp_ns = frame.stamp_ns
-        clean = self._clean.take(stamp_ns)
+        clean = self._clean.take(stamp_ns) if stamp_ns in self._sent else None
         if clean is None:
             return None
         sent_ns = self._sent[stamp_ns]
         trust, boxes = self._trust.take(stamp_ns), self._boxes.take(stamp_ns)
-        rate = next(self._rates, None)
-        mm_h = self._recording.decode(rate).data if rate else float("nan")
-        milliseconds = {"image": (clean.received_ns - sent_ns) / 1e6}
-        milliseconds["total"] = ((boxes or clean).received_ns - sent_ns) / 1e6
+        perception = self._perception(stamp_ns, boxes)
+        status = self._status_values(stamp_ns)
+        derain_mode = Mode(status.get("mode", Mode.LOOP.value))
+        rate, severity = (float(status.get(key, "nan")) for key in ("rain_rate_mm_h", "rain_severity"))
+        parser_failed = perception is None and derain_mode not in NOT_PARSED
         return Scene(
             stamp_ns=stamp_ns,
             frame_id=frame.frame_id,
             image=to_rgb(self._recording.decode(clean)).copy(),
             trust=self._map(trust) if trust else np.full(frame.image.shape[:2], 255, np.uint8),
-            rain=RainEstimate(mm_h, float("nan")),
-            mode=self._mode_at(clean.received_ns),
-            derain_mode=self._mode_at(clean.received_ns),
-            iterations=0,
-            prior_missed=False,
-            perception=self._perception(stamp_ns, boxes),
-            milliseconds=milliseconds,
+            rain=RainEstimate(rate, severity),
+            mode=Mode.DERAIN_ONLY if parser_failed else derain_mode,
+            derain_mode=derain_mode,
+            iterations=int(status.get("iterations", 0)),
+            prior_missed=status.get("prior_missed") == "true",
+            perception=perception,
+            milliseconds={
+                "image": (clean.received_ns - sent_ns) / 1e6,
+                "total": ((boxes or clean).received_ns - sent_ns) / 1e6,
+            },
         )
+
+    def _status_values(self, stamp_ns: int) -> dict[str, str]:
+        """What derain_node reported of a frame; nothing where that was lost."""
+        message = self._status.take(stamp_ns)
+        if message is None:
+            return {}
+        (status,) = self._recording.decode(message).status
+        return {pair.key: pair.value for pair in status.values}
 
     def _perception(self, stamp_ns: int, boxes: Message | None) -> Perception | None:
         labels, confidence = self._labels.take(stamp_ns), self._confidence.take(stamp_ns)
@@ -306,21 +315,29 @@ class RecordedEngine:
     def _map(self, message: Message) -> np.ndarray:
         return to_mono(self._recording.decode(message)).copy()
 
-    def _mode_at(self, received_ns: int) -> Mode:
-        known = [mode for time_ns, mode in self._modes if time_ns <= received_ns]
-        return Mode(known[-1]) if known else Mode.LOOP
-
 
 class _Cursor:
-    """The messages of a topic, taken by their stamps in the order of reception."""
+    """The messages of a topic, taken by their stamps in the order in which the frames were sent.
 
-    def __init__(self, messages: Iterator[Message]) -> None:
-        self._messages = messages
+    Args:
+        messages: in the order of reception.
+        order: number of each frame, by its stamp.
+    """
+
+    def __init__(self, messages: Iterator[Message], order: Mapping[int, int]) -> None:
+        self._messages, self._order = messages, order
         self._next = next(messages, None)
 
     def take(self, stamp_ns: int) -> Message | None:
-        """The next message, if it has this stamp."""
+        """The message with this stamp, if there is one; those of earlier frames are skipped."""
+        number = self._order[stamp_ns]
+        while self._next is not None and self._number_of(self._next) < number:
+            self._next = next(self._messages, None)
         if self._next is None or self._next.stamp_ns != stamp_ns:
             return None
         taken, self._next = self._next, next(self._messages, None)
         return taken
+
+    def _number_of(self, message: Message) -> int:
+        """-1 for a stamp that was never sent."""
+        return -1 if message.stamp_ns is None else self._order.get(message.stamp_ns, -1)
