@@ -10,8 +10,7 @@ from pathlib import Path
 from ros2_derain import engine_options, models, options, provenance
 from ros2_derain.data.images import read_image, split_side_by_side
 from ros2_derain.engine import PRIORS
-from ros2_derain.errors import EvaluationError
-from ros2_derain.evaluate import model_row
+from ros2_derain.evaluate import EvaluationError, model_row
 from ros2_derain.evaluate.model_row import CLIP, RATE_MM_H, ComparisonSettings
 from ros2_derain.reporting import page, tables
 from ros2_derain.reporting.files import write_json, write_text

@@ -12,7 +12,7 @@ import numpy as np
 
 from ros2_derain import models, provenance
 from ros2_derain.engine import Engine, EngineError, Frame, Perception, Restored, Scene
-from ros2_derain.errors import EvaluationError
+from ros2_derain.evaluate import EvaluationError
 from ros2_derain.reporting import page
 from ros2_derain.reporting.files import write_json
 

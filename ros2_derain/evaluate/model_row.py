@@ -25,8 +25,7 @@ from ros2_derain.data.boxes import ignored_classes
 from ros2_derain.data.clips import Clip
 from ros2_derain.data.images import side_by_side, write_image
 from ros2_derain.engine import Engine, EngineSettings
-from ros2_derain.errors import EvaluationError
-from ros2_derain.evaluate import perception, restoration
+from ros2_derain.evaluate import EvaluationError, perception, restoration
 from ros2_derain.evaluate.evaluation import cached_result
 from ros2_derain.model_tools import sizes
 from ros2_derain.rain_media.rendering import RainOverlay

@@ -22,8 +22,7 @@ import numpy as np
 
 from ros2_derain import engine_options, options, provenance
 from ros2_derain.engine import Engine, Interpreter, Perception
-from ros2_derain.errors import EvaluationError
-from ros2_derain.evaluate import conditions, evaluation
+from ros2_derain.evaluate import EvaluationError, conditions, evaluation
 from ros2_derain.evaluate.conditions import OWN, ConditionGrid, PerceptionSetup, box_rows
 from ros2_derain.evaluate.evaluation import Evaluation, ResultCache
 from ros2_derain.evaluate.gate import correlation_tile

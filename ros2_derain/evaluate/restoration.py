@@ -14,8 +14,7 @@ from ros2_derain import engine_options, options, provenance
 from ros2_derain.data import LAYOUTS, Pair, RainPairs
 from ros2_derain.data.images import left_out_note, side_by_side, write_image
 from ros2_derain.engine import Engine
-from ros2_derain.errors import EvaluationError
-from ros2_derain.evaluate import evaluation
+from ros2_derain.evaluate import EvaluationError, evaluation
 from ros2_derain.evaluate.evaluation import Evaluation, ResultCache
 from ros2_derain.metrics.fsim import fsim
 from ros2_derain.metrics.image import psnr, psnr_y, ssim, ssim_y

@@ -299,7 +299,7 @@ def find(bag: BagReader, job: Job, frames: int, model: LoadedModel) -> GroundTru
     Raises:
         ReplayError: there is no such topic or folder, it holds nothing, or as many files as there are
             frames are needed and it holds another number.
-        EvaluationError: a class is not the model's.
+        DataError: a class is not the model's.
     """
     parts: dict[str, Known] = {}
     if job.truth:
