@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -72,19 +73,6 @@ class Sides:
             else:
                 self._seen["input"] = self._parser.interpreter.interpret(image).perception
         return self._seen[side]
-
-
-class Known(Protocol):
-    """One kind of what is known."""
-
-    def of(self, frame: Frame, index: int) -> Any:
-        """What is known of a frame, None for nothing; ReplayError or DataError where it does not fit."""
-
-    def add(self, side: str, sides: Sides, truth: Any) -> dict:
-        """Count one side of a frame; its own figures, JSON-ready."""
-
-    def figures(self) -> dict:
-        """Over all frames: their number, and the figures of each side."""
 
 
 class LabelTruth:
@@ -253,6 +241,11 @@ class TopicImages:
                     continue
 
 
+Part = LabelTruth | BoxTruth | ReferenceImages
+"""One kind of what is known: ``of`` gives it for a frame (None: nothing), ``add`` compares one side of the
+frame with it, ``figures`` are those of all frames."""
+
+
 class GroundTruth:
     """All that is known of one camera.
 
@@ -260,7 +253,7 @@ class GroundTruth:
         parts: by :data:`LABELS`, :data:`BOXES`, :data:`IMAGES`.
     """
 
-    def __init__(self, parts: Mapping[str, Known]) -> None:
+    def __init__(self, parts: Mapping[str, Part]) -> None:
         self._parts = parts
 
     def add(self, frame: Frame, index: int, parser: Engine, scene: Scene) -> tuple[dict, list[str]]:
@@ -269,7 +262,7 @@ class GroundTruth:
         notes, sides = [], Sides(frame, scene, parser)
         for name, part in self._parts.items():
             try:
-                truth = part.of(frame, index)
+                truth: Any = part.of(frame, index)
             except (DataError, ReplayError) as error:
                 notes.append(f"truth not used: {error}")
                 continue
@@ -299,9 +292,9 @@ def find(bag: BagReader, job: Job, frames: int, model: LoadedModel) -> GroundTru
     Raises:
         ReplayError: there is no such topic or folder, it holds nothing, or as many files as there are
             frames are needed and it holds another number.
-        DataError: a class is not the model's.
+        DataError: a class is not the model's, or a file cannot be read.
     """
-    parts: dict[str, Known] = {}
+    parts: dict[str, Part] = {}
     if job.truth:
         ids = class_ids(model.identity.class_names, job.classes, None if job.classes else UNLABELLED)
         parts[LABELS] = LabelTruth(_label_maps(bag, job.truth, frames), ids, model)
@@ -314,52 +307,35 @@ def find(bag: BagReader, job: Job, frames: int, model: LoadedModel) -> GroundTru
 
 
 def _label_maps(bag: BagReader, source: str, frames: int) -> dict[int, Any]:
-    if _is_topic(bag, source, (IMAGE,)):
-        maps: dict = {}
+    maps: dict = {}
+    if _is_topic(bag, "--truth", source, IMAGE):
         for message in bag.messages([source]):
-            try:
+            with suppress(*BAD_MESSAGE):
                 image = bag.decode(message)
                 packed = zlib.compress(to_mono(image).tobytes(), 1)  # a few kB each
                 maps[stamp_ns(image, message.received_ns)] = packed
-            except BAD_MESSAGE:
-                continue
-    elif Path(source).is_dir():
-        named = {path.stem: path for path in list_files(Path(source), (".png",))}
-        maps = by_stamp_or_order(named, frames, source) if named else {}
-    else:
-        raise ReplayError(f"--truth {source} is neither an image topic of {bag.path} nor a folder")
+    elif named := {path.stem: path for path in list_files(Path(source), (".png",))}:
+        maps = by_stamp_or_order(named, frames, source)
     if not maps:
         raise ReplayError(f"--truth {source} holds no label map: mono8 images, or PNG files")
     return maps
 
 
 def _boxes(bag: BagReader, source: str, frames: int, objects: Sequence[str]) -> dict[int, Boxes]:
-    if _is_topic(bag, source, (DETECTIONS,)):
-        boxes = _boxes_of_topic(bag, source, objects)
-    elif Path(source).is_dir():
+    boxes = {}
+    if _is_topic(bag, "--truth-boxes", source, DETECTIONS):
+        for message in bag.messages([source]):
+            with suppress(*BAD_MESSAGE):
+                decoded = bag.decode(message)
+                found = _true_boxes(detections(decoded), objects, source)
+                boxes[stamp_ns(decoded, message.received_ns)] = found
+    else:
         listed = boxes_by_name(Path(source), objects)
         names = sorted(listed, key=lambda name: natural_order(Path(name)))
-        named = {Path(name).stem: listed[name] for name in names}
-        boxes = by_stamp_or_order(named, frames, source)
-    else:
-        raise ReplayError(
-            f"--truth-boxes {source} is neither a {DETECTIONS} topic of {bag.path} nor a folder"
-        )
+        boxes = by_stamp_or_order({Path(name).stem: listed[name] for name in names}, frames, source)
     if not boxes:
         raise ReplayError(f"--truth-boxes {source} holds no boxes that can be read")
     return boxes
-
-
-def _boxes_of_topic(bag: BagReader, topic: str, objects: Sequence[str]) -> dict[int, Boxes]:
-    """By stamp. A damaged message is as none."""
-    found = {}
-    for message in bag.messages([topic]):
-        try:
-            decoded = bag.decode(message)
-            found[stamp_ns(decoded, message.received_ns)] = _true_boxes(detections(decoded), objects, topic)
-        except BAD_MESSAGE:
-            continue
-    return found
 
 
 def _true_boxes(found: Sequence[Detection], objects: Sequence[str], topic: str) -> Boxes:
@@ -374,17 +350,25 @@ def _true_boxes(found: Sequence[Detection], objects: Sequence[str], topic: str) 
 
 
 def _reference_images(bag: BagReader, source: str, frames: int) -> dict[int, Path] | TopicImages:
-    if _is_topic(bag, source, (IMAGE, COMPRESSED)):
+    if _is_topic(bag, "--references", source, IMAGE, COMPRESSED):
         return TopicImages(bag.path, source)
-    if not Path(source).is_dir():
-        raise ReplayError(f"--references {source} is neither an image topic of {bag.path} nor a folder")
     files = list_images(Path(source))
     check_unique_stems(files)
     return by_stamp_or_order({path.stem: path for path in files}, frames, source)
 
 
-def _is_topic(bag: BagReader, name: str, types: Sequence[str]) -> bool:
-    return any(topic.name == name and topic.type in types for topic in bag.topics)
+def _is_topic(bag: BagReader, option: str, source: str, *types: str) -> bool:
+    """Whether an option names a topic of these types, True, or a folder, False.
+
+    Raises:
+        ReplayError: it names neither.
+    """
+    if any(topic.name == source and topic.type in types for topic in bag.topics):
+        return True
+    if not Path(source).is_dir():
+        kind = "an image" if IMAGE in types else f"a {types[0]}"
+        raise ReplayError(f"{option} {source} is neither {kind} topic of {bag.path} nor a folder")
+    return False
 
 
 def _require_size(name: str, plane: np.ndarray, shape: tuple[int, ...]) -> None:

@@ -151,33 +151,35 @@ def _criteria(judged: Sequence[Mapping]) -> list[Table]:
 
 def _truth_tables(truth: Mapping) -> list[Table]:
     """A table of each kind that is known, from ``GroundTruth.figures``."""
-    made = {LABELS: _label_table, BOXES: _box_table, IMAGES: _image_table}
-    return [made[name](figures) for name, figures in truth.items()]
+    tables_of = {LABELS: _label_table, BOXES: _box_table, IMAGES: _image_table}
+    return [tables_of[name](figures) for name, figures in truth.items()]
 
 
 def _label_table(found: Mapping) -> Table:
-    rows = [
-        _sides("all: mIoU", found, "miou"),
-        _sides("all: pixel accuracy", found, "pixel_accuracy"),
-        *_per_class(found, "iou"),
-    ]
     text = f"IoU in % over {found['frames']} frames with true labels."
-    return Table("Labels against the truth", text, ("class", "parser on the input", "pipeline"), rows)
+    shares = {"all: mIoU": "miou", "all: pixel accuracy": "pixel_accuracy"}
+    return _table_by_class("Labels against the truth", text, found, shares, "iou")
 
 
 def _box_table(found: Mapping) -> Table:
-    rows = [
-        _sides("all: AP50", found, "ap50"),
-        _sides("all: AP50:95", found, "ap"),
-        _sides("all: precision", found, "precision"),
-        _sides("all: recall", found, "recall"),
-        *_per_class(found, "ap50_per_class"),
-    ]
     text = (
         f"AP50 in % over {found['frames']} frames with true boxes, of the boxes that the pipeline publishes; "
         f"precision and recall at an overlap of {MATCH_IOU:g} and a score of {SCORE:g}."
     )
-    return Table("Boxes against the truth", text, ("class", "parser on the input", "pipeline"), rows)
+    shares = {
+        "all: AP50": "ap50", "all: AP50:95": "ap", "all: precision": "precision", "all: recall": "recall"
+    }  # fmt: skip
+    return _table_by_class("Boxes against the truth", text, found, shares, "ap50_per_class")
+
+
+def _table_by_class(
+    title: str, text: str, found: Mapping, shares: Mapping[str, str], per_class: str
+) -> Table:
+    """Shares over all frames, then one of each class; columns for both sides."""
+    rows = [[name, *(percent(found[side][key]) for side in SIDES)] for name, key in shares.items()]
+    for name in found[SIDES[0]][per_class]:
+        rows.append([name, *(percent(found[side][per_class][name]) for side in SIDES)])
+    return Table(title, text, ("class", "parser on the input", "pipeline"), rows)
 
 
 def _image_table(found: Mapping) -> Table:
@@ -187,14 +189,6 @@ def _image_table(found: Mapping) -> Table:
     ]
     text = f"Means over {found['frames']} frames with reference images."
     return Table("Images against the references", text, ("figure", "input", "clean image"), rows)
-
-
-def _sides(name: str, found: Mapping, key: str) -> list[str]:
-    return [name, *(percent(found[side][key]) for side in SIDES)]
-
-
-def _per_class(found: Mapping, key: str) -> list[list[str]]:
-    return [[name, *(percent(found[side][key][name]) for side in SIDES)] for name in found[SIDES[0]][key]]
 
 
 def _worst(worst: Sequence[WorstFrame], points: Sequence[FramePoint], summary: Mapping) -> list[Comparisons]:
