@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -56,7 +57,7 @@ def describe_data(folder: Path, files: Iterable[Path]) -> dict:
     """
     digest, files = hashlib.sha256(), list(files)
     for path in files:
-        digest.update(f"{path.parent.name}/{path.name}\n".encode())
+        digest.update(os.fsencode(f"{path.parent.name}/{path.name}\n"))
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     name = "/".join(folder.resolve().parts[-2:])
     return {"name": name, "files": len(files), "sha256": digest.hexdigest()}

@@ -13,6 +13,7 @@ from ros2_derain.bags.conversion import NewCamera
 from ros2_derain.bags.messages import BAD_MESSAGE, COMPRESSED, IMAGE, decode_image, reason
 from ros2_derain.bags.reader import METADATA, BagReader, Topic, storage_files
 from ros2_derain.data.clips import CODECS, FPS, Clip, Video
+from ros2_derain.data.images import left_out_note
 from ros2_derain.reporting.files import staged
 from ros2_derain.reporting.progress import Progress
 
@@ -127,10 +128,17 @@ def _from_images(args: argparse.Namespace) -> int:
     folder = Clip.open(args.input, fps=args.fps, default_fps=FPS)
     camera = _camera(args, folder.fps)
 
-    def make(target: Path, step) -> int:
-        return conversion.from_files(folder.files, camera, args.compressed, target, step)
+    left_out: list[str] = []
 
-    return _make(args, len(folder), make)
+    def make(target: Path, step) -> int:
+        count, errors = conversion.from_files(folder.files, camera, args.compressed, target, step)
+        left_out.extend(errors)
+        return count
+
+    status = _make(args, len(folder), make)
+    if left_out:
+        print(left_out_note(left_out, len(folder)))
+    return status
 
 
 def _from_video(args: argparse.Namespace) -> int:

@@ -24,7 +24,7 @@ from ros2_derain.bags.messages import (
 )
 from ros2_derain.bags.reader import BagReader
 from ros2_derain.data.clips import Video, VideoWriter
-from ros2_derain.data.images import read_image
+from ros2_derain.data.images import UnreadableError, read_image
 from ros2_derain.nodes.outputs import CLEAN_IMAGE
 
 INFO = "sensor_msgs/msg/CameraInfo"
@@ -60,8 +60,11 @@ class NewCamera:
 
 def from_files(
     files: Iterable[Path], camera: NewCamera, compressed: bool, bag: Path, step: Callable[[], None]
-) -> int:
-    """Write image files as messages with a ``camera_info`` each; returns how many.
+) -> tuple[int, list[str]]:
+    """Write image files as messages with a ``camera_info`` each.
+
+    Returns:
+        number of images, and the errors of the files that cannot be read and are left out.
 
     Args:
         files: in order.
@@ -71,16 +74,25 @@ def from_files(
         step: called after each.
     """
 
+    left_out: list[str] = []
+
     def messages() -> Iterator[tuple[str, Any, tuple[int, int]]]:
         for index, path in enumerate(files):
-            image, header = read_image(path), _header(camera, index)
+            try:
+                image, header = read_image(path), _header(camera, index)
+            except UnreadableError as error:
+                left_out.append(str(error))
+                continue
             if compressed:
                 yield f"{camera.topic}/compressed", _file(path, header), image.shape[:2]
             else:
                 yield camera.topic, _image(image, header), image.shape[:2]
             step()
 
-    return _write(messages(), camera, bag)
+    count = _write(messages(), camera, bag)
+    if not count:
+        raise BagError(f"no image can be read; the first: {left_out[0]}")
+    return count, left_out
 
 
 def from_video(video: Video, camera: NewCamera, bag: Path, step: Callable[[], None]) -> int:
@@ -155,7 +167,8 @@ def _write(messages: Iterable[tuple[str, Any, tuple[int, int]]], camera: NewCame
     info_topic = f"{camera.topic.rpartition('/')[0]}/camera_info"
     with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as bag:
         for topic, message, size in messages:
-            time_ns = camera.stamp_ns(count)
+            stamp = message.header.stamp
+            time_ns = stamp.sec * 1_000_000_000 + stamp.nanosec
             for name, sent in ((info_topic, _info(camera, message.header, *size)), (topic, message)):
                 kind = sent.__msgtype__
                 if name not in connections:

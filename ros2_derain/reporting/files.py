@@ -64,8 +64,8 @@ def write_json(path: Path, content: dict) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write text as UTF-8; raises as :func:`write_bytes`."""
-    write_bytes(path, text.encode())
+    """Write text as UTF-8, other bytes of file names as escapes; raises as :func:`write_bytes`."""
+    write_bytes(path, text.encode(errors="backslashreplace"))
 
 
 def write_bytes(path: Path, data: bytes | memoryview, hint: str = "") -> None:

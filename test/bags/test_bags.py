@@ -209,3 +209,17 @@ def test_a_file_that_is_no_bag_is_refused_in_a_line(tmp_path, capsys, name):
     (tmp_path / name).write_bytes(b"" if name.startswith("empty") else bytes(range(256)) * 40)
     assert bag("info", tmp_path / name) == 2
     assert f"{name} cannot be read as a ROS 2 bag" in capsys.readouterr().err
+
+
+def test_images_of_a_folder_become_a_bag_in_natural_order_without_the_broken_one(tmp_path, capsys):
+    folder, out = tmp_path / "photos", tmp_path / "bag"
+    folder.mkdir()
+    for number in (1, 2, 3, 10):
+        cv2.imwrite(str(folder / f"{number}.png"), np.full((96, 128, 3), number, np.uint8))
+    (folder / "3.png").write_bytes((folder / "3.png").read_bytes()[:60])
+    (folder / "._1.png").write_bytes(b"")
+    assert cli.main(["bag", "from-images", str(folder), str(out), "--fps", "10", "--start", "100"]) == 0
+    assert "1 of 4 left out:" in (said := capsys.readouterr().out) and "3.png" in said
+    images = [(time_ns, message) for topic, time_ns, _, message in read_bag(out) if topic.endswith("raw")]
+    assert [int(message.data[0]) for _, message in images] == [1, 2, 10]
+    assert [time_ns for time_ns, _ in images] == [100_000_000_000, 100_100_000_000, 100_300_000_000]
