@@ -1,4 +1,4 @@
-"""``ros2-derain rain`` on real files: pictures, folders, videos and bags, and what it refuses."""
+"""``ros2-derain rain`` on real files: images, folders, videos and bags; invalid input."""
 
 import json
 import os
@@ -19,9 +19,9 @@ def rain(*arguments) -> int:
 
 
 def read(path: Path) -> np.ndarray:
-    picture = cv2.imread(str(path))
-    assert picture is not None, path
-    return picture[:, :, ::-1]
+    image = cv2.imread(str(path))
+    assert image is not None, path
+    return image[:, :, ::-1]
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def clip(tmp_path) -> Path:
 # Pictures and folders
 
 
-def test_a_picture_gets_the_rain_of_its_rate_and_seed(street, tmp_path):
+def test_a_image_gets_the_rain_of_its_rate_and_seed(street, tmp_path):
     assert rain(street, tmp_path / "rainy.png", "--rate", 150, "--seed", 4, "--wind", -3) == 0
     expected = RainRenderer(Rain(150, wind=-3), 96, 128, seed=4).render(SCENE)
     assert (read(tmp_path / "rainy.png") == expected).all()
@@ -193,11 +193,11 @@ def test_each_camera_has_its_own_rain_at_the_time_of_its_stamps(tmp_path):
         assert (left != right).any()
 
 
-def test_images_that_cannot_be_read_are_copied_and_told(tmp_path, capsys):
+def test_images_that_cannot_be_read_are_copied_and_counted(tmp_path, capsys):
     assert rain(write_bag(tmp_path / "night", messages()), tmp_path / "rainy", "--rate", 50) == 0
-    told = json.loads((tmp_path / "rainy" / "rain.json").read_text())["outputs"][0]
-    assert told["copied_unread"]["/rear"]["images"] == 1 and told["rainy"]["/rear"] == 2
-    assert told["copied_unread"]["/depth"]["images"] == 2
+    outputs = json.loads((tmp_path / "rainy" / "rain.json").read_text())["outputs"][0]
+    assert outputs["copied_unread"]["/rear"]["images"] == 1 and outputs["rainy"]["/rear"] == 2
+    assert outputs["copied_unread"]["/depth"]["images"] == 2
     assert "cut off" in capsys.readouterr().out
     kept, cut = (of(read_bag(tmp_path / name), "/rear")[2].data for name in ("rainy", "night"))
     assert (kept == cut).all()
@@ -219,11 +219,11 @@ def test_a_single_mcap_file_is_a_bag(tmp_path):
 
 def test_a_bag_of_2019_without_metadata_is_read(data_dir, tmp_path):
     assert rain(data_dir / "bags" / "klintan_sample", tmp_path / "rainy", "--rate", 100) == 0
-    told = json.loads((tmp_path / "rainy" / "rain.json").read_text())["outputs"][0]
-    assert told["rainy"] == {"/image": 1, "/image/compressed": 1}
+    outputs = json.loads((tmp_path / "rainy" / "rain.json").read_text())["outputs"][0]
+    assert outputs["rainy"] == {"/image": 1, "/image/compressed": 1}
 
 
-# What is refused
+# Errors
 
 
 def refused(capsys, tmp_path: Path, *arguments) -> str:

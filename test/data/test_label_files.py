@@ -18,12 +18,12 @@ from ros2_derain.data import (
 )
 
 
-def write(path: Path, picture: np.ndarray) -> None:
+def write(path: Path, image: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    assert cv2.imwrite(str(path), picture)
+    assert cv2.imwrite(str(path), image)
 
 
-def picture(height: int = 6, width: int = 8) -> np.ndarray:
+def image(height: int = 6, width: int = 8) -> np.ndarray:
     return np.full((height, width, 3), 90, np.uint8)
 
 
@@ -70,7 +70,7 @@ def voc_colours() -> np.ndarray:
 @pytest.fixture
 def camvid(tmp_path) -> Path:
     for name in ("a", "b"):
-        write(tmp_path / f"val/images/{name}.jpg", picture())
+        write(tmp_path / f"val/images/{name}.jpg", image())
         write(tmp_path / f"val/labels/{name}.png", ids(0, 10, 11, 3))
     return tmp_path / "val"
 
@@ -82,7 +82,7 @@ def cityscapes(tmp_path) -> Path:
         ("bonn", "labelTrainIds", (255, 18)),
     ):
         stem = f"{city}_000000_000019"
-        write(tmp_path / f"leftImg8bit/train/{city}/{stem}_leftImg8bit.png", picture())
+        write(tmp_path / f"leftImg8bit/train/{city}/{stem}_leftImg8bit.png", image())
         write(tmp_path / f"gtFine/train/{city}/{stem}_gtFine_{kind}.png", ids(*values))
     return tmp_path
 
@@ -90,7 +90,7 @@ def cityscapes(tmp_path) -> Path:
 @pytest.fixture
 def voc(tmp_path) -> Path:
     root = tmp_path / "VOCdevkit" / "VOC2012"
-    write(root / "JPEGImages/2007_1.jpg", picture())
+    write(root / "JPEGImages/2007_1.jpg", image())
     palette_png(root / "SegmentationClass/2007_1.png", ids(0, 1, 2, 15, 20, 255, 7), voc_colours())
     (root / "ImageSets/Segmentation").mkdir(parents=True)
     (root / "ImageSets/Segmentation/train.txt").write_text("2007_1\n")
@@ -144,7 +144,7 @@ def test_a_broken_camvid_folder_is_named(camvid, tmp_path):
     write(camvid / "labels/b.png", np.zeros((5, 8), np.uint8))
     with pytest.raises(DataError, match="b.jpg is 8x6 but .*b.png is 8x5"):
         CamVid(camvid)[1]
-    write(camvid / "labels/b.png", picture())
+    write(camvid / "labels/b.png", image())
     with pytest.raises(DataError, match="b.png has 3 channels of uint8: a label map holds ids in one"):
         CamVid(camvid)[1]
     write(camvid / "labels/b.png", np.zeros((6, 8), np.uint16))
@@ -153,7 +153,7 @@ def test_a_broken_camvid_folder_is_named(camvid, tmp_path):
     (camvid / "labels/b.png").write_bytes(b"")
     with pytest.raises(DataError, match="b.png is not an image that can be decoded"):
         CamVid(camvid)[1]
-    (camvid / "images/a.jpg").write_bytes(b"no picture")
+    (camvid / "images/a.jpg").write_bytes(b"no image")
     with pytest.raises(DataError, match="a.jpg is not an image that can be decoded"):
         CamVid(camvid)[0]
     (camvid / "images/a.jpg").unlink()

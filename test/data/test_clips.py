@@ -30,7 +30,7 @@ def test_rain_falls_at_the_speed_of_the_clip(small_clip, tmp_path):
         assert np.array_equal(written, renderer.render(source.read(index), index / 25))
 
 
-def test_pictures_are_scaled_and_counted_on(small_clip):
+def test_frames_are_scaled_and_start_again_after_the_last(small_clip):
     source = Clip.open(small_clip, (128, 64))
     assert source.read(0).shape == (64, 128, 3)
     assert np.array_equal(source.read(12), source.read(0))
@@ -42,7 +42,7 @@ def test_a_folder_without_clip_yaml_is_refused(tmp_path):
         Clip.open(tmp_path)
 
 
-def test_a_clip_without_pictures_is_refused(tmp_path):
+def test_a_clip_without_images_is_refused(tmp_path):
     (tmp_path / "clip.yaml").write_text("fps: 25\n")
     with pytest.raises(DataError, match="holds no image"):
         Clip.open(tmp_path)

@@ -57,7 +57,7 @@ def test_pairs_of_two_files(tmp_path, layout, named):
     assert pairs[0].rain.shape == pairs[0].clean.shape == (4, 6, 3)
 
 
-def test_several_rains_share_a_clean_picture(tmp_path):
+def test_several_rains_share_a_clean_image(tmp_path):
     pairs = RainPairs(fill(tmp_path, "rain14000"))
     assert {pair.name: int(pair.clean[0, 0, 0]) - CLEAN for pair in pairs} == {"1_1": 0, "1_14": 0, "12_1": 1}
 
@@ -102,7 +102,7 @@ def test_the_error_lists_every_layout(tmp_path):
         RainPairs(tmp_path, "rain800")
 
 
-def test_pictures_without_counterpart_are_named(tmp_path):
+def test_images_without_counterpart_are_named(tmp_path):
     fill(tmp_path, "rain14000")
     write(tmp_path / "ground_truth/3.png", 0)
     with pytest.raises(DataError, match="1 of 3 have no rainy image in .*rainy_image; .*truth/3.png"):
@@ -124,7 +124,7 @@ def test_pairs_that_do_not_match_are_named(tmp_path):
     write(tmp_path / "rain/a.png", 0, width=8)
     with pytest.raises(DataError, match="rain/a.png is 8x4 but .*clean/a.webp is 6x4"):
         RainPairs(tmp_path)[0]
-    (tmp_path / "rain/a.png").write_bytes(b"no picture")
+    (tmp_path / "rain/a.png").write_bytes(b"no image")
     with pytest.raises(DataError, match="rain/a.png is not an image that can be decoded"):
         RainPairs(tmp_path)[0]
 

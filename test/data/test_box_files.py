@@ -13,7 +13,7 @@ CAR, PEDESTRIAN, BICYCLIST = range(3)
 HEADER = "image,class,xmin,ymin,xmax,ymax\n"
 
 
-def write_picture(path: Path, height: int = 20, width: int = 40) -> None:
+def write_image(path: Path, height: int = 20, width: int = 40) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     assert cv2.imwrite(str(path), np.zeros((height, width, 3), np.uint8))
 
@@ -21,7 +21,7 @@ def write_picture(path: Path, height: int = 20, width: int = 40) -> None:
 @pytest.fixture
 def csv_folder(tmp_path) -> Path:
     for name in ("a.png", "b.png"):
-        write_picture(tmp_path / "images" / name)
+        write_image(tmp_path / "images" / name)
     (tmp_path / "images.csv").write_text("image,width,height\na.png,40,20\nb.png,40,20\n")
     (tmp_path / "boxes.csv").write_text(HEADER + "a.png,truck,1,2,3.5,4\na.png,traffic light,1,1,2,2\n")
     return tmp_path
@@ -30,7 +30,7 @@ def csv_folder(tmp_path) -> Path:
 @pytest.fixture
 def yolo_folder(tmp_path) -> Path:
     for name in ("a.png", "b.png"):
-        write_picture(tmp_path / "images" / name)
+        write_image(tmp_path / "images" / name)
     (tmp_path / "labels").mkdir()
     (tmp_path / "labels/a.txt").write_text("0 0.5 0.5 0.5 0.2\n\n2 0.1 0.1 0.1 0.1\n1 0.05 0.5 0.2 1\n")
     (tmp_path / "data.yaml").write_text("names: [Person, bicycle, zebra]\n")
@@ -61,7 +61,7 @@ def coco_content() -> dict:
 @pytest.fixture
 def coco_folder(tmp_path) -> Path:
     for name in ("a.png", "b.png"):
-        write_picture(tmp_path / "val" / name)
+        write_image(tmp_path / "val" / name)
     (tmp_path / "val.json").write_text(json.dumps(coco_content()))
     return tmp_path
 
@@ -101,10 +101,10 @@ def test_a_wrong_csv_line_is_named(csv_folder, row, said):
 
 
 def test_a_broken_csv_folder_is_named(csv_folder):
-    write_picture(csv_folder / "images/a.png", 21, 40)
+    write_image(csv_folder / "images/a.png", 21, 40)
     with pytest.raises(DataError, match="a.png is 40x21 but its boxes are for 40x20"):
         Boxes(csv_folder)[0]
-    write_picture(csv_folder / "images/c.png")
+    write_image(csv_folder / "images/c.png")
     with pytest.raises(DataError, match="images/c.png is not listed in .*images.csv"):
         Boxes(csv_folder)
     (csv_folder / "images/c.png").unlink()
@@ -234,7 +234,7 @@ def test_a_wrong_coco_entry_is_named(coco_folder, part, change, said):
 def test_a_broken_coco_folder_is_named(coco_folder):
     with pytest.raises(DataError, match="annotations.json is missing"):
         Coco(coco_folder)
-    write_picture(coco_folder / "val/b.png", 20, 41)
+    write_image(coco_folder / "val/b.png", 20, 41)
     with pytest.raises(DataError, match="b.png is 41x20 but its boxes are for 40x20"):
         Coco(coco_folder, "val.json", "val")[1]
     for text, said in (
