@@ -2,37 +2,32 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import numpy as np
-from rosbags.rosbag2 import StoragePlugin, Writer
+from rclpy.serialization import serialize_message
+from sensor_msgs.msg import CameraInfo, CompressedImage
 
 from ros2_derain.bags import BagError
-from ros2_derain.bags.messages import (
-    BAD_MESSAGE,
-    COMPRESSED,
-    HEADER,
-    IMAGE,
-    TYPES,
-    decode_image,
-    reason,
-    stamp_ns,
-)
+from ros2_derain.bags.messages import BAD_MESSAGE, decode_image, pinhole, reason, stamp_ns
 from ros2_derain.bags.reader import BagReader
+from ros2_derain.bags.writing import BagWriter
 from ros2_derain.data.clips import Video, VideoWriter
 from ros2_derain.data.images import UnreadableError, read_image
+from ros2_derain.nodes import images
+from ros2_derain.nodes.messages import to_header
 from ros2_derain.nodes.outputs import CLEAN_IMAGE
+from ros2_derain.nodes.topics import Topic
 
-INFO = "sensor_msgs/msg/CameraInfo"
-FOCAL = 0.9
-"""Focal length in image widths (a lens of 58 degrees) where none is given."""
 FPS = 10.0
+"""Frames per second of a video where the stamps give none."""
 
-_T = TYPES.types
+Frame = tuple[int, np.ndarray, CompressedImage | None]
+"""Index (of the stamp), pixels, and the message where it is not made of the pixels."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +39,7 @@ class NewCamera:
         frame_id: of its headers.
         fps: frames per second.
         start_ns: stamp of the first.
-        focal: in pixels; None: :data:`FOCAL` of the width.
+        focal: in pixels; None: as for :func:`messages.pinhole`.
     """
 
     topic: str
@@ -72,24 +67,20 @@ def from_files(
         compressed: JPEG and PNG files are copied into the bag byte by byte.
         bag: folder that must not exist.
         step: called after each.
-    """
 
+    Raises:
+        BagError: the bag cannot be written, no file can be read, or one to be copied is neither JPEG nor PNG.
+    """
     left_out: list[str] = []
 
-    def messages() -> Iterator[tuple[str, Any, tuple[int, int]]]:
+    def frames() -> Iterator[Frame]:
         for index, path in enumerate(files):
             try:
-                image, header = read_image(path), _header(camera, index)
+                yield index, read_image(path), _file(path) if compressed else None
             except UnreadableError as error:
                 left_out.append(str(error))
-                continue
-            if compressed:
-                yield f"{camera.topic}/compressed", _file(path, header), image.shape[:2]
-            else:
-                yield camera.topic, _image(image, header), image.shape[:2]
-            step()
 
-    count = _write(messages(), camera, bag)
+    count = _write(frames(), camera, bag, step)
     if not count:
         raise BagError(f"no image can be read; the first: {left_out[0]}")
     return count, left_out
@@ -97,13 +88,40 @@ def from_files(
 
 def from_video(video: Video, camera: NewCamera, bag: Path, step: Callable[[], None]) -> int:
     """Write a video's frames as messages with a ``camera_info`` each; returns how many."""
+    frames = ((index, image, None) for index, image in enumerate(video.frames()))
+    return _write(frames, camera, bag, step)
 
-    def messages() -> Iterator[tuple[str, Any, tuple[int, int]]]:
-        for index, frame in enumerate(video.frames()):
-            yield camera.topic, _image(frame, _header(camera, index)), frame.shape[:2]
+
+def _write(frames: Iterable[Frame], camera: NewCamera, path: Path, step: Callable[[], None]) -> int:
+    """Write frames with a ``camera_info`` each; returns how many."""
+    count, connections = 0, {}
+    info_topic = f"{camera.topic.rpartition('/')[0]}/camera_info"
+    with BagWriter(path, compressed=False) as bag:
+        for index, image, file in frames:
+            time_ns = camera.stamp_ns(index)
+            header = to_header(time_ns, camera.frame_id)
+            height, width = image.shape[:2]
+            info = pinhole(header, height, width, camera.focal)
+            if file is None:
+                name, message = camera.topic, images.from_rgb(image, header)
+            else:
+                name, message = f"{camera.topic}/compressed", file
+                message.header = header
+            for topic in (Topic(info_topic, CameraInfo), Topic(name, type(message))):
+                if topic.name not in connections:
+                    connections[topic.name] = bag.add(topic.name, topic)
+            bag.write(connections[info_topic], time_ns, serialize_message(info))
+            bag.write(connections[name], time_ns, serialize_message(message))
+            count += 1
             step()
+    return count
 
-    return _write(messages(), camera, bag)
+
+def _file(path: Path) -> CompressedImage:
+    kind = {".jpg": "jpeg", ".jpeg": "jpeg", ".png": "png"}.get(path.suffix.lower())
+    if kind is None:
+        raise BagError(f"{path} is neither JPEG nor PNG: leave out --compressed")
+    return CompressedImage(format=f"rgb8; {kind} compressed bgr8", data=array("B", path.read_bytes()))
 
 
 def to_video(path: Path, topic: str, fps: float | None, target: Path, step: Callable[[], None]) -> str:
@@ -160,60 +178,3 @@ def _pace(bag: BagReader, topic: str) -> float:
             continue
     intervals = [b - a for a, b in zip(stamps, stamps[1:], strict=False) if b > a]
     return min(1e9 / median(intervals), 240.0) if intervals else FPS
-
-
-def _write(messages: Iterable[tuple[str, Any, tuple[int, int]]], camera: NewCamera, path: Path) -> int:
-    count, connections = 0, {}
-    info_topic = f"{camera.topic.rpartition('/')[0]}/camera_info"
-    with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as bag:
-        for topic, message, size in messages:
-            stamp = message.header.stamp
-            time_ns = stamp.sec * 1_000_000_000 + stamp.nanosec
-            for name, sent in ((info_topic, _info(camera, message.header, *size)), (topic, message)):
-                kind = sent.__msgtype__
-                if name not in connections:
-                    connections[name] = bag.add_connection(name, kind, typestore=TYPES)
-                bag.write(connections[name], time_ns, TYPES.serialize_cdr(sent, kind))
-            count += 1
-    return count
-
-
-def _header(camera: NewCamera, index: int):
-    seconds, nanoseconds = divmod(camera.stamp_ns(index), 1_000_000_000)
-    stamp = _T["builtin_interfaces/msg/Time"](sec=seconds, nanosec=nanoseconds)
-    return _T[HEADER](stamp=stamp, frame_id=camera.frame_id)
-
-
-def _image(image: np.ndarray, header):
-    height, width = image.shape[:2]
-    data = np.ascontiguousarray(image).reshape(-1)
-    return _T[IMAGE](
-        header=header, height=height, width=width, encoding="rgb8", is_bigendian=0, step=3 * width, data=data
-    )
-
-
-def _file(path: Path, header):
-    kind = {".jpg": "jpeg", ".jpeg": "jpeg", ".png": "png"}.get(path.suffix.lower())
-    if kind is None:
-        raise BagError(f"{path} is neither JPEG nor PNG: leave out --compressed")
-    data = np.frombuffer(path.read_bytes(), np.uint8)
-    return _T[COMPRESSED](header=header, format=f"rgb8; {kind} compressed bgr8", data=data)
-
-
-def _info(camera: NewCamera, header, height: int, width: int):
-    """Calibration of an ideal camera: square pixels, centred, without distortion."""
-    focal = camera.focal or FOCAL * width
-    k = np.array([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]])
-    return _T[INFO](
-        header=header,
-        height=height,
-        width=width,
-        distortion_model="plumb_bob",
-        d=np.zeros(5),
-        k=k.ravel(),
-        r=np.eye(3).ravel(),
-        p=np.column_stack((k, np.zeros(3))).ravel(),
-        binning_x=0,
-        binning_y=0,
-        roi=_T["sensor_msgs/msg/RegionOfInterest"](0, 0, 0, 0, False),
-    )

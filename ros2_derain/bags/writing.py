@@ -1,4 +1,4 @@
-"""Writes mcap bags of serialized messages, compressed and with their type definitions."""
+"""Writes mcap bags of serialized messages with their type definitions."""
 
 from __future__ import annotations
 
@@ -33,17 +33,19 @@ class BagWriter:
 
     Args:
         path: folder of the bag, which must not exist.
+        compressed: whether messages are compressed (zstd).
 
     Raises:
         BagError: the folder exists or cannot be made.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, compressed: bool = True) -> None:
         self.path = path
         self._types = get_typestore(Stores.EMPTY)
         try:
             self._writer = Writer(path, version=9, storage_plugin=StoragePlugin.MCAP)
-            self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
+            if compressed:
+                self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
             self._writer.open()
         except (OSError, WriterError) as error:
             raise BagError(

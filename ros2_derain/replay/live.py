@@ -120,7 +120,7 @@ def _play(session: Session, camera: CameraTopic, folder: Path, settings: LiveSet
         Player(f"{base}/compressed" if compressed else base, compressed, info) as player,
         Progress(f"playing {session.job.bag.name}", session.frames) as progress,
     ):
-        recorder = observer.record(folder / BAG, (*settings.inputs, *RECORDED), lambda *_: None)
+        recorder = observer.record(folder / BAG, (*settings.inputs, *RECORDED))
         pipeline_processes.await_active(observer, pipeline)
         subscribers = 1 + bool(settings.inputs)  # the pipeline and the recorder
         if not observer.spin_until(

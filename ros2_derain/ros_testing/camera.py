@@ -25,12 +25,10 @@ from rclpy.publisher import Publisher
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
+from ros2_derain.bags.messages import pinhole
 from ros2_derain.data.images import DataError, list_images, read_image
 from ros2_derain.nodes import images, topics
 from ros2_derain.ros_testing import RosTestingError
-
-FOCAL = 0.9
-"""Focal length in image widths (a lens of 58 degrees), for clips without a calibration."""
 
 FIRST_S = 5.0
 """Longest wait for the first image's acknowledgement."""
@@ -116,22 +114,6 @@ class Camera(Node):
         deadline = time.monotonic() + timeout_s
         for publisher in (self._images, self._infos):
             publisher.wait_for_all_acked(Duration(seconds=max(0.0, deadline - time.monotonic())))
-
-
-def pinhole(header: Header, height: int, width: int) -> CameraInfo:
-    """Calibration of an ideal camera: square pixels, centred, without distortion."""
-    focal = FOCAL * width
-    cx, cy = (width - 1) / 2, (height - 1) / 2
-    return CameraInfo(
-        header=header,
-        height=height,
-        width=width,
-        distortion_model="plumb_bob",
-        d=[0.0] * 5,
-        k=[focal, 0.0, cx, 0.0, focal, cy, 0.0, 0.0, 1.0],
-        r=[1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0],
-        p=[focal, 0.0, cx, 0.0, 0.0, focal, cy, 0.0, 0.0, 0.0, 1.0, 0.0],
-    )
 
 
 def read_folder(folder: Path, limit: int | None = None) -> list[np.ndarray]:

@@ -89,11 +89,9 @@ class Observer:
         self.status: dict[str, Status] = {}
         self._node.create_subscription(DiagnosticArray, DIAGNOSTICS.name, self._diagnosed, 50)
 
-    def record(
-        self, path: Path, recorded: Iterable[Topic], received: Callable[[str, int, bytes], None]
-    ) -> Recorder:
+    def record(self, path: Path, recorded: Iterable[Topic]) -> Recorder:
         """Record topics into a bag until :meth:`close`; see :class:`Recorder`."""
-        return self._stack.enter_context(Recorder(self._node, path, recorded, received))
+        return self._stack.enter_context(Recorder(self._node, path, recorded))
 
     def listen(self, topic: Topic, received: Callable[[int, bytes], None]) -> None:
         """Call ``received`` with the time of reception in ns and each serialized message."""

@@ -11,7 +11,7 @@ import queue
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 from rclpy.node import Node
@@ -37,33 +37,20 @@ class Recorder:
         path: folder of the bag, which must not exist.
         topics: what to record, each with the reliability and durability it is
             published with.
-        received: called with the topic's relative name, the time of reception and the
-            serialized message, from the thread that spins the node.
 
     Raises:
         BagError: the folder exists or can't be made, or a message type's definition is not installed.
     """
 
-    def __init__(
-        self,
-        node: Node,
-        path: Path,
-        topics: Iterable[Topic],
-        received: Callable[[str, int, bytes], None] = lambda name, time_ns, data: None,
-    ) -> None:
+    def __init__(self, node: Node, path: Path, topics: Iterable[Topic]) -> None:
         self.counts: Counter[str] = Counter()
         self._node = node
-        self._received = received
         self._queue: queue.Queue = queue.Queue(_MAX_QUEUED)
         self._failure: BagError | None = None
         self._writer = BagWriter(path)
         self._subscriptions = [self._subscribe(topic) for topic in topics]
         self._thread = threading.Thread(target=self._write, name="recorder", daemon=True)
         self._thread.start()
-
-    def unmatched(self) -> list[str]:
-        """Resolved names of the topics without a publisher."""
-        return [s.topic_name for s in self._subscriptions if not self._node.count_publishers(s.topic_name)]
 
     def close(self) -> None:
         """Write the queued messages, and complete the bag.
@@ -91,10 +78,8 @@ class Recorder:
         connection = self._writer.add(self._node.resolve_topic_name(topic.name), topic)
 
         def receive(data: bytes) -> None:
-            now = time.time_ns()
             self.counts[topic.name] += 1
-            self._queue.put((connection, now, data))
-            self._received(topic.name, now, data)
+            self._queue.put((connection, time.time_ns(), data))
 
         qos = QoSProfile(
             history=HistoryPolicy.KEEP_LAST,

@@ -65,13 +65,8 @@ def sent(tmp_path):
 
 
 def test_every_frame_is_recorded_with_the_stamp_that_the_camera_logged(clip, tmp_path):
-    live = []
     with Observer("/front") as observer:
-        recorder = observer.record(
-            tmp_path / "bag",
-            camera.OUTPUTS,
-            lambda name, time_ns, data: live.append((name, raw_stamp_ns(data))),
-        )
+        recorder = observer.record(tmp_path / "bag", camera.OUTPUTS)
         player = play(clip, tmp_path, frames=7)
         complete = observer.spin_until(lambda: recorder.counts == {"image": 7, "camera_info": 7}, HANG_S)
         assert player.wait(HANG_S) == 0, player.stderr.read()
@@ -81,7 +76,6 @@ def test_every_frame_is_recorded_with_the_stamp_that_the_camera_logged(clip, tmp
     assert [index for index, _ in log] == [0, 1, 2, 0, 1, 2, 0]
     stamps = [stamp for _, stamp in log]
     assert stamps == sorted(set(stamps))
-    assert [stamp for name, stamp in live if name == "image"] == stamps
 
     with AnyReader([tmp_path / "bag"]) as bag:
         assert {(c.topic, c.msgtype) for c in bag.connections} == {
@@ -94,6 +88,7 @@ def test_every_frame_is_recorded_with_the_stamp_that_the_camera_logged(clip, tmp
             assert raw_stamp_ns(raw) == message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
             assert received >= raw_stamp_ns(raw)
             (images if connection.topic.endswith("image") else infos).append(message)
+    assert [m.header.stamp.sec * 10**9 + m.header.stamp.nanosec for m in images] == stamps
     assert [m.header.frame_id for m in images] == ["camera_optical"] * 7
     for message, (index, _) in zip(images, log, strict=True):
         image = np.asarray(message.data).reshape(HEIGHT, WIDTH, 3)
@@ -121,7 +116,7 @@ def test_folder_without_images_is_named(tmp_path):
 def test_a_bag_is_never_written_over(tmp_path):
     (tmp_path / "bag").mkdir()
     with Observer() as observer, pytest.raises(BagError, match="exists already"):
-        observer.record(tmp_path / "bag", camera.OUTPUTS, lambda *message: None)
+        observer.record(tmp_path / "bag", camera.OUTPUTS)
 
 
 def test_a_late_recorder_gets_what_was_latched(tmp_path):
@@ -137,9 +132,8 @@ def test_a_late_recorder_gets_what_was_latched(tmp_path):
             outputs.MODE.type(data="dry")
         )
         with Observer() as observer:
-            recorder = observer.record(tmp_path / "bag", (outputs.MODE,), lambda *message: None)
+            recorder = observer.record(tmp_path / "bag", (outputs.MODE,))
             assert observer.spin_until(lambda: recorder.counts["derain/mode"] == 1, HANG_S)
-            assert recorder.unmatched() == []
     finally:
         node.destroy_node()
         context.try_shutdown()
