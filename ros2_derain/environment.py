@@ -16,6 +16,8 @@ import ctypes
 import os
 import random
 import sys
+import tempfile
+from importlib import metadata
 from pathlib import Path
 
 from ros2_derain import resources
@@ -37,6 +39,7 @@ def prepare() -> None:
       before they have looked for work for some 50 microseconds, which is longer than most
       layers of a network wait for the next.
     * Freed image buffers are kept for the next image, not given back to the system.
+    * Logs go to a temporary folder where the usual one cannot be written, as without a HOME.
 
     Calling it again changes nothing.
 
@@ -49,12 +52,25 @@ def prepare() -> None:
         os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     _keep_freed_memory()
+    _find_log_folder()
 
 
 def profile_variable() -> str:
     """The variable that names Fast DDS's profile: version 3 (Kilted) warns of the older name."""
-    older = os.environ.get("ROS_DISTRO") in ("humble", "iron", "jazzy")
-    return "FASTRTPS_DEFAULT_PROFILES_FILE" if older else "FASTDDS_DEFAULT_PROFILES_FILE"
+    return "FASTRTPS_DEFAULT_PROFILES_FILE" if _fastdds_is_older() else "FASTDDS_DEFAULT_PROFILES_FILE"
+
+
+def _fastdds_is_older() -> bool:
+    """Whether Fast DDS is older than version 3: by the installed wheel, else by the distribution."""
+    try:
+        return int(metadata.version("ros-fastdds").partition(".")[0]) < 3
+    except (metadata.PackageNotFoundError, ValueError):
+        pass
+    try:
+        metadata.version("ros-fastrtps")
+        return True
+    except metadata.PackageNotFoundError:
+        return os.environ.get("ROS_DISTRO") in ("humble", "iron", "jazzy")
 
 
 def isolate(domain_id: int | None = None) -> int:
@@ -88,6 +104,28 @@ def _add_prefix() -> None:
     prefixes = [p for p in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if p]
     if marker.exists() and sys.prefix not in prefixes:
         os.environ["AMENT_PREFIX_PATH"] = os.pathsep.join([sys.prefix, *prefixes])
+
+
+def _find_log_folder() -> None:
+    """Set ``ROS_LOG_DIR`` where rclpy could not make its folder, and would end the process."""
+    home = os.environ.get("HOME") or os.path.expanduser("~")
+    usual = os.environ.get("ROS_LOG_DIR") or os.path.join(
+        os.environ.get("ROS_HOME") or os.path.join(home, ".ros"), "log"
+    )
+    if _can_write(usual):
+        return
+    fallback = os.path.join(tempfile.gettempdir(), f"ros2_derain_log_{os.getuid()}")
+    if _can_write(fallback):
+        print(f"ros2_derain: {usual} cannot be written: logs go to {fallback}", file=sys.stderr)
+        os.environ["ROS_LOG_DIR"] = fallback
+
+
+def _can_write(folder: str) -> bool:
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK | os.X_OK)
 
 
 def _keep_freed_memory() -> None:

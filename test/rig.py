@@ -50,6 +50,21 @@ def composed(**options):
     return pipeline.create(**options)
 
 
+def composed_compressed(**options):
+    """As composed, the image remapped to a topic of compressed images."""
+    return pipeline.create(cli_args=["--ros-args", "-r", "image:=camera/image/compressed"], **options)
+
+
+def latched_image_only(namespace, parameter_overrides, **options):
+    """As composed, but derain_node accepts only images of a latched publisher."""
+    durability = Parameter(
+        f"qos_overrides.{namespace}/image.subscription.durability", value="transient_local"
+    )
+    return pipeline.create(
+        namespace=namespace, parameter_overrides=[*parameter_overrides, durability], **options
+    )
+
+
 def separate(**options):
     """Both nodes as two processes run them."""
     return SegmentationNode(**options), DerainNode(**options)

@@ -113,12 +113,12 @@ class Engine:
         else:
             self._local.keep(restored.frame.stamp_ns, found.prior)
         if scene.fault and not restored.fault:
-            self.parse_failed(restored.frame.stamp_ns)
+            self.parse_failed()
         return scene
 
-    def parse_failed(self, stamp_ns: int) -> None:
-        """The parser failed on the frame with this stamp, here or in another process: step down."""
-        self.restorer.fault(stamp_ns)
+    def parse_failed(self) -> None:
+        """The parser failed on the last frame, here or in another process: step down."""
+        self.restorer.fault()
         self._local.reset()
 
     def process(self, frame: Frame) -> Scene:

@@ -13,9 +13,8 @@ from torch import Tensor
 
 from ros2_derain.networks.rain_gauge import MAX_RATE
 
+from .control import FrameClock, Ladder, RainGate
 from .device import to_image
-from .gate import RainGate
-from .ladder import Ladder
 from .loaded_model import LoadedModel
 from .scene import EngineError, Frame, Mode, RainEstimate, Restored, passed_through
 from .settings import EngineSettings
@@ -66,6 +65,7 @@ class Restorer:
         self._gauge = model.networks["gauge"]
         self._gate = RainGate()
         self._ladder = Ladder()
+        self._clock = FrameClock()
         self._memory: _Memory | None = None
         self._last: Restored | None = None
 
@@ -118,15 +118,15 @@ class Restorer:
         except RuntimeError as error:
             if isinstance(error, torch.OutOfMemoryError):
                 torch.cuda.empty_cache()
-            self.fault(frame.stamp_ns)
+            self.fault()
             restored = passed_through(frame, f"{type(error).__name__}: {_first_line(error)}")
         restored.milliseconds["total"] = _since(started)
         self._last = restored
         return restored
 
-    def fault(self, stamp_ns: int) -> None:
-        """The frame with this stamp failed after it was restored: step down, drop its memory."""
-        self._ladder.fault(stamp_ns)
+    def fault(self) -> None:
+        """The last frame failed: step down, drop its memory."""
+        self._ladder.fault(self._clock.time_ns)
         self._memory = None
 
     def _process(self, frame: Frame, priors: PriorSource, started: float) -> Restored:
@@ -201,12 +201,12 @@ class Restorer:
         if last is not None and not last.fault:
             budget = settings.max_latency_ms
             over = budget > 0 and last.mode is not Mode.PASS_THROUGH and last.milliseconds["total"] > budget
-            self._ladder.frame(last.frame.stamp_ns, over, settings.patience, settings.recover_after_s)
+            self._ladder.frame(self._clock.time_ns, over, settings.patience, settings.recover_after_s)
+        gap_s = self._clock.advance(frame)
         memory = self._memory
         if memory is None:
             return
-        gap_s = (frame.stamp_ns - memory.stamp_ns) / 1e9
-        follows = 0 < gap_s <= settings.reset_gap_s
+        follows = gap_s is not None and 0 < gap_s <= settings.reset_gap_s
         if not follows or memory.frame_id != frame.frame_id or memory.size != frame.image.shape[:2]:
             self.reset()
 

@@ -48,11 +48,14 @@ class Frame:
         stamp_ns: acquisition time in nanoseconds, as the camera stamped it.
         frame_id: name of the camera's optical frame.
         image: H x W x 3 uint8 RGB, H and W >= 64.
+        received_ns: time of reception on any steady clock; replaces stamps that are 0 or do not
+            advance in the measurement of time between frames. None: unknown.
     """
 
     stamp_ns: int
     frame_id: str
     image: np.ndarray
+    received_ns: int | None = None
 
 
 @dataclass(frozen=True)

@@ -31,14 +31,14 @@ from ros2_derain.engine import (
     passed_through,
     scene_of,
 )
-from ros2_derain.engine.ladder import STEPS
+from ros2_derain.engine.control import STEPS
 from ros2_derain.nodes import images, messages, outputs, runtime
 from ros2_derain.nodes.diagnostics import Condition
 from ros2_derain.nodes.managed_node import Handler, ManagedNode
 from ros2_derain.nodes.outputs import CLEAN_IMAGE, DERAIN_STATUS, MODE
 from ros2_derain.nodes.parameters import DerainParameters
 from ros2_derain.nodes.prior_exchange import TopicPriors
-from ros2_derain.nodes.topics import CAMERA_INFO, IMAGE, IMAGE_COMPRESSED
+from ros2_derain.nodes.topics import CAMERA_INFO, CAMERA_INFO_LATCHED, IMAGE, IMAGE_COMPRESSED, Topic
 
 if TYPE_CHECKING:
     from rclpy.subscription import MessageInfo
@@ -86,7 +86,7 @@ class DerainNode(ManagedNode[DerainParameters]):
         self._last_frame: Frame | None = None
         self._last_number: int | None = None
         self._senders, self._senders_counted = 0, -math.inf
-        self._identical_images = 0
+        self._identical_images = self._unusable_stamps = 0
         self._was_passed_by = False
         self._rain_mm_h: float | None = None
         self._mode = Mode.LOOP
@@ -112,8 +112,18 @@ class DerainNode(ManagedNode[DerainParameters]):
         else:
             self._priors = TopicPriors(self)
         self.subscribe(CAMERA_INFO, self._on_camera_info)
-        self._input = IMAGE_COMPRESSED if self.parameters.input_transport == "compressed" else IMAGE
+        self.subscribe(CAMERA_INFO_LATCHED, self._on_camera_info, report_incompatible=False)
+        self._input = self._choose_input()
         self.subscribe(self._input, runtime.WithInfo(self._on_image))
+
+    def _choose_input(self) -> Topic:
+        """The topic of the camera's images, raw or compressed."""
+        if self.parameters.input_transport == "compressed":
+            return IMAGE_COMPRESSED
+        if not self.resolve_topic_name(IMAGE.name).endswith("/compressed"):
+            return IMAGE
+        self.get_logger().info(f"{self.resolve_topic_name(IMAGE.name)} is taken as compressed images")
+        return replace(IMAGE, type=CompressedImage)
 
     def interrupt(self) -> None:
         if self._priors is not None:
@@ -145,7 +155,7 @@ class DerainNode(ManagedNode[DerainParameters]):
         message, arrived = item
         self._was_passed_by = False
         began = time.perf_counter()
-        header, frame = self._frame(message)
+        header, frame = self._frame(message, arrived)
         decoded = time.perf_counter()
         restored = self._restore(frame)
         if not self._publish_image(header, restored):
@@ -164,14 +174,15 @@ class DerainNode(ManagedNode[DerainParameters]):
             if scene.fault and not restored.fault:
                 self._announce(scene)
         if self._was_passed_by:
-            self.engine.restorer.fault(frame.stamp_ns)
+            self.engine.restorer.fault()
 
-    def _frame(self, message: Image | CompressedImage) -> tuple[Header, Frame]:
-        """The header and the frame of an image message; raises ImageError."""
+    def _frame(self, message: Image | CompressedImage, arrived: float) -> tuple[Header, Frame]:
+        """The header and the frame of an image message that arrived then; raises ImageError."""
         limit = self.parameters.max_pixels
         convert = images.to_rgb if isinstance(message, Image) else images.compressed_to_rgb
         image = convert(message, max_pixels=limit)
-        frame = Frame(messages.stamp_ns(message.header), message.header.frame_id, image)
+        header = message.header
+        frame = Frame(messages.stamp_ns(header), header.frame_id, image, int(1e9 * arrived))
         self._compare(frame)
         return message.header, frame
 
@@ -193,7 +204,7 @@ class DerainNode(ManagedNode[DerainParameters]):
         """Publish mode, status and clean image; False where later images were published meanwhile."""
         with self._publication:
             if self._was_passed_by:
-                self.engine.restorer.fault(restored.frame.stamp_ns)
+                self.engine.restorer.fault()
                 self.dropped("image", "overtaken")
                 return False
             self._publish_degraded_first(header, restored)
@@ -214,7 +225,7 @@ class DerainNode(ManagedNode[DerainParameters]):
     def _pass_by(self, message: Image | CompressedImage) -> None:
         """Publish an image as it arrived, in the executor's thread: the worker is stuck."""
         arrived = time.perf_counter()
-        header, frame = self._frame(message)
+        header, frame = self._frame(message, arrived)
         with self._publication:
             self._was_passed_by = True
             self.statistics.count("passed_by")
@@ -226,13 +237,12 @@ class DerainNode(ManagedNode[DerainParameters]):
 
     # Mode
 
-    def parse_failed(self, stamp_ns: int, fault: str) -> None:
+    def parse_failed(self, fault: str) -> None:
         """A parser in another process failed on a frame; taken up before the next frame."""
-        self.offer("parse_failed", (stamp_ns, fault))
+        self.offer("parse_failed", fault)
 
-    def _on_parse_failed(self, item: tuple[int, str]) -> None:
-        stamp_ns, fault = item
-        self.engine.parse_failed(stamp_ns)
+    def _on_parse_failed(self, fault: str) -> None:
+        self.engine.parse_failed()
         if self._mode is not Mode.DRY:
             self._change_mode(Mode.DERAIN_ONLY, fault)
 
@@ -288,6 +298,7 @@ class DerainNode(ManagedNode[DerainParameters]):
             return
         if frame.stamp_ns <= last.stamp_ns:
             self.statistics.count("stamp_jumps")
+        self._unusable_stamps = self._unusable_stamps + 1 if frame.stamp_ns in (0, last.stamp_ns) else 0
         if np.array_equal(frame.image, last.image):
             self.statistics.count("identical_images")
             self._identical_images += 1
@@ -303,6 +314,8 @@ class DerainNode(ManagedNode[DerainParameters]):
             fault=self._fault,
             budget_ms=self.parameters.max_latency_ms,
             identical_images=self._identical_images,
+            unusable_stamps=self._unusable_stamps,
+            calibration=self._calibrations.mismatch(last.image.shape[:2]) if last else "",
             ahead_s=-self.age_ms(last.stamp_ns) / 1e3 if last else 0.0,
             rain_mm_h=self._rain_mm_h,
         )

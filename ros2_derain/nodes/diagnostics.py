@@ -21,6 +21,8 @@ DUPLICATE_S = 30.0
 died after 20 s."""
 FROZEN_AFTER = 10
 """This many images in a row that are equal to the last byte: the camera is frozen."""
+UNUSABLE_STAMPS = 3
+"""This many frames in a row whose stamps are 0 or do not advance warn."""
 WARN_AHEAD_S = 0.5
 """Stamps that are further ahead of the node's clock warn."""
 WARN_RAIN_MM_H, ERROR_RAIN_MM_H = 50.0, 100.0
@@ -43,6 +45,8 @@ class Condition:
         incompatible: description of a publisher whose quality of service excludes the node; or ''.
         duplicate_s: how long another publisher of the node's outputs has been there [s]; 0: none.
         identical_images: how many of the latest images were equal to the one before.
+        unusable_stamps: how many of the latest frames had a stamp of 0 or that of the frame before.
+        calibration: how the camera's calibration does not fit its images; or ''.
         ahead_s: by how much the latest stamp was ahead of the node's clock [s].
         rain_mm_h: last reading of the gauge [mm/h]; None before the first, NaN when passed through.
     """
@@ -56,6 +60,8 @@ class Condition:
     incompatible: str = ""
     duplicate_s: float = 0.0
     identical_images: int = 0
+    unusable_stamps: int = 0
+    calibration: str = ""
     ahead_s: float = 0.0
     rain_mm_h: float | None = None
 
@@ -144,6 +150,16 @@ def _frozen(condition: Condition) -> str:
     return f"the camera is frozen: the same image {same} times" if same >= FROZEN_AFTER else ""
 
 
+def _without_stamps(condition: Condition) -> str:
+    if condition.unusable_stamps < UNUSABLE_STAMPS:
+        return ""
+    return "stamps are 0 or do not advance: time between frames is that of reception; set them in the driver"
+
+
+def _uncalibrated(condition: Condition) -> str:
+    return condition.calibration
+
+
 def _ahead(condition: Condition) -> str:
     ahead = condition.ahead_s
     if ahead <= WARN_AHEAD_S:
@@ -174,6 +190,8 @@ RULES = (
     Rule(DiagnosticStatus.WARN, _excluded),
     Rule(DiagnosticStatus.WARN, _duplicated(0.0)),
     Rule(DiagnosticStatus.WARN, _frozen),
+    Rule(DiagnosticStatus.WARN, _without_stamps),
+    Rule(DiagnosticStatus.WARN, _uncalibrated),
     Rule(DiagnosticStatus.WARN, _ahead),
     Rule(DiagnosticStatus.WARN, _raining(WARN_RAIN_MM_H)),
 )

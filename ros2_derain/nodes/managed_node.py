@@ -17,13 +17,13 @@ from typing import Any, Generic
 import torch
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.clock import JumpThreshold
+from rclpy.clock import Clock, ClockType, JumpThreshold
 from rclpy.duration import Duration
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.lifecycle.publisher import LifecyclePublisher
 from rclpy.parameter import Parameter
-from rclpy.qos import DurabilityPolicy, qos_policy_name_from_kind
+from rclpy.qos import DurabilityPolicy, QoSPolicyKind, qos_policy_name_from_kind
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.time import Time
 from std_msgs.msg import Header
@@ -41,6 +41,16 @@ from ros2_derain.nodes.worker import THROTTLE_S, Worker
 
 REPEAT_AFTER_S = 5.0
 """A warning with the same cause is logged again after this long."""
+
+QOS_OVERRIDES = QoSOverridingOptions(
+    (
+        QoSPolicyKind.HISTORY,
+        QoSPolicyKind.DEPTH,
+        QoSPolicyKind.RELIABILITY,
+        QoSPolicyKind.DURABILITY,
+    )
+)
+"""What ``qos_overrides.<resolved topic>.<publisher or subscription>.<policy>`` may change."""
 
 Handler = Callable[[Any], None]
 
@@ -85,6 +95,8 @@ class ManagedNode(LifecycleNode, ABC, Generic[P]):
         self._reset_requested = threading.Event()
         self._warned: dict[str, float] = {}
         self._trusted_model = self.parameters.model
+        for unknown in parameters.unknown(self, kind):
+            self.get_logger().warning(unknown)
         self._incompatible = ""
         self._duplicate_since: float | None = None
         self.add_on_set_parameters_callback(self._on_set_parameters)
@@ -185,7 +197,7 @@ class ManagedNode(LifecycleNode, ABC, Generic[P]):
                 topic.type,
                 topic.name,
                 topic.qos(),
-                qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+                qos_overriding_options=QOS_OVERRIDES,
             )
         self._diagnostics = self.create_publisher(DIAGNOSTICS.type, DIAGNOSTICS.name, DIAGNOSTICS.qos())
         super().on_configure(previous)
@@ -210,7 +222,9 @@ class ManagedNode(LifecycleNode, ABC, Generic[P]):
             context=self._models.frame,
             throttle_s=THROTTLE_S / self._models.cameras,
         )
-        self._timer = self.create_timer(self.parameters.diagnostics_period_s, self._on_diagnostics_timer)
+        steady = Clock(clock_type=ClockType.STEADY_TIME)  # simulated time may stand still
+        period_s = self.parameters.diagnostics_period_s
+        self._timer = self.create_timer(period_s, self._on_diagnostics_timer, clock=steady)
         self._jumps = self.get_clock().create_jump_callback(
             JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True),
             post_callback=lambda jump: self._reset_requested.set(),
@@ -293,21 +307,24 @@ class ManagedNode(LifecycleNode, ABC, Generic[P]):
             return True
         return publisher.get_subscription_count() > 0
 
-    def subscribe(self, topic: Topic, callback: Callable[..., None]) -> None:
+    def subscribe(
+        self, topic: Topic, callback: Callable[..., None], report_incompatible: bool = True
+    ) -> None:
         """Subscribe until :meth:`unsubscribe` or the end of this activation.
 
         Args:
             topic: an input.
             callback: of the message, or of the message and rclpy's ``MessageInfo``.
+            report_incompatible: warn of publishers whose quality of service excludes this subscription.
         """
         self._subscriptions_by_topic[topic] = self.create_subscription(
             topic.type,
             topic.name,
             callback,
             topic.qos(),
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+            qos_overriding_options=QOS_OVERRIDES if report_incompatible else None,
             event_callbacks=SubscriptionEventCallbacks(
-                incompatible_qos=lambda event: self._on_incompatible(topic, event)
+                incompatible_qos=lambda event: self._on_incompatible(topic, event, report_incompatible),
             ),
         )
 
@@ -321,11 +338,15 @@ class ManagedNode(LifecycleNode, ABC, Generic[P]):
         if subscription is not None:
             self.destroy_subscription(subscription)
 
-    def _on_incompatible(self, topic: Topic, event: Any) -> None:
+    def _on_incompatible(self, topic: Topic, event: Any, report: bool) -> None:
         """A publisher was found whose quality of service excludes this subscription."""
+        if not report:
+            return
         policy = qos_policy_name_from_kind(event.last_policy_kind).lower()
-        self._incompatible = f"a publisher of {topic.name} offers another {policy} than this node needs"
-        self.warn(f"incompatible.{topic.name}", f"{self._incompatible}: see qos_overrides")
+        resolved = self.resolve_topic_name(topic.name)
+        self._incompatible = f"a publisher of {resolved} offers another {policy} than this node needs"
+        parameter = f"qos_overrides.{resolved}.subscription.{policy}"
+        self.warn(f"incompatible.{topic.name}", f"{self._incompatible}: set the parameter {parameter}")
 
     # Frames
 
@@ -384,7 +405,11 @@ class ManagedNode(LifecycleNode, ABC, Generic[P]):
         """Accept valid changes at once; refuse the others, all or none, with the reason."""
         values = asdict(self.parameters)
         changed = {item.name: item.value for item in changes if item.name in values}
-        fixed = [name for name in changed if parameters.needs_cleanup(self._kind, name)]
+        fixed = [
+            name
+            for name, value in changed.items()
+            if value != values[name] and parameters.needs_cleanup(self._kind, name)
+        ]
         if self.configured and fixed:
             return _refused(f"{', '.join(fixed)}: read at configure; clean the node up to change it")
         model = changed.get("model", self._trusted_model)

@@ -60,6 +60,18 @@ class Calibrations:
         """Add a message."""
         self._known.append(info)
 
+    def mismatch(self, size: tuple[int, int]) -> str:
+        """How the latest calibration does not fit images of this height and width; or ''."""
+        known = list(self._known)
+        if not known or not known[-1].width:
+            return ""
+        info = known[-1]
+        width = (info.roi.width or info.width) // max(1, info.binning_x)
+        height = (info.roi.height or info.height) // max(1, info.binning_y)
+        if (height, width) == size:
+            return ""
+        return f"camera_info is of {width}x{height} pixels, the images are of {size[1]}x{size[0]}"
+
     def of(self, header: Header) -> CameraInfo | None:
         """The one with the stamp of this header, else the latest; None before the first."""
         known = list(self._known)  # another thread may add one meanwhile

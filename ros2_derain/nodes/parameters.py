@@ -9,6 +9,7 @@ Descriptors, validation, ``config/pipeline.yaml`` and the README's table come fr
 from __future__ import annotations
 
 import argparse
+import difflib
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
 from typing import Any, TypeVar
@@ -223,6 +224,18 @@ def engine_settings(parameters: DerainParameters | SegmentationParameters) -> En
     known = {item.name for item in fields(EngineSettings)}
     shared = {item.name for item in fields(parameters)} & known
     return EngineSettings(**{name: getattr(parameters, name) for name in shared})
+
+
+def unknown(node: Node, kind: type[P]) -> list[str]:
+    """A warning for each value that was set on the node's start for a parameter that it does not have."""
+    known = [item.name for item in fields(kind)]
+    given = [name for name in node._parameter_overrides if not name.startswith("qos_overrides.")]
+    warnings = []
+    for name in sorted({*given} - {*known, "use_sim_time", "start_type_description_service"}):
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+        hint = f": did you mean {near[0]}?" if near else ""
+        warnings.append(f"parameter {name} is unknown and ignored{hint}")
+    return warnings
 
 
 def needs_cleanup(kind: type[P], name: str) -> bool:

@@ -49,11 +49,11 @@ class StampedStore(Generic[T]):
                 self._values.popitem(last=False)
             self._changed.notify_all()
 
-    def wait(self, stamp_ns: int, timeout_s: float) -> T | None:
-        """The value with this stamp; None when it has not arrived in time."""
+    def take(self, stamp_ns: int, timeout_s: float) -> T | None:
+        """Remove and return the value with this stamp; None when it has not arrived in time."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed or stamp_ns in self._values, timeout_s)
-            return self._values.get(stamp_ns)
+            return self._values.pop(stamp_ns, None)
 
     def discard(self, stamp_ns: int) -> None:
         """Forget the value with this stamp."""
@@ -136,7 +136,7 @@ class TopicPriors:
     def _wait(self, stamp_ns: int) -> torch.Tensor | None:
         """The prior with this stamp; None if not in time. The executor delivers it: it must be free."""
         self._node.suspend_throttle()
-        return self._store.wait(stamp_ns, self._node.parameters.prior_timeout_ms / 1e3)
+        return self._store.take(stamp_ns, self._node.parameters.prior_timeout_ms / 1e3)
 
     def _on_label_info(self, info: LabelInfo) -> None:
         self._classes = fingerprint(messages.to_class_names(info))
@@ -147,7 +147,7 @@ class TopicPriors:
         if failed is not None:
             stamp = messages.stamp_ns(message.header)
             self._store.put(stamp, None)
-            self._node.parse_failed(stamp, f"segmentation_node: {failed.message}")
+            self._node.parse_failed(f"segmentation_node: {failed.message}")
 
     def _on_prior(self, message: Image) -> None:
         try:

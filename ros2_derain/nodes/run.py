@@ -8,9 +8,15 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import yaml
+
 from ros2_derain import resources
+
+NODES = ("derain_node", "segmentation_node")
 
 EXAMPLES = """examples:
   ros2-derain run --image /camera/image_raw --camera-info /camera/camera_info
@@ -93,12 +99,15 @@ def ros_arguments(args: argparse.Namespace) -> list[str]:
     """The options as ROS arguments.
 
     Raises:
-        RunError: the parameter file isn't there.
-        ros2_derain.resources.ResourceError: nor is the one that ships.
+        RunError: a name is no ROS name, or the parameter file cannot be used.
+        ros2_derain.resources.ResourceError: the file that ships is missing.
     """
     params = args.params_file or resources.path("config/pipeline.yaml")
-    if not params.is_file():
-        raise RunError(f"--params-file {params} is not a file")
+    check_params_file(params, args.namespace)
+    for option, name in (("--image", args.image), ("--camera-info", args.camera_info)):
+        check_name(option, name)
+    if args.namespace:
+        check_name("--namespace", args.namespace.strip("/"))
     given = ["--ros-args", "--params-file", str(params), "--log-level", args.log_level]
     if args.cameras and args.image.startswith("/"):
         raise RunError(
@@ -108,20 +117,77 @@ def ros_arguments(args: argparse.Namespace) -> list[str]:
         )
     if args.namespace and not args.cameras:
         given += ["-r", f"__ns:=/{args.namespace.strip('/')}"]
+    image = args.image.removesuffix("/compressed")
     for name, topic in (
-        ("image", args.image),
-        ("image/compressed", f"{args.image}/compressed"),
+        ("image", image),
+        ("image/compressed", f"{image}/compressed"),
         ("camera_info", args.camera_info),
     ):
         given += ["-r", f"{name}:={topic}"]
     for name, value in (
         ("model", args.model),
         ("device", args.device),
-        ("input_transport", "compressed" if args.compressed else None),
+        ("input_transport", "compressed" if args.compressed or image != args.image else None),
     ):
         if value is not None:
             given += ["-p", f"{name}:={json.dumps(value)}"]
     return [*given, *args.ros_args]
+
+
+def check_name(option: str, name: str) -> None:
+    """
+    Raises:
+        RunError: it is no valid name of a topic or namespace.
+    """
+    token = "[A-Za-z_][A-Za-z0-9_]*"
+    if not re.fullmatch(f"(~?/)?{token}(/{token})*", name):
+        raise RunError(
+            f"{option} {name!r} is no ROS name: use letters, digits and _ between single /, "
+            "no part beginning with a digit"
+        )
+
+
+def check_params_file(path: Path, namespace: str = "") -> None:
+    """Check that a parameter file can be read; warn where it matches none of the nodes.
+
+    Raises:
+        RunError: it is no file, or no YAML; the message names the line.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise RunError(f"--params-file {path} cannot be read ({error}): give a YAML file") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}" if mark else str(path)
+        problem = getattr(error, "problem", None) or error
+        raise RunError(f"--params-file {where}: not YAML: {problem}") from error
+    if not isinstance(content, dict):
+        raise RunError(f"--params-file {path} holds no parameters: begin with the name of a node")
+    nodes = [f"/{namespace.strip('/')}/{node}".replace("//", "/") for node in NODES]
+    patterns = list(_node_patterns(content))
+    if not any(_matches(pattern, node) for pattern in patterns for node in nodes):
+        print(
+            f"WARNING: {path} sets parameters of {', '.join(patterns) or 'no node'} only, not of "
+            f"{' or '.join(nodes)}: write /**/{NODES[0]} for any namespace",
+            file=sys.stderr,
+        )
+
+
+def _node_patterns(content: dict, above: str = "") -> Iterator[str]:
+    """Names of nodes in a parameter file, namespaces may be nested."""
+    for key, value in content.items():
+        name = f"{above}/{str(key).strip('/')}"
+        if isinstance(value, dict) and "ros__parameters" in value:
+            yield name
+        elif isinstance(value, dict):
+            yield from _node_patterns(value, name)
+
+
+def _matches(pattern: str, node: str) -> bool:
+    """Whether a pattern with ``*`` (one name) and ``**`` (any number) stands for a node."""
+    parts = [".*" if part == "**" else re.escape(part).replace(r"\*", "[^/]*") for part in pattern.split("/")]
+    return re.fullmatch("/".join(parts).replace("/.*/", "/(?:.*/)?"), node) is not None
 
 
 def main(args: argparse.Namespace) -> int:

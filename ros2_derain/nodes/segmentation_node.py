@@ -162,7 +162,7 @@ class SegmentationNode(ManagedNode[SegmentationParameters]):
         if self.count_publishers(self.resolve_topic_name(DERAIN_STATUS.name)) == 0:
             return Mode.LOOP
         self.suspend_throttle()
-        return self._modes.wait(stamp_ns, STATUS_TIMEOUT_S) or Mode.LOOP
+        return self._modes.take(stamp_ns, STATUS_TIMEOUT_S) or Mode.LOOP
 
     def _received(self, frame: Frame, mode: Mode) -> Restored:
         """An image that another process restored, as the engine's second step takes it."""

@@ -71,6 +71,8 @@ class Topic:
 IMAGE = Topic("image", Image, newest)
 IMAGE_COMPRESSED = Topic("image/compressed", CompressedImage, newest)
 CAMERA_INFO = Topic("camera_info", CameraInfo, best_effort)
+CAMERA_INFO_LATCHED = Topic("camera_info", CameraInfo, latched)
+"""The same topic for a calibration that is published once; only such a publisher matches."""
 
 PROPOSAL = Topic("derain/proposal", Image, newest_reliable)
 """Private to the two nodes: an intermediate image that derain_node wants parsed."""

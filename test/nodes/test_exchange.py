@@ -182,12 +182,12 @@ def test_the_store_keeps_the_latest_priors():
     store = StampedStore()
     for stamp in range(KEPT + 1):
         store.put(stamp, torch.full((1,), stamp))
-    assert store.wait(0, 0.0) is None and store.wait(KEPT, 0.0) == KEPT
+    assert store.take(0, 0.0) is None and store.take(KEPT, 0.0) == KEPT
 
 
 def test_a_closed_store_ends_all_waiting():
     store = StampedStore()
-    waiter = threading.Thread(target=store.wait, args=(1, 60.0))
+    waiter = threading.Thread(target=store.take, args=(1, 60.0))
     waiter.start()
     store.close()
     waiter.join(HANG_S)

@@ -91,14 +91,6 @@ def test_stamps_from_the_future_are_named(active):
     assert made.client.until(lambda: "ahead of this clock" in made.client.message("derain_node"))
 
 
-def test_a_publisher_with_incompatible_qos_is_named(ros, make_rig):
-    made = make_rig()
-    made.activate()
-    made.derain.unsubscribe(topics.IMAGE)
-    made.derain.subscribe(topics.Topic("image", Image, topics.latched), lambda message: None)
-    assert made.client.until(lambda: "another durability" in made.client.message("derain_node"))
-
-
 def test_a_second_instance_is_named(active):
     made = active()
     twin = made.client.node.create_publisher(Image, outputs.CLEAN_IMAGE.name, topics.recent())

@@ -1,7 +1,6 @@
 """The ladder and the gate, step by step."""
 
-from ros2_derain.engine.gate import RainGate
-from ros2_derain.engine.ladder import Ladder
+from ros2_derain.engine.control import Ladder, RainGate
 from ros2_derain.engine.scene import Mode
 
 SECOND = 10**9
