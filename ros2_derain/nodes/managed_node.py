@@ -95,7 +95,7 @@ class ManagedNode(LifecycleNode, ABC, Generic[P]):
         self._reset_requested = threading.Event()
         self._warned: dict[str, float] = {}
         self._trusted_model = self.parameters.model
-        for unknown in parameters.unknown(self, kind):
+        for unknown in parameters.unknown(self):
             self.get_logger().warning(unknown)
         self._incompatible = ""
         self._duplicate_since: float | None = None

@@ -226,9 +226,9 @@ def engine_settings(parameters: DerainParameters | SegmentationParameters) -> En
     return EngineSettings(**{name: getattr(parameters, name) for name in shared})
 
 
-def unknown(node: Node, kind: type[P]) -> list[str]:
-    """A warning for each value that was set on the node's start for a parameter that it does not have."""
-    known = [item.name for item in fields(kind)]
+def unknown(node: Node) -> list[str]:
+    """A warning for each value that was given at start for a parameter that no node has."""
+    known = [item.name for kind in NODES.values() for item in fields(kind)]
     given = [name for name in node._parameter_overrides if not name.startswith("qos_overrides.")]
     warnings = []
     for name in sorted({*given} - {*known, "use_sim_time", "start_type_description_service"}):
