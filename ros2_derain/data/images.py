@@ -56,10 +56,7 @@ def list_files(folder: Path, suffixes: Sequence[str], recursive: bool = False) -
         DataError: there is no such folder.
     """
     if not folder.is_dir():
-        raise DataError(
-            f"{folder} is not a folder: correct the path (relative ones of recipes start at --data or "
-            "ROS2_DERAIN_DATA)"
-        )
+        raise DataError(f"{folder} is not a folder: correct the path")
     found = folder.rglob("*") if recursive else folder.iterdir()
     return sorted(
         (
