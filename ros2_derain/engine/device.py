@@ -29,11 +29,8 @@ class Runtime:
 
     def place(self, module: nn.Module) -> nn.Module:
         """The module on the device, in the precision, channels last, for inference (in place)."""
-        module = (
-            fuse_normalisation(module.eval())
-            .to(self.device, self.dtype)
-            .to(memory_format=torch.channels_last)
-        )
+        module = fuse_normalisation(module.eval()).to(self.device, self.dtype)
+        module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return module.requires_grad_(False)
 
     def tensor(self, image: np.ndarray) -> Tensor:

@@ -76,7 +76,7 @@ class Interpreter:
         tensor = image if isinstance(image, Tensor) else self.runtime.tensor(image)
         parse = self._parser(tensor)
         prior = _quantised(prior_from_logits(parse.logits))
-        size = tuple(tensor.shape[-2:])
+        size = (tensor.shape[-2], tensor.shape[-1])
         labels, confidence = self._label(parse, size)
         perception = Perception(labels, confidence, self._detect(parse.levels, size))
         return Interpretation(perception, prior, {"parse": 1000 * (time.perf_counter() - started)})
@@ -97,7 +97,7 @@ class Interpreter:
         labels = labels.to(torch.uint8)
         labels[confidence < self.settings.confidence_threshold] = UNLABELLED
         confidence = confidence.mul(255).add_(0.5).to(torch.uint8)
-        return tuple(_doubled(plane.cpu().numpy(), size) for plane in (labels, confidence))
+        return _doubled(labels.cpu().numpy(), size), _doubled(confidence.cpu().numpy(), size)
 
     def _detect(self, levels: tuple[LevelOutput, ...], size: tuple[int, int]) -> tuple[Detection, ...]:
         if not levels:
@@ -106,13 +106,13 @@ class Interpreter:
         best, classes = scores[0].max(1)
         kept = torch.nonzero(best >= self.settings.score_threshold)[:, 0]
         kept = kept[best[kept].argsort(descending=True, stable=True)[:MAX_CANDIDATES]]
-        best, classes, boxes = (t[kept].cpu().numpy() for t in (best, classes, boxes[0]))
+        certain, labels, corners = (t[kept].cpu().numpy() for t in (best, classes, boxes[0]))
         height, width = size
-        boxes = boxes.clip(0, (width, height, width, height))
+        corners = corners.clip(0, (width, height, width, height))
         names = self.identity.object_names
         return tuple(
-            Detection(names[classes[i]], float(best[i]), *map(float, boxes[i]))
-            for i in suppress(boxes, best, classes)
+            Detection(names[labels[i]], float(certain[i]), *map(float, corners[i]))
+            for i in suppress(corners, certain, labels)
         )
 
 

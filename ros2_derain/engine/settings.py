@@ -48,7 +48,7 @@ class EngineSettings:
     recover_after_s: float = 5.0
     reset_gap_s: float = 1.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _require(self.prior in PRIORS, f"prior {self.prior!r} is not one of {', '.join(PRIORS)}")
         _require(
             self.precision in PRECISIONS,

@@ -177,7 +177,7 @@ def compressed_to_rgb(msg: CompressedImage, *, max_pixels: int = MAX_PIXELS) -> 
     if image.ndim == 3:
         return image
     pattern = re.match("bayer_[rgb]{4}", msg.format)
-    return cv2.cvtColor(image, _BAYER.get(pattern and pattern[0], cv2.COLOR_GRAY2RGB))
+    return cv2.cvtColor(image, _BAYER.get(pattern[0] if pattern else "", cv2.COLOR_GRAY2RGB))
 
 
 def to_mono(msg: Image, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
@@ -348,5 +348,5 @@ def _message(image: np.ndarray, header: Header, encoding: str) -> Image:
     msg.height, msg.width = image.shape[:2]
     msg.step = image.strides[0]
     # Appending to the message's own array is the one way that copies only once.
-    msg.data.frombytes(memoryview(image).cast("B"))
+    msg.data.frombytes(image.data.cast("B"))
     return msg

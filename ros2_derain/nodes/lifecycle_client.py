@@ -12,6 +12,7 @@ from typing import Any
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.node import Node
+from rclpy.task import Future
 
 RETRY_S = 1.0
 """A request is repeated after this long."""
@@ -45,7 +46,8 @@ class LifecycleClient:
         Raises:
             TimeoutError: there was none.
         """
-        client, end, sent = self._client(kind, name), time.monotonic() + timeout_s, []
+        client, end = self._client(kind, name), time.monotonic() + timeout_s
+        sent: list[Future] = []
         responded = lambda: any(future.done() for future in sent)  # noqa: E731
         while not responded():
             left = end - time.monotonic()

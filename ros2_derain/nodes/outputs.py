@@ -21,7 +21,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Float32, Header, String
 from vision_msgs.msg import Detection2DArray, LabelInfo, VisionInfo
 
-from ros2_derain.engine import NOT_PARSED, Mode, ModelIdentity, Scene
+from ros2_derain.engine import NOT_PARSED, Mode, ModelIdentity, Perception, Scene
 from ros2_derain.nodes import images, messages, overlay
 from ros2_derain.nodes.topics import Topic, latched
 
@@ -76,9 +76,13 @@ class StartOutput(Topic):
     compact: bool = True
 
 
-def _parsed(make: Make) -> Make:
+def _parsed(make: Callable[[Scene, Perception, Context], Any]) -> Make:
     """For outputs of the parser: nothing where it did not run or failed."""
-    return lambda scene, context: None if scene.perception is None else make(scene, context)
+    return lambda scene, context: None if scene.perception is None else make(scene, scene.perception, context)
+
+
+def _semantic_prior(scene: Scene, context: Context) -> Image | None:
+    return None if scene.prior is None else images.from_channels(scene.prior, context.header)
 
 
 def _clean_camera_info(_: Scene, context: Context) -> CameraInfo | None:
@@ -166,26 +170,26 @@ SEMANTIC_PRIOR = Output(
     "semantic_prior",
     Image,
     node=SEGMENTATION,
-    make=_parsed(lambda scene, context: images.from_channels(scene.prior, context.header)),
+    make=_semantic_prior,
 )
 LABEL_MAP = Output(
     "segmentation/label_map",
     Image,
     node=SEGMENTATION,
-    make=_parsed(lambda scene, context: images.from_mono(scene.perception.labels, context.header)),
+    make=_parsed(lambda _, seen, context: images.from_mono(seen.labels, context.header)),
 )
 DETECTIONS = Output(
     "detections",
     Detection2DArray,
     node=SEGMENTATION,
-    make=_parsed(lambda scene, context: messages.to_detections(scene.perception.detections, context.header)),
+    make=_parsed(lambda _, seen, context: messages.to_detections(seen.detections, context.header)),
     compact=True,
 )
 CONFIDENCE = Output(
     "segmentation/confidence",
     Image,
     node=SEGMENTATION,
-    make=_parsed(lambda scene, context: images.from_mono(scene.perception.confidence, context.header)),
+    make=_parsed(lambda _, seen, context: images.from_mono(seen.confidence, context.header)),
 )
 SEGMENTATION_STATUS = Output(
     "segmentation/status", DiagnosticArray, node=SEGMENTATION, make=_segmentation_status, compact=True
@@ -195,10 +199,8 @@ OVERLAY = Output(
     Image,
     node=SEGMENTATION,
     make=_parsed(
-        lambda scene, context: images.from_rgb(
-            overlay.draw(
-                scene.image, scene.perception, context.identity.class_names, context.overlay_opacity
-            ),
+        lambda scene, seen, context: images.from_rgb(
+            overlay.draw(scene.image, seen, context.identity.class_names, context.overlay_opacity),
             context.header,
         )
     ),

@@ -43,7 +43,7 @@ def colour(name: str) -> Colour:
     if known:
         return known
     hue = hashlib.sha256(name.encode()).digest()[0] * 180 // 256
-    red, green, blue = cv2.cvtColor(np.uint8([[[hue, 170, 220]]]), cv2.COLOR_HSV2RGB)[0, 0]
+    red, green, blue = cv2.cvtColor(np.array([[[hue, 170, 220]]], np.uint8), cv2.COLOR_HSV2RGB)[0, 0]
     return int(red), int(green), int(blue)
 
 

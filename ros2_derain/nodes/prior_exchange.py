@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 import torch
 from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.publisher import Publisher
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import Image
 from vision_msgs.msg import LabelInfo
@@ -85,7 +86,7 @@ class TopicPriors:
         self._classes: str | None = None
         self._shapes: dict[int, tuple[int, int]] = {}
         self._silent_on: Frame | None = None
-        self._proposals = node.create_publisher(
+        self._proposals: Publisher = node.create_publisher(
             PROPOSAL.type,
             PROPOSAL.name,
             PROPOSAL.qos(),
