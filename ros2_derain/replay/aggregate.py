@@ -1,4 +1,4 @@
-"""Figures of many frames, counted from their records as they come, or read back from files."""
+"""Figures of many frames, aggregated from their records during a replay or from files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ros2_derain.reporting.statistics import mean, percentiles
 
 DRY, UNKNOWN = "dry", "unknown"
 BANDS = (("light", 2.5), ("moderate", 10.0), ("heavy", 50.0), ("violent", float("inf")))
-"""Names of rain and the rate in mm/h below which it is called so (Met Office fact sheet 3)."""
+"""Names of rain and the rate in mm/h below which the name applies (Met Office fact sheet 3)."""
 
 
 def band_of(record: Mapping) -> str:
@@ -60,7 +60,7 @@ class Aggregate:
             self._stages.setdefault(stage, array("d")).append(spent)
 
     def summary(self) -> dict:
-        """What ``summary.json`` says of all frames."""
+        """The figures of all frames, as in ``summary.json``."""
         read = sum(self._modes.values())
         means = {m.mean_key: average(self._values[m.key]) for m in METRICS if m.mean_key}
         return {

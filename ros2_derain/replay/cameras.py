@@ -51,12 +51,12 @@ def find_cameras(
 ) -> tuple[list[CameraTopic], list[str]]:
     """The cameras of a bag: the chosen image topics, or all that hold camera images.
 
-    Where a camera has raw images, its ``/compressed`` ones are left aside; so are the
-    pipeline's own outputs, depth images and other images that no camera takes, and the topics
+    Where a camera has raw images, its ``/compressed`` ones are ignored; so are the
+    pipeline's own outputs, depth images and other images that are not a camera's, and the topics
     ``excluded``.
 
     Returns:
-        the cameras by topic, and why topics were left aside, a sentence each.
+        the cameras by topic, and why topics were ignored, a sentence each.
 
     Raises:
         BagError: not each of the chosen is there.
@@ -115,12 +115,12 @@ def _parent(topic: str) -> str:
 
 @dataclass(frozen=True)
 class FrameResult:
-    """What came of an image message.
+    """The result of an image message.
 
     Attributes:
         record: its line of ``frames.jsonl``.
         milliseconds: per stage; not part of the record, as it differs from run to run.
-        scene: what came out; None where the image was not read, or dropped.
+        scene: output of the engine; None for an image that was not read, or was dropped.
     """
 
     record: dict
@@ -143,13 +143,13 @@ class CameraReplay:
 
     Args:
         topic: of the images.
-        number: cameras are counted from 0; decides the drops of rain that this one sees.
+        number: cameras are counted from 0; selects the raindrops of this camera.
         model: shared by all cameras.
         settings: of the engine.
         engine: processes the frames; may give none for a frame that was dropped.
-        rains: to inject, shared by all cameras, each with an engine for this camera.
-        worst: keeps the frames to be shown.
-        truth: what is known of the camera; None: nothing.
+        rains: to inject, shared by all cameras, each with its engine for this camera.
+        worst: collects the frames for the report.
+        truth: ground truth of the camera; None: there is none.
     """
 
     def __init__(
@@ -205,7 +205,7 @@ class CameraReplay:
         return FrameResult(record, milliseconds, scene)
 
     def _notes(self, frame: Frame) -> list[str]:
-        """What is odd about a frame, compared with the one before."""
+        """Anomalies of a frame, compared with the previous one."""
         if self._previous is None:
             return []
         before = self._previous[0]

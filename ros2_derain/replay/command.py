@@ -33,7 +33,7 @@ Without --topic every camera of the bag is replayed. DIR then holds
   {FRAMES}    a line of JSON for each frame, the same from run to run
   timings.jsonl   how long each frame took
   {SUMMARY}    the figures, and the verdict over the criteria
-  {REPORT}     the same to look at
+  {REPORT}     the same as a page for the browser
 
 --inject-rain renders rain onto a dry drive and compares labels and boxes with the dry run's own: what the
 rain costs, and what deraining gives back. No labels are needed.
@@ -136,7 +136,7 @@ def main(args: argparse.Namespace) -> int:
 
 
 def print_result(summary: Mapping, out: Path, recorded: bool = True) -> None:
-    """Print what came of a replay, and where its files are."""
+    """Print the result of a replay, and where its files are."""
     files = [f"{name.partition('.')[0]}: {out / name}" for name in (REPORT, SUMMARY, FRAMES)]
     print(report.text(summary, [*files, f"bag: {out / BAG}"] if recorded else files))
 

@@ -86,10 +86,10 @@ def replay_all(
 
     Args:
         bags: by name.
-        template: what is to be done with each; its ``bag`` is not looked at.
-        out: folder of the folders.
+        template: what is to be done with each; its ``bag`` is ignored.
+        out: parent of the folders.
         required: criteria of each bag.
-        cluster: where.
+        cluster: where they are replayed.
 
     Returns:
         for each bag why it could not be replayed; '' where it was.
@@ -270,7 +270,7 @@ def merge(
 
 
 def _row(name: str, summary: Mapping, judged: Sequence[Mapping]) -> dict:
-    """A bag in short; the criteria are those of now, whenever the bag was replayed."""
+    """The row of a bag; judged by the criteria of this run, even if the bag was replayed earlier."""
     why = [*summary["problems"], *criteria.failures(judged)]
     total = summary["latency_ms"].get("total")
     return {

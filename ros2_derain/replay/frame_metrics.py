@@ -2,9 +2,9 @@
 
 To add a metric, add an entry to :data:`METRICS`, and nothing else:
 
-* with ``measure`` it is written into the frame's line of ``frames.jsonl``, under its key; what it may look
-  at is in :class:`FrameSample`. Without, it is computed by ``value`` of the line and the frame's timing;
-* with ``mean_key`` its mean stands in ``summary.json`` under ``outputs``;
+* with ``measure`` it is written into the frame's line of ``frames.jsonl``, under its key, computed from a
+  :class:`FrameSample`. Without, it is computed by ``value`` from the line and the frame's timing;
+* with ``mean_key`` its mean is in ``summary.json`` under ``outputs``;
 * with ``band`` it is a column of the table by rain, in ``summary.json`` and in the report;
 * with ``curve`` it is a chart of the report.
 """
@@ -31,7 +31,7 @@ FLICKER_WIDTH = 480
 """Pixels; label flicker is measured on images no wider than this."""
 
 REPEATED, BACKWARD, GAP, RESIZED = "stamp repeated", "stamp went back", "gap in time", "size changed"
-"""What can be odd about a frame, as its ``notes`` say it."""
+"""Anomalies of a frame, as in its ``notes``."""
 
 STEPS = {Mode.LOOP: 0, Mode.DRY: 0, Mode.ONE_ITERATION: 1, Mode.DERAIN_ONLY: 2, Mode.PASS_THROUGH: 3}
 """How many steps of the ladder below the configured way each mode is."""
@@ -42,13 +42,13 @@ POINTS = 400
 
 @dataclass(frozen=True)
 class FrameSample:
-    """A processed frame, with all that a metric may look at.
+    """A processed frame: all that a metric can be computed from.
 
     Attributes:
         frame: as the camera sent it.
-        scene: what came out.
-        previous: the camera's frame before, and what was seen in it; None: there is none.
-        notes: what is odd about the frame.
+        scene: output of the pipeline.
+        previous: previous frame of the camera, and its perception; None: there is none.
+        notes: anomalies of the frame.
     """
 
     frame: Frame
@@ -98,7 +98,7 @@ class FrameMetric:
 
     Attributes:
         key: in the frame's record.
-        heading: for people.
+        heading: name in the report.
         unit: ``%`` for a share of 0..1.
         measure: makes what is recorded, JSON-ready; None: nothing is recorded.
         value: the number, or None where it is not known, of a frame's record and milliseconds per stage;

@@ -1,6 +1,6 @@
-"""What is known of a camera's frames: true label maps, true boxes, and images as they should come out.
+"""Ground truth of a camera's frames: label maps, boxes, and reference images without rain.
 
-Each is compared with the ``input`` (what the camera saw, and what the parser says of that) and with the
+Each is compared with the ``input`` (the camera's image, and the parser's output for it) and with the
 ``output`` of the pipeline.
 """
 
@@ -38,7 +38,7 @@ from ros2_derain.replay.job import Job
 
 SIDES = ("input", "output")
 LABELS, BOXES, IMAGES = "labels", "boxes", "images"
-"""What can be known, by its name in the figures."""
+"""Kinds of truth, by their names in the figures."""
 
 DETECTIONS = "vision_msgs/msg/Detection2DArray"
 STAMP_DIGITS = 10
@@ -54,8 +54,8 @@ class Sides:
 
     Args:
         frame: as the camera sent it.
-        scene: what came out.
-        parser: for the input; runs only when it is asked for.
+        scene: output of the pipeline.
+        parser: for the input; runs only when its perception is used.
     """
 
     def __init__(self, frame: Frame, scene: Scene, parser: Engine) -> None:
@@ -64,7 +64,7 @@ class Sides:
         self._seen: dict[str, Perception] = {}
 
     def perception(self, side: str) -> Perception:
-        """What is seen on one side; a parser that failed sees nothing."""
+        """Output of the parser for one side; empty where it failed."""
         if not self._seen:
             image, found = self.images["input"], self._scene.perception
             self._seen["output"] = found or empty_perception(*image.shape[:2])
@@ -164,7 +164,7 @@ class BoxTruth:
 
 
 class ReferenceImages:
-    """The images of one camera as they should come out, such as those of a dry drive.
+    """The expected clean images of one camera, such as those of a dry drive.
 
     Args:
         images: each frame's, by stamp in ns or by the frame's number; or a topic.
@@ -242,12 +242,12 @@ class TopicImages:
 
 
 Part = LabelTruth | BoxTruth | ReferenceImages
-"""One kind of what is known: ``of`` gives it for a frame (None: nothing), ``add`` compares one side of the
-frame with it, ``figures`` are those of all frames."""
+"""One kind of truth: ``of`` gives it for a frame (None: unknown), ``add`` compares one side of the frame with
+it, ``figures`` are those of all frames."""
 
 
 class GroundTruth:
-    """All that is known of one camera.
+    """All ground truth of one camera.
 
     Args:
         parts: by :data:`LABELS`, :data:`BOXES`, :data:`IMAGES`.
@@ -257,7 +257,7 @@ class GroundTruth:
         self._parts = parts
 
     def add(self, frame: Frame, index: int, parser: Engine, scene: Scene) -> tuple[dict, list[str]]:
-        """A frame's figures by what is known of it, JSON-ready; and why something known was not used."""
+        """A frame's figures by kind of truth, JSON-ready; and why a truth was not used, a sentence each."""
         record: dict = {}
         notes, sides = [], Sides(frame, scene, parser)
         for name, part in self._parts.items():
@@ -271,7 +271,7 @@ class GroundTruth:
         return record, notes
 
     def figures(self) -> dict:
-        """Over all frames, by what is known."""
+        """Over all frames, by kind of truth."""
         return {name: part.figures() for name, part in self._parts.items()}
 
 

@@ -1,4 +1,4 @@
-"""What is to be done with a bag. Importing this loads no ROS, so that workers can prepare themselves."""
+"""The job of replaying a bag. Importing this loads no ROS, so that workers can prepare their environment."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Job:
         frames: at most this many of each camera; None: all.
         truth: topic or folder of true label maps; '' without.
         truth_boxes: topic or folder of true boxes; '' without.
-        references: topic or folder of the images as they should come out; '' without.
+        references: topic or folder of the expected clean images; '' without.
         classes: file that names the ids of true labels; None: they are the model's.
         title, description: of the report; '': the bag's name, and nothing more.
         known: true values of frame metrics, by key, that hold for the whole bag.
@@ -70,7 +70,7 @@ class Job:
 
 
 def run_in_worker(job: Job, folder: Path, criteria: Sequence[Criterion], threads: int | None = None) -> str:
-    """Replay a bag in a process that nobody has prepared for ROS.
+    """Replay a bag in a process whose environment is not prepared for ROS.
 
     Args:
         job, folder, criteria: as for :func:`fleet.attempt`.

@@ -88,7 +88,7 @@ def replay_live(
         force: replace an earlier replay's files.
 
     Raises:
-        ReplayError: it cannot begin, or a process did not do its part; the message shows its log.
+        ReplayError: it cannot begin, or a process failed; the message shows its log.
     """
     environment.isolate()
     with BagReader(job.bag, recover=True) as bag, OutputFolder(folder, "all", force) as output:
@@ -203,7 +203,7 @@ class _Playback:
             step()
 
     def _finish(self) -> None:
-        """Keep the clock going, at real pace, until both nodes have reported that no frame is under way."""
+        """Keep the clock going, at real pace, until both nodes have reported that no frame is in progress."""
         self._since_ns, self._since, self._pace = self._now_ns(), time.monotonic(), 1.0
         settled_ns = self._since_ns + int(pipeline_processes.SETTLE_S * 1e9)
         deadline = time.monotonic() + pipeline_processes.FINISH_S
@@ -244,7 +244,7 @@ def _account(session: Session, played: Played, recording: BagReader) -> dict:
 
 
 class RecordedEngine:
-    """Stands for the engine: gives the scene that the pipeline published of a frame.
+    """Takes the place of the engine: gives the scene that the pipeline published for a frame.
 
     Frames are asked for in the order in which they were sent.
 

@@ -1,4 +1,4 @@
-"""What a replay shows of itself: its verdict in a sentence, the text on the terminal, and the report page."""
+"""Presentation of a replay: its verdict in a sentence, the text on the terminal, and the report page."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def verdict(summary: Mapping) -> str:
 
 
 def _truth_phrases(truth: Mapping) -> list[str]:
-    """How right labels, boxes and images are, where that is known."""
+    """Accuracy of labels, boxes and images, where there is ground truth."""
     phrases = []
     for name, figure, meaning in ((LABELS, "miou", "mIoU"), (BOXES, "ap50", "AP50")):
         before, after = (truth[name][side][figure] if name in truth else None for side in SIDES)
@@ -150,7 +150,7 @@ def _criteria(judged: Sequence[Mapping]) -> list[Table]:
 
 
 def _truth_tables(truth: Mapping) -> list[Table]:
-    """A table of each kind that is known, from ``GroundTruth.figures``."""
+    """A table for each kind of truth, from ``GroundTruth.figures``."""
     tables_of = {LABELS: _label_table, BOXES: _box_table, IMAGES: _image_table}
     return [tables_of[name](figures) for name, figures in truth.items()]
 
@@ -210,7 +210,9 @@ def _worst(worst: Sequence[WorstFrame], points: Sequence[FramePoint], summary: M
     if summary["injected"]:
         how = "Least agreement with the dry run after deraining, in the heaviest rain."
     if summary["truth"]:
-        how = "Least agreement with what is known: true labels, else boxes, else reference images."
+        how = (
+            "Least agreement with the true labels, else with the true boxes, else with the reference images."
+        )
     return [
         Comparisons(
             title="Worst frames first",
@@ -303,7 +305,7 @@ def _odd(summary: Mapping) -> list[Table]:
     if frames["faults"]:
         rows.append(["engine fault", str(frames["faults"]), frames["first_fault"]])
     rows += [["note", "", note] for note in summary["notes"]]
-    return [Table("What was odd", "", ("what", "frames", "first"), rows)] if rows else []
+    return [Table("Anomalies", "", ("what", "frames", "first"), rows)] if rows else []
 
 
 def _run(summary: Mapping) -> Table:

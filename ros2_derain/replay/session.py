@@ -1,4 +1,4 @@
-"""A replay of one bag: its cameras and model, what was found of every frame, and the results at the end."""
+"""A replay of one bag: its cameras and model, the results of every frame, and the summary at the end."""
 
 from __future__ import annotations
 
@@ -60,20 +60,20 @@ def replay(
 
 @dataclass
 class Session:
-    """A replay under way.
+    """A replay in progress.
 
     Attributes:
         job: what is to be done.
         bag: open.
         cameras: of the bag.
-        notes: why topics were left aside.
+        notes: why topics were ignored.
         model: shared by all cameras.
         rains: to inject.
-        truth: what is known of the frames; None: nothing.
-        problems: what went wrong with the whole of it, a sentence each.
+        truth: ground truth; None: there is none.
+        problems: failures of the replay as a whole, a sentence each.
         total, bands, by_camera: figures of all frames, by rain, by camera.
         points: of the curves.
-        worst: frames to be shown.
+        worst: frames for the report.
     """
 
     job: Job

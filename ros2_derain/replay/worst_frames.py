@@ -1,4 +1,4 @@
-"""The frames that are worth looking at: the worst ones, not all of the same moment."""
+"""The worst frames of a run, for its report: not all of the same moment."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def scaled_down(image: np.ndarray) -> np.ndarray:
 
 
 def severity_of(record: Mapping) -> float:
-    """How much a frame is worth looking at, 0..1, by its record.
+    """How bad a frame is, 0..1, by its record.
 
     With true labels: 1 - mIoU against them; with true boxes only: 1 - F1 of the boxes; with reference
     images only: 1 - SSIM against them. With injected rain: 1 - mIoU against the dry run after deraining,
