@@ -81,13 +81,17 @@ def test_a_bug_keeps_its_traceback(monkeypatch):
 )
 def test_a_signal_ends_the_command_and_its_children(number, status, tmp_path):
     demo = psutil.Popen(
-        [sys.executable, "-m", "ros2_derain.cli", "demo", "--out", tmp_path],
+        [sys.executable, "-m", "ros2_derain.cli", "demo", "--out", tmp_path, "--frames", "20"],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # tests in the background ignore some
     )
     try:
-        output = demo.stderr.readline()  # rain is rendered while the pipeline starts
+        output = b""
+        while b"playing" not in output:  # to the pipeline, which has started
+            line = demo.stderr.readline()
+            assert line, output
+            output += line
         children = demo.children(recursive=True)
         assert children, output
         demo.send_signal(number)
