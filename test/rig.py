@@ -223,13 +223,20 @@ class Rig:
         return self.client.call(kind, name, request)
 
     def is_connected(self):
-        """Whether the client has found the active nodes and they it."""
-        node = self.client.node
-        listening = [self.client.image, self.client.jpeg]
-        takes_images = self.derain is not None and self.derain.active
-        return all(node.count_publishers(topic.name) > 0 for topic in ALWAYS_PUBLISHED) and (
-            not takes_images or any(publisher.get_subscription_count() for publisher in listening)
-        )
+        """Whether the client and the active nodes have all found each other."""
+        clients, derain = [self.client.node, *self.nodes], self.derain
+        if not all(
+            node.count_publishers(self.name_of(topic)) for node in clients for topic in ALWAYS_PUBLISHED
+        ):
+            return False
+        if derain is None or not derain.active:
+            return True
+        inputs = [self.client.image, self.client.jpeg]
+        return any(publisher.get_subscription_count() for publisher in inputs)
+
+    def name_of(self, topic):
+        """A topic's name in the namespace of the nodes."""
+        return f"{self.namespace}/{topic.name}"
 
     def next_header(self, step_ms=66):
         self._stamp += step_ms * MS

@@ -76,7 +76,8 @@ class Interpreter:
         tensor = image if isinstance(image, Tensor) else self.runtime.tensor(image)
         parse = self._parser(tensor)
         prior = _quantised(prior_from_logits(parse.logits))
-        size = (tensor.shape[-2], tensor.shape[-1])
+        height, width = tensor.shape[-2:]
+        size = height, width
         labels, confidence = self._label(parse, size)
         perception = Perception(labels, confidence, self._detect(parse.levels, size))
         return Interpretation(perception, prior, {"parse": 1000 * (time.perf_counter() - started)})
@@ -102,17 +103,17 @@ class Interpreter:
     def _detect(self, levels: tuple[LevelOutput, ...], size: tuple[int, int]) -> tuple[Detection, ...]:
         if not levels:
             return ()
-        scores, boxes = decode(levels)
-        best, classes = scores[0].max(1)
+        all_scores, all_boxes = decode(levels)
+        best, best_class = all_scores[0].max(1)
         kept = torch.nonzero(best >= self.settings.score_threshold)[:, 0]
         kept = kept[best[kept].argsort(descending=True, stable=True)[:MAX_CANDIDATES]]
-        certain, labels, corners = (t[kept].cpu().numpy() for t in (best, classes, boxes[0]))
+        scores, classes, boxes = (t[kept].cpu().numpy() for t in (best, best_class, all_boxes[0]))
         height, width = size
-        corners = corners.clip(0, (width, height, width, height))
+        boxes = boxes.clip(0, (width, height, width, height))
         names = self.identity.object_names
         return tuple(
-            Detection(names[labels[i]], float(certain[i]), *map(float, corners[i]))
-            for i in suppress(corners, certain, labels)
+            Detection(names[classes[i]], float(scores[i]), *map(float, boxes[i]))
+            for i in suppress(boxes, scores, classes)
         )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ros2_derain.networks.derainer import Restoration
 from ros2_derain.networks.rain_gauge import MAX_RATE
 
 from .control import FrameClock, Ladder, RainGate
@@ -164,7 +165,9 @@ class Restorer:
             milliseconds=milliseconds,
         )
 
-    def _refine(self, frame: Frame, rainy: Tensor, estimate, step: Mode, priors: PriorSource):
+    def _refine(
+        self, frame: Frame, rainy: Tensor, estimate: Restoration, step: Mode, priors: PriorSource
+    ) -> tuple[Restoration, int, bool]:
         """Refine as the step says; the estimate, the number of refinements, whether a prior was missed."""
         if step is Mode.DERAIN_ONLY or not self._derainer.takes_prior:
             return estimate, 0, False

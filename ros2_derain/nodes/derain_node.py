@@ -20,6 +20,7 @@ from std_msgs.msg import Header
 
 from ros2_derain.engine import (
     Engine,
+    EngineError,
     Frame,
     LoadedModel,
     Mode,
@@ -74,7 +75,7 @@ class DerainNode(ManagedNode[DerainParameters]):
         own = models or SharedModel(("derainer", "gauge"))
         super().__init__("derain_node", DerainParameters, own, **options)
         self._segmentation = segmentation
-        self.engine: Engine | None = None
+        self._engine: Engine | None = None
         self._priors: TopicPriors | None = None
         self._publication = threading.Lock()
         """Held while an image is published, so that none follows a later one."""
@@ -94,12 +95,19 @@ class DerainNode(ManagedNode[DerainParameters]):
 
     # Lifecycle
 
+    @property
+    def engine(self) -> Engine:
+        """The loop; only while configured."""
+        if self._engine is None:
+            raise EngineError("derain_node has no model: configure it first")
+        return self._engine
+
     def use(self, model: LoadedModel) -> None:
-        self.engine = Engine(Restorer(model, self.settings))
+        self._engine = Engine(Restorer(model, self.settings))
         self.engine.warm_up(self.parameters.warmup_height, self.parameters.warmup_width)
 
     def unload(self) -> None:
-        self.engine = None
+        self._engine = None
 
     def handlers(self) -> Mapping[str, Handler]:
         return {"parse_failed": self._on_parse_failed, "image": self._process}

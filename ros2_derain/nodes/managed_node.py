@@ -23,6 +23,7 @@ from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.lifecycle.publisher import LifecyclePublisher
 from rclpy.parameter import Parameter
+from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSPolicyKind, qos_policy_name_from_kind
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.time import Time
@@ -78,7 +79,7 @@ class ManagedNode(LifecycleNode, ABC, Generic[P]):
 
     def __init__(self, name: str, kind: type[P], models: SharedModel, **options: Any) -> None:
         super().__init__(name, **options)
-        self._kind = kind
+        self._kind: type[P] = kind
         self._models = models
         self._full_name = self.get_fully_qualified_name()
         self.outputs = outputs.of_node(name)
@@ -172,7 +173,7 @@ class ManagedNode(LifecycleNode, ABC, Generic[P]):
         self,
         name: str,
         previous: LifecycleState,
-        act: Callable[[LifecycleState | None], None],
+        act: Callable[[LifecycleState], None],
     ) -> TransitionCallbackReturn:
         """Run one transition; rclpy would drop an exception silently."""
         try:
@@ -199,7 +200,9 @@ class ManagedNode(LifecycleNode, ABC, Generic[P]):
                 topic.qos(),
                 qos_overriding_options=QOS_OVERRIDES,
             )
-        self._diagnostics = self.create_publisher(DIAGNOSTICS.type, DIAGNOSTICS.name, DIAGNOSTICS.qos())
+        self._diagnostics: Publisher = self.create_publisher(
+            DIAGNOSTICS.type, DIAGNOSTICS.name, DIAGNOSTICS.qos()
+        )
         super().on_configure(previous)
         self._identity, self.configured = identity, True
         self.get_logger().info(
@@ -239,9 +242,9 @@ class ManagedNode(LifecycleNode, ABC, Generic[P]):
         for topic in list(self._subscriptions_by_topic):
             self.unsubscribe(topic)
         self.interrupt()
-        for queue in self._worker.stop():
+        worker, self._worker = self._worker, None
+        for queue in worker.stop() if worker else ():
             self.dropped(queue, "shutdown")
-        self._worker = None
         self.stop()
         self._jumps.unregister()
         self.destroy_timer(self._timer)

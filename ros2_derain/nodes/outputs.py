@@ -78,11 +78,7 @@ class StartOutput(Topic):
 
 def _parsed(make: Callable[[Scene, Perception, Context], Any]) -> Make:
     """For outputs of the parser: nothing where it did not run or failed."""
-    return lambda scene, context: None if scene.perception is None else make(scene, scene.perception, context)
-
-
-def _semantic_prior(scene: Scene, context: Context) -> Image | None:
-    return None if scene.prior is None else images.from_channels(scene.prior, context.header)
+    return lambda scene, context: scene.perception and make(scene, scene.perception, context)
 
 
 def _clean_camera_info(_: Scene, context: Context) -> CameraInfo | None:
@@ -122,6 +118,15 @@ def _segmentation_status(scene: Scene, context: Context) -> DiagnosticArray:
         return messages.to_frame_status(SEGMENTATION, context.header, messages.WARN, text, {})
     text = f"the parser failed: {scene.fault}"
     return messages.to_frame_status(SEGMENTATION, context.header, messages.ERROR, text, {})
+
+
+def _semantic_prior(scene: Scene, context: Context) -> Image | None:
+    return None if scene.prior is None else images.from_channels(scene.prior, context.header)
+
+
+def _overlay(scene: Scene, seen: Perception, context: Context) -> Image:
+    drawn = overlay.draw(scene.image, seen, context.identity.class_names, context.overlay_opacity)
+    return images.from_rgb(drawn, context.header)
 
 
 def _figure(value: float) -> str:
@@ -194,17 +199,7 @@ CONFIDENCE = Output(
 SEGMENTATION_STATUS = Output(
     "segmentation/status", DiagnosticArray, node=SEGMENTATION, make=_segmentation_status, compact=True
 )
-OVERLAY = Output(
-    "segmentation/overlay",
-    Image,
-    node=SEGMENTATION,
-    make=_parsed(
-        lambda scene, seen, context: images.from_rgb(
-            overlay.draw(scene.image, seen, context.identity.class_names, context.overlay_opacity),
-            context.header,
-        )
-    ),
-)
+OVERLAY = Output("segmentation/overlay", Image, node=SEGMENTATION, make=_parsed(_overlay))
 
 ON_START = (VISION_INFO, LABEL_INFO)
 PER_FRAME = (

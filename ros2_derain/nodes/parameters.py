@@ -56,60 +56,44 @@ def _setting(name: str, description: str, **options: Any) -> Any:
     return _parameter(getattr(EngineSettings, name), description, **options)
 
 
-def _model() -> Any:
-    return _setting("model", "Name of a model under models/, or path of a model's folder.", live=False)
+@dataclass(frozen=True)
+class NodeParameters:
+    """The parameters that both nodes have."""
 
-
-def _device() -> Any:
-    return _setting("device", "Where the networks run: auto, cpu, cuda or cuda:N.", live=False)
-
-
-def _precision() -> Any:
-    return _setting(
+    model: str = _setting("model", "Name of a model under models/, or path of a model's folder.", live=False)
+    device: str = _setting("device", "Where the networks run: auto, cpu, cuda or cuda:N.", live=False)
+    precision: str = _setting(
         "precision",
         "Number format of the networks; auto takes the fastest that the device is good at.",
         choices=PRECISIONS,
         live=False,
     )
-
-
-def _warmup_width() -> Any:
-    return _parameter(
+    max_pixels: int = _parameter(
+        LARGEST_IMAGE,
+        "Largest height * width of an image that is accepted; a larger one is refused.",
+        range=(64 * 64, 2**31 - 1),
+    )
+    warmup_width: int = _parameter(
         1280,
         "Width of the image that the networks are warmed up with [pixels].",
         range=(64, 8192),
         live=False,
     )
-
-
-def _warmup_height() -> Any:
-    return _parameter(
+    warmup_height: int = _parameter(
         720,
         "Height of the image that the networks are warmed up with [pixels].",
         range=(64, 8192),
         live=False,
     )
-
-
-def _max_pixels() -> Any:
-    return _parameter(
-        LARGEST_IMAGE,
-        "Largest height * width of an image that is accepted; a larger one is refused.",
-        range=(64 * 64, 2**31 - 1),
+    diagnostics_period_s: float = _parameter(
+        1.0, "Time between two messages on /diagnostics [s].", range=(0.1, 60.0), live=False
     )
 
 
-def _diagnostics_period_s() -> Any:
-    return _parameter(1.0, "Time between two messages on /diagnostics [s].", range=(0.1, 60.0), live=False)
-
-
 @dataclass(frozen=True)
-class DerainParameters:
+class DerainParameters(NodeParameters):
     """The parameters of derain_node."""
 
-    model: str = _model()
-    device: str = _device()
-    precision: str = _precision()
     prior: str = _setting(
         "prior",
         "What the derainer knows of the scene: temporal (the previous frame's parse), closed_loop "
@@ -157,19 +141,12 @@ class DerainParameters:
         live=False,
     )
     jpeg_quality: int = _parameter(90, "Quality of derain/image/compressed.", range=(1, 100))
-    max_pixels: int = _max_pixels()
-    warmup_width: int = _warmup_width()
-    warmup_height: int = _warmup_height()
-    diagnostics_period_s: float = _diagnostics_period_s()
 
 
 @dataclass(frozen=True)
-class SegmentationParameters:
+class SegmentationParameters(NodeParameters):
     """The parameters of segmentation_node."""
 
-    model: str = _model()
-    device: str = _device()
-    precision: str = _precision()
     score_threshold: float = _setting(
         "score_threshold", "Detections with a lower score are left out.", range=(0.0, 1.0)
     )
@@ -179,10 +156,6 @@ class SegmentationParameters:
     overlay_opacity: float = _parameter(
         0.45, "Opacity of the class colours in segmentation/overlay.", range=(0.0, 1.0)
     )
-    max_pixels: int = _max_pixels()
-    warmup_width: int = _warmup_width()
-    warmup_height: int = _warmup_height()
-    diagnostics_period_s: float = _diagnostics_period_s()
 
 
 P = TypeVar("P", DerainParameters, SegmentationParameters)
@@ -212,7 +185,7 @@ def checked(kind: type[P], values: Mapping[str, Value]) -> P:
     """
     for item in fields(kind):
         _check(item, values[item.name])
-    return kind(**values)
+    return kind(**dict[str, Any](values))
 
 
 def engine_settings(parameters: DerainParameters | SegmentationParameters) -> EngineSettings:
@@ -296,7 +269,7 @@ def to_yaml() -> str:
             notes = [item.metadata["description"]]
             notes += [f"Range: {_range_text(item)}."] if item.metadata["range"] else []
             notes += [] if item.metadata["live"] else ["Read at configure."]
-            lines += [f"    # {' '.join(notes)}", f"    {item.name}: {_yaml_value(item.default)}"]
+            lines += [f"    # {' '.join(notes)}", f"    {item.name}: {_yaml_value(item)}"]
     return "\n".join(lines) + "\n"
 
 
@@ -317,14 +290,15 @@ def to_markdown() -> str:
         for item in fields(kind):
             changes = "live" if item.metadata["live"] else "at configure"
             lines.append(
-                f"| `{item.name}` | `{_yaml_value(item.default)}` | {_range_text(item)} "
+                f"| `{item.name}` | `{_yaml_value(item)}` | {_range_text(item)} "
                 f"| {changes} | {item.metadata['description']} |"
             )
         lines.append("")
     return "\n".join(lines[:-1]) + "\n"
 
 
-def _yaml_value(value: Value) -> str:
+def _yaml_value(item: Field[Any]) -> str:
+    value = item.default
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

@@ -19,6 +19,7 @@ from std_msgs.msg import Header
 from ros2_derain.engine import (
     NOT_PARSED,
     Engine,
+    EngineError,
     Frame,
     Interpreter,
     LoadedModel,
@@ -58,24 +59,31 @@ class SegmentationNode(ManagedNode[SegmentationParameters]):
     def __init__(self, models: SharedModel | None = None, **options: Any) -> None:
         own = models or SharedModel(("parser",))
         super().__init__("segmentation_node", SegmentationParameters, own, **options)
-        self.interpreter: Interpreter | None = None
+        self._interpreter: Interpreter | None = None
         self._is_fed = False
         self._modes: StampedStore[Mode] = StampedStore()
         self._processing = threading.Lock()
 
     # Lifecycle
 
+    @property
+    def interpreter(self) -> Interpreter:
+        """The second half of the loop; only while configured."""
+        if self._interpreter is None:
+            raise EngineError("segmentation_node has no model: configure it first")
+        return self._interpreter
+
     def use(self, model: LoadedModel) -> None:
-        self.interpreter = Interpreter(model, self.settings)
+        self._interpreter = Interpreter(model, self.settings)
         self.interpreter.warm_up(self.parameters.warmup_height, self.parameters.warmup_width)
 
     @property
     def active_interpreter(self) -> Interpreter | None:
         """The interpreter, while the node is active."""
-        return self.interpreter if self.active else None
+        return self._interpreter if self.active else None
 
     def unload(self) -> None:
-        self.interpreter = None
+        self._interpreter = None
 
     def handlers(self) -> Mapping[str, Handler]:
         return {"proposal": self._on_proposal, "image": self._process}
