@@ -49,7 +49,7 @@ def image_size(text: str) -> tuple[int, int]:
     return width, height
 
 
-def add_results(parser: argparse.ArgumentParser, card: bool = True) -> None:
+def add_results(parser: argparse.ArgumentParser) -> None:
     """Add ``--json``, ``--html`` and ``--card``: where the results go."""
     parser.add_argument(
         "--json",
@@ -60,8 +60,7 @@ def add_results(parser: argparse.ArgumentParser, card: bool = True) -> None:
     parser.add_argument(
         "--html", type=Path, metavar="FILE", help="write a report page (default: beside --json)"
     )
-    if card:
-        parser.add_argument("--card", action="store_true", help="store the results on the model's card")
+    parser.add_argument("--card", action="store_true", help="store the results on the model's card")
 
 
 def report_path(args: argparse.Namespace) -> Path | None:

@@ -31,9 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     subparsers = parser.add_subparsers(dest="subcommand", metavar="SUBCOMMAND", required=True)
     for name, text in SUBCOMMANDS.items():
         module = importlib.import_module(f"{__package__}.{name}")
-        subparser = subparsers.add_parser(
-            name, help=text, formatter_class=argparse.RawDescriptionHelpFormatter
-        )
+        subparser = subparsers.add_parser(name, help=text, formatter_class=parser.formatter_class)
         module.add_arguments(subparser)
         subparser.set_defaults(score=module.main)
     parser.add_argument(

@@ -7,10 +7,10 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ros2_derain import engine_options, models, options, provenance
+from ros2_derain import engine_options, models, options
 from ros2_derain.data.images import read_image, split_side_by_side
 from ros2_derain.engine import PRIORS
-from ros2_derain.evaluate import EvaluationError, model_row
+from ros2_derain.evaluate import EvaluationError, evaluation, model_row
 from ros2_derain.evaluate.model_row import CLIP, RATE_MM_H, ComparisonSettings
 from ros2_derain.reporting import page, tables
 from ros2_derain.reporting.files import write_json, write_text
@@ -96,7 +96,7 @@ def main(args: argparse.Namespace) -> int:
             rows.append(model_row.measure_model(settings, folder))
             progress.step()
     result = {
-        **provenance.origin("ros2-derain evaluate compare", None),
+        **evaluation.origin("ros2-derain evaluate compare", None),
         "settings": {
             "limit": args.limit,
             "prior": args.prior,

@@ -1,17 +1,20 @@
-"""What all ways of scoring share: the evaluation and its outputs, cached results, the engine on an image."""
+"""What all ways of scoring share: the evaluation, its outputs and provenance, cached results, the engine."""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from hashlib import sha256
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
 
-from ros2_derain import models, provenance
-from ros2_derain.engine import Engine, EngineError, Frame, Perception, Restored, Scene
+from ros2_derain import machine, models
+from ros2_derain.engine import Engine, EngineError, Frame, ModelIdentity, Perception, Restored, Scene
 from ros2_derain.evaluate import EvaluationError
 from ros2_derain.reporting import page
 from ros2_derain.reporting.files import write_json
@@ -19,12 +22,12 @@ from ros2_derain.reporting.files import write_json
 CAMERA = "camera"
 
 
+@dataclass(frozen=True)
 class Evaluation(ABC):
     """A model and the data it is scored on.
 
     Attributes:
-        provenance: model, data, settings and machine (see :mod:`ros2_derain.provenance`); every result
-            begins with it.
+        provenance: model, data, settings and machine (see :func:`describe_run`); every result begins with it.
         note: files that were left out and classes that were ignored, for the terminal; may be empty.
     """
 
@@ -61,7 +64,7 @@ def run(evaluation: Evaluation, json_file: Path | None, html: Path | None, card:
         EvaluationError: data and model do not fit, or the engine failed.
         FileError: an output cannot be written.
     """
-    cache = ResultCache(json_file, provenance.comparable(evaluation.provenance))
+    cache = ResultCache(json_file, comparable(evaluation.provenance))
     result = evaluation.measure(cache)
     print(evaluation.summary(result))
     if evaluation.note:
@@ -71,24 +74,24 @@ def run(evaluation: Evaluation, json_file: Path | None, html: Path | None, card:
     if html:
         page.write(evaluation.report(result), html)
     if card:
-        provenance.store_on_card(models.find(card), result, evaluation.card_rows(result))
+        store_on_card(models.find(card), result, evaluation.card_rows(result))
     cache.remove()
     return result
 
 
-def cached_result(path: Path, origin: dict, measure: Callable[[ResultCache], dict]) -> dict:
+def cached_result(path: Path, provenance: dict, measure: Callable[[ResultCache], dict]) -> dict:
     """The result in a file if its model, data and settings are the same; else measured, and written.
 
     Args:
         path: of the JSON file.
-        origin: provenance of the result (see :class:`Evaluation`).
+        provenance: of the result (see :class:`Evaluation`).
         measure: as :meth:`Evaluation.measure`.
 
     Raises:
         FileError: the file cannot be written.
     """
     earlier = _read_result(path)
-    identity = provenance.comparable(origin)
+    identity = comparable(provenance)
     if identity.items() <= earlier.items():
         return earlier
     cache = ResultCache(path, identity)
@@ -96,6 +99,75 @@ def cached_result(path: Path, origin: dict, measure: Callable[[ResultCache], dic
     write_json(path, result)
     cache.remove()
     return result
+
+
+def describe_run(subcommand: str, data: dict, settings: dict, identity: ModelIdentity | None) -> dict:
+    """The provenance of an evaluation, JSON-ready: the first keys of its result.
+
+    Args:
+        subcommand: of ``ros2-derain evaluate``.
+        data: from :func:`describe_data`.
+        settings: options that affect the figures.
+        identity: of the model; None: no model was used.
+    """
+    return {
+        **origin(f"ros2-derain evaluate {subcommand}", identity),
+        "data": data,
+        "settings": settings,
+    }
+
+
+def origin(by: str, identity: ModelIdentity | None) -> dict:
+    """Command, model, machine and date, JSON-ready."""
+    return {
+        "by": by,
+        "model": identity.name if identity else None,
+        "model_sha256": identity.sha256 if identity else None,
+        "device": identity.device if identity else None,
+        "precision": identity.precision if identity else None,
+        "commit": machine.commit(),
+        "machine": machine.describe(),
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+
+
+def comparable(described: dict) -> dict:
+    """The part of :func:`describe_run` on which the figures depend: equal parts, equal figures."""
+    return {key: described[key] for key in ("by", "model_sha256", "device", "precision", "data", "settings")}
+
+
+def describe_data(folder: Path, files: Iterable[Path]) -> dict:
+    """Name, number of files and hash (of names and bytes) of the data.
+
+    Args:
+        folder: its last two parts are the name of the data.
+        files: every file that is read.
+    """
+    digest, files = hashlib.sha256(), list(files)
+    for path in files:
+        digest.update(os.fsencode(f"{path.parent.name}/{path.name}\n"))
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    name = "/".join(folder.resolve().parts[-2:])
+    return {"name": name, "files": len(files), "sha256": digest.hexdigest()}
+
+
+def store_on_card(
+    folder: Path, result: dict, rows: list[dict] | None = None, replace_earlier: bool = True
+) -> None:
+    """Store figures on a model's card, under the name of the data and of the subcommand.
+
+    Args:
+        folder: of the model.
+        result: a whole result, with its provenance.
+        rows: the figures to store; all rows of the result if not given.
+        replace_earlier: replace figures of the same data and subcommand.
+    """
+    card = models.read_card(folder)
+    kept = {key: result[key] for key in ("by", "frames", "device", "precision", "settings", "commit", "date")}
+    key = f"{result['data']['name']} {result['by'].rsplit(' ', 1)[-1]}"
+    if replace_earlier or key not in card.results:
+        kept |= {"data_sha256": result["data"]["sha256"], "rows": result["rows"] if rows is None else rows}
+        models.write_card(folder, replace(card, results=card.results | {key: kept}))
 
 
 class ResultCache:
@@ -114,7 +186,7 @@ class ResultCache:
         self._measured: dict[str, dict] = {}
         if self._path is None:
             return
-        digest = sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+        digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
         self._measured = _read_cache(self._path, digest)
         lines = [{"identity": digest}, *({"key": key, "found": one} for key, one in self._measured.items())]
         self._path.parent.mkdir(parents=True, exist_ok=True)

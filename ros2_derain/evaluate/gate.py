@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ros2_derain import engine_options, options, provenance
+from ros2_derain import engine_options, options
 from ros2_derain.data.images import left_out_note, list_images, read_image, usable
 from ros2_derain.engine import Engine, Mode, Restored, Scene
 from ros2_derain.evaluate import evaluation
@@ -84,15 +84,12 @@ class Gate(Evaluation):
         paths: images of the clip.
         fps: frames per second of the clip.
         cases: rain rate in mm/h and seed of each pass over the clip.
-        provenance, note: see :class:`Evaluation`.
     """
 
     engine: Engine
     paths: Sequence[Path]
     fps: float
     cases: Sequence[tuple[float, int]]
-    provenance: dict
-    note: str
 
     @classmethod
     def open(cls, args: argparse.Namespace) -> Gate:
@@ -100,11 +97,11 @@ class Gate(Evaluation):
         paths, left_out = usable(list_images(args.images)[: args.frames], read_image)
         engine = Engine.load(engine_options.settings(args, prior="none"))
         settings = {"rates": list(args.rates), "seeds": list(args.seed), "fps": args.fps}
-        data = provenance.describe_data(args.images, paths)
+        data = evaluation.describe_data(args.images, paths)
         cases = [(rate, seed) for rate in args.rates for seed in (args.seed if rate else args.seed[:1])]
-        head = provenance.describe("gate", data, settings, engine.identity)
+        head = evaluation.describe_run("gate", data, settings, engine.identity)
         note = left_out_note(left_out, len(left_out) + len(paths))
-        return cls(engine, paths, args.fps, cases, head, note)
+        return cls(head, note, engine, paths, args.fps, cases)
 
     def measure(self, cache: ResultCache) -> dict:
         """See :meth:`Evaluation.measure`: a row per rate."""

@@ -18,14 +18,14 @@ import torch
 import yaml
 from torch import nn
 
-from ros2_derain import machine, models, networks, provenance, resources
+from ros2_derain import machine, models, networks, resources
 from ros2_derain.bench import engine_timing
 from ros2_derain.data import DataError, RainPairs, find_dataset, read_boxes
 from ros2_derain.data.boxes import ignored_classes
 from ros2_derain.data.clips import Clip
 from ros2_derain.data.images import side_by_side, write_image
 from ros2_derain.engine import Engine, EngineSettings
-from ros2_derain.evaluate import EvaluationError, perception, restoration
+from ros2_derain.evaluate import EvaluationError, evaluation, perception, restoration
 from ros2_derain.evaluate.evaluation import cached_result
 from ros2_derain.model_tools import sizes
 from ros2_derain.rain_media.rendering import RainOverlay
@@ -71,24 +71,11 @@ class ComparisonSettings:
         return self.data / "rain_pairs" / name
 
     @property
-    def images(self) -> Path:
-        """Folder of the labelled clip's images."""
-        return self.data / "camvid/val/images"
-
-    @property
-    def labels(self) -> Path:
-        """Folder of the clip's label maps."""
-        return self.data / "camvid/val/labels"
-
-    @property
-    def classes(self) -> Path:
-        """Names of the clip's label ids."""
-        return self.data / "camvid/classes.json"
-
-    @property
-    def boxes(self) -> Path:
-        """Folder of the clip's boxes."""
-        return self.data / "boxes/camvid_from_masks"
+    def clip(self) -> dict[str, Path]:
+        """The labelled clip, by the options of ``evaluate perception``."""
+        camvid, boxes = self.data / "camvid", self.data / "boxes/camvid_from_masks"
+        images, labels, classes = camvid / "val/images", camvid / "val/labels", camvid / "classes.json"
+        return {"--images": images, "--labels": labels, "--classes": classes, "--boxes": boxes}
 
     def check(self) -> None:
         """Check that the data are complete, before anything is measured.
@@ -98,8 +85,9 @@ class ComparisonSettings:
         """
         for name in PAIR_SETS:
             RainPairs(self.pairs(name))
-        find_dataset(self.images, self.labels)
-        for path in (self.classes, self.boxes / "boxes.csv", self.boxes / "images.csv"):
+        images, labels, classes, boxes = self.clip.values()
+        find_dataset(images, labels)
+        for path in (classes, boxes / "boxes.csv", boxes / "images.csv"):
             if not path.is_file():
                 raise EvaluationError(
                     f"{path} is missing: give the data folder by --data or ROS2_DERAIN_DATA"
@@ -188,15 +176,16 @@ class ModelRow:
 
     def _store(self, result: dict, rows: list[dict] | None = None) -> None:
         if self.settings.card:
-            provenance.store_on_card(self.folder, result, rows, replace_earlier=False)
+            evaluation.store_on_card(self.folder, result, rows, replace_earlier=False)
 
     def _clip(self) -> dict:
         """The derained clip's figures, and mIoU and AP50 of the same parser on the clean and rainy clip."""
         settings = self.settings
-        words = ["--images", settings.images, "--labels", settings.labels, "--classes", settings.classes]
-        words += ["--model", self.folder, "--rates", f"{RATE_MM_H:g}", "--prior", settings.prior]
-        words += ["--frames", settings.limit] if settings.limit else []
-        words += [] if self._why_without_boxes() else ["--boxes", settings.boxes]
+        options = {"--model": self.folder, "--rates": f"{RATE_MM_H:g}", "--prior": settings.prior}
+        options |= settings.clip | ({"--frames": settings.limit} if settings.limit else {})
+        if self._why_without_boxes():
+            del options["--boxes"]
+        words = [word for option in options.items() for word in option]
         _print_progress(self.out.name, "camvid/val")
         test = perception.PerceptionInRain.open(settings.options(perception, *words))
         result = cached_result(self.out / "camvid.json", test.provenance, test.measure)
@@ -210,7 +199,7 @@ class ModelRow:
         with torch.no_grad():
             if not self.parser(torch.zeros(1, 3, MIN_SIDE, MIN_SIDE)).levels:
                 return "its parser finds no boxes"
-        boxes = list(read_boxes(self.settings.boxes).values())
+        boxes = list(read_boxes(self.settings.clip["--boxes"]).values())
         unknown = ignored_classes(boxes, self.card.objects)
         return f"the model does not detect class {', '.join(sorted(unknown))}" if unknown else ""
 
@@ -273,18 +262,15 @@ def _measure_cost(settings: ComparisonSettings, folder: Path, card: models.Model
         )
     )
     used = {"size": list(settings.size), "prior": settings.prior, "iterations": settings.iterations}
-    head = provenance.describe("compare", {}, used | {"machine": machine.describe()}, engine.identity)
+    head = evaluation.describe_run("compare", {}, used | {"machine": machine.describe()}, engine.identity)
 
     def measure(_) -> dict:
         width, height = settings.size
         described = card.networks["derainer"]
-        with torch.device("meta"):
-            derainer = networks.create(described["network"], **described.get("options", {})).eval()
         engine.warm_up(height, width)
         return {
             **head,
-            "parameters_m": sum(p.numel() for p in derainer.parameters()) / 1e6,
-            "gmac": sizes.gmac(derainer, (height, width)),
+            **sizes.cost(described["network"], described.get("options", {}), (height, width)),
             "engine": engine_timing.timed(
                 engine, _rainy_images(settings.size), WARM_UP_FRAMES, _number_of_frames
             ),

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ros2_derain import engine_options, options, provenance
+from ros2_derain import engine_options, options
 from ros2_derain.engine import Engine, Interpreter, Perception
 from ros2_derain.evaluate import EvaluationError, conditions, evaluation
 from ros2_derain.evaluate.conditions import OWN, ConditionGrid, PerceptionSetup, box_rows
@@ -128,13 +128,10 @@ class PerceptionInRain(Evaluation):
     Attributes:
         setup: model and clip.
         grid: the conditions.
-        provenance, note: see :class:`Evaluation`.
     """
 
     setup: PerceptionSetup
     grid: ConditionGrid
-    provenance: dict
-    note: str
 
     @classmethod
     def open(cls, args: argparse.Namespace) -> PerceptionInRain:
@@ -155,8 +152,8 @@ class PerceptionInRain(Evaluation):
             "parsers": {name: parser.identity.sha256 for name, parser in setup.parsers.items()},
         }
         data = _describe_data(args, setup)
-        head = provenance.describe("perception", data, settings, setup.engine.identity)
-        return cls(setup, grid, head, setup.clip.note)
+        head = evaluation.describe_run("perception", data, settings, setup.engine.identity)
+        return cls(head, setup.clip.note, setup, grid)
 
     def measure(self, cache: ResultCache) -> dict:
         """See :meth:`Evaluation.measure`: a row for each rate, input and parser, and the gate readings."""
@@ -297,7 +294,7 @@ def _describe_data(args: argparse.Namespace, setup: PerceptionSetup) -> dict:
         files += csv if csv[0].is_file() else [args.boxes] if args.boxes.is_file() else []
     if args.classes:
         files.append(args.classes)
-    return provenance.describe_data(args.images.resolve().parent, files)
+    return evaluation.describe_data(args.images.resolve().parent, files)
 
 
 def _chart(rows: Sequence[Mapping], key: str, name: str) -> Curve:

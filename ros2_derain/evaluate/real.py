@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ros2_derain import engine_options, options, provenance
+from ros2_derain import engine_options, options
 from ros2_derain.data.images import (
     check_unique_stems,
     left_out_note,
@@ -22,9 +22,9 @@ from ros2_derain.data.images import (
     usable,
     write_image,
 )
-from ros2_derain.engine import Engine, EngineSettings, Frame, RainEstimate, Restorer
+from ros2_derain.engine import Engine, LoadedModel
 from ros2_derain.evaluate import evaluation
-from ros2_derain.evaluate.evaluation import CAMERA, Evaluation, ResultCache
+from ros2_derain.evaluate.evaluation import Evaluation, ResultCache
 from ros2_derain.metrics import MetricError
 from ros2_derain.metrics.niqe import niqe
 from ros2_derain.nodes import overlay
@@ -75,48 +75,23 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
-class ResidualGauge:
-    """The rain gauge alone, to measure the rain that is left: a restorer whose gate never opens."""
-
-    def __init__(self, settings: EngineSettings) -> None:
-        self._restorer = Restorer.load(replace(settings, prior="none", gate=True, gate_open_mm_h=math.inf))
-
-    def read(self, image: np.ndarray) -> RainEstimate:
-        """The rain in an H x W x 3 uint8 RGB image, independent of previous ones."""
-        self._restorer.reset()
-        return self._restorer.restore(Frame(0, CAMERA, image), _NoPrior()).rain
-
-
-class _NoPrior:
-    """A closed gate requests no prior."""
-
-    def previous(self, stamp_ns: int) -> None:
-        """See :class:`ros2_derain.engine.PriorSource`."""
-
-    def parse(self, frame: Frame, clean: object) -> None:
-        """See :class:`ros2_derain.engine.PriorSource`."""
-
-
 @dataclass(frozen=True)
 class RealRain(Evaluation):
     """A model on images of real rain.
 
     Attributes:
         engine: restores and parses.
-        gauge: estimates the rain that is left.
+        gauge: estimates the rain that is left: its gate never opens.
         paths: of the images.
         fps: frames per second of a clip; None: single images.
         strips: folder for before | after | classes.
-        provenance, note: see :class:`Evaluation`.
     """
 
     engine: Engine
-    gauge: ResidualGauge
+    gauge: Engine
     paths: Sequence[Path]
     fps: float | None
     strips: Path
-    provenance: dict
-    note: str
 
     @classmethod
     def open(cls, args: argparse.Namespace) -> RealRain:
@@ -128,12 +103,15 @@ class RealRain(Evaluation):
         used = {"prior": prior, "iterations": args.iterations, "gate": args.gate}
         settings = engine_options.settings(args, **used)
         fps = args.fps if args.sequence else None
-        engine, strips = Engine.load(settings), args.out / "strips"
+        model = LoadedModel.load(settings)
+        engine = Engine.of(model, settings)
+        gauge = Engine.of(model, replace(settings, prior="none", gate=True, gate_open_mm_h=math.inf))
+        strips = args.out / "strips"
         strips.mkdir(parents=True, exist_ok=True)
-        data = provenance.describe_data(args.images, paths)
-        head = provenance.describe("real", data, used | {"fps": fps}, engine.identity)
+        data = evaluation.describe_data(args.images, paths)
+        head = evaluation.describe_run("real", data, used | {"fps": fps}, engine.identity)
         note = left_out_note(left_out, len(listed))
-        return cls(engine, ResidualGauge(settings), paths, fps, strips, head, note)
+        return cls(head, note, engine, gauge, paths, fps, strips)
 
     def measure(self, cache: ResultCache) -> dict:
         """See :meth:`Evaluation.measure`; a clip is never cached, as every frame needs the previous one."""
@@ -162,7 +140,7 @@ class RealRain(Evaluation):
             "niqe": _niqe(before),
             "niqe_after": _niqe(scene.image),
             "read_mm_h": scene.rain.rate,
-            "read_after_mm_h": self.gauge.read(scene.image).rate,
+            "read_after_mm_h": evaluation.restore(self.gauge, scene.image, path).rain.rate,
         }
 
     def summary(self, result: Mapping) -> str:

@@ -10,14 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ros2_derain import engine_options, options, provenance
+from ros2_derain import engine_options, options
 from ros2_derain.data import LAYOUTS, Pair, RainPairs
 from ros2_derain.data.images import left_out_note, side_by_side, write_image
 from ros2_derain.engine import Engine
 from ros2_derain.evaluate import EvaluationError, evaluation
 from ros2_derain.evaluate.evaluation import Evaluation, ResultCache
-from ros2_derain.metrics.fsim import fsim
-from ros2_derain.metrics.image import psnr, psnr_y, ssim, ssim_y
+from ros2_derain.metrics.image import fsim, psnr, psnr_y, ssim, ssim_y
 from ros2_derain.reporting import statistics, tables
 from ros2_derain.reporting.page import Report, Strip, Strips, Table, Tile
 from ros2_derain.reporting.progress import Progress
@@ -75,13 +74,10 @@ class Restoration(Evaluation):
     Attributes:
         engine: restores; None: the untouched input is scored.
         pairs: rainy and clean images.
-        provenance, note: see :class:`Evaluation`.
     """
 
     engine: Engine | None
     pairs: RainPairs
-    provenance: dict
-    note: str
 
     @classmethod
     def open(cls, args: argparse.Namespace) -> Restoration:
@@ -92,10 +88,11 @@ class Restoration(Evaluation):
         if not args.input:
             settings = {"prior": args.prior, "iterations": args.iterations, "gate": args.gate}
             engine = Engine.load(engine_options.settings(args, **settings))
-        data = provenance.describe_data(args.pairs, (path for files in pairs.files for path in files))
+        data = evaluation.describe_data(args.pairs, (path for files in pairs.files for path in files))
         identity = engine.identity if engine else None
-        head = provenance.describe("restoration", data, settings, identity)
-        return cls(engine, pairs, head, left_out_note(left_out, len(left_out) + len(pairs)))
+        head = evaluation.describe_run("restoration", data, settings, identity)
+        note = left_out_note(left_out, len(left_out) + len(pairs))
+        return cls(head, note, engine, pairs)
 
     def measure(self, cache: ResultCache) -> dict:
         """See :meth:`Evaluation.measure`: the figures of every pair, their mean and spread."""

@@ -37,7 +37,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.description = "Make a model folder of training runs."
     parser.epilog = EPILOG
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("runs", type=Path, nargs="+", help="folders that `ros2-derain train` wrote")
     parser.add_argument("--out", type=Path, required=True, help="model folder to write, e.g. models/loopnet")
     parser.add_argument(

@@ -40,7 +40,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.description = "Train a model by a recipe; stop and resume anywhere."
     parser.epilog = EPILOG
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("recipe", nargs="?", help="YAML file, or the name of one in config/recipes")
     parser.add_argument("--queue", type=Path, metavar="FILE", help="run the recipes of this list in turn")
     parser.add_argument("--data", type=Path, help="data folder (default: the environment's ROS2_DERAIN_DATA)")

@@ -8,8 +8,17 @@ from .detection import (
     box_iou,
     match_boxes,
 )
-from .fsim import fsim, fsimc, phase_congruency
-from .image import MetricError, luma, psnr, psnr_y, ssim, ssim_y
+from .image import (
+    MetricError,
+    fsim,
+    fsimc,
+    luma,
+    phase_congruency,
+    psnr,
+    psnr_y,
+    ssim,
+    ssim_y,
+)
 from .niqe import PristineModel, block_features, fit_aggd, fit_pristine, niqe
 from .segmentation import (
     accuracy_per_class,

@@ -51,7 +51,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.description = "Make a model folder of a derainer's checkpoint (.pth, .pt, .safetensors)."
     parser.epilog = EXAMPLES
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("file", type=Path, help="the checkpoint; no code in it is ever run")
     parser.add_argument(
         "--network", required=True, choices=networks.derainers(), help="network of the weights"

@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("import", checkpoint_import, "make a model folder of a checkpoint from elsewhere"),
         ("sizes", sizes, "parameters and GMAC of the networks' published sizes"),
     ):
-        action = actions.add_parser(name, help=text)
+        action = actions.add_parser(name, help=text, formatter_class=parser.formatter_class)
         module.add_arguments(action)
         action.set_defaults(run=module.main)
     parser.set_defaults(run=show)

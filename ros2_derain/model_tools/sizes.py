@@ -8,7 +8,6 @@ import json
 from typing import cast
 
 import torch
-from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from ros2_derain import networks
@@ -30,7 +29,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.description = "List the derainers' published sizes: parameters, and GMAC for one image."
     parser.epilog = EXAMPLES
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--network", nargs="+", choices=networks.derainers(), help="(default: all)")
     parser.add_argument("--size", type=_size, default=SIZE, metavar="HxW", help="of the image (512x512)")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -52,26 +50,25 @@ def variants(name: str) -> list[str]:
 
 def row(name: str, variant: str, size: tuple[int, int] = SIZE) -> dict:
     """Network, variant, million parameters and GMAC for one H x W image."""
-    with torch.device("meta"):
-        derainer = networks.create(name, **({"variant": variant} if variant else {})).eval()
-    return {
-        "network": name,
-        "variant": variant,
-        "parameters_m": sum(p.numel() for p in derainer.parameters()) / 1e6,
-        "gmac": gmac(derainer, size),
-    }
+    options = {"variant": variant} if variant else {}
+    return {"network": name, "variant": variant, **cost(name, options, size)}
 
 
-def gmac(network: nn.Module, size: tuple[int, int]) -> float:
-    """10^9 multiply-accumulates of ``coarse`` and a ``refine`` with a prior, for a derainer on ``meta``."""
-    derainer = cast(Derainer, network)
+def cost(name: str, options: dict, size: tuple[int, int]) -> dict[str, float]:
+    """``parameters_m`` (millions) and ``gmac`` of a derainer for one H x W image.
+
+    GMAC are 10^9 multiply-accumulates of ``coarse`` and a ``refine`` with a prior.
+    """
     height, width = size
+    with torch.device("meta"):
+        derainer = cast(Derainer, networks.create(name, **options)).eval()
     classes = getattr(derainer, "classes", 1)
     image = torch.empty(1, 3, height, width, device="meta")
     prior = torch.empty(1, classes, -(-height // 8), -(-width // 8), device="meta")
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         derainer.refine(image, derainer.coarse(image), prior)
-    return counter.get_total_flops() / 2e9
+    parameters = sum(p.numel() for p in derainer.parameters())
+    return {"parameters_m": parameters / 1e6, "gmac": counter.get_total_flops() / 2e9}
 
 
 def _size(text: str) -> tuple[int, int]:

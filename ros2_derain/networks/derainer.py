@@ -57,6 +57,12 @@ class Derainer(nn.Module, ABC):
         return restoration
 
 
+class ImageRestoration(NamedTuple):
+    """The result of a network that gives nothing else: N x 3 x H x W in 0..1 (not clamped)."""
+
+    image: Tensor
+
+
 class SingleImageDerainer(Derainer):
     """A network of one rainy image: no prior, no state.
 

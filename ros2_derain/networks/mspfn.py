@@ -22,13 +22,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .derainer import SingleImageDerainer
+from .derainer import ImageRestoration, SingleImageDerainer
 from .layers import SqueezeExcitation, as_input, conv3x3, one_of, pad_to_multiple, published
 
 PYRAMIDS = ("gaussian", "average")
@@ -84,12 +84,6 @@ VARIANTS = {
     "image_fusion": replace(_ABLATED, fusion="image"),
 }
 """Rows of the paper's Tables 2 and 3; ``m17n1`` is the final model, ``light`` the MSPFN*."""
-
-
-class MspfnRestoration(NamedTuple):
-    """What MSPFN hands on: ``image``, N x 3 x H x W in 0..1 (not clamped), of the rainy image's type."""
-
-    image: Tensor
 
 
 class ConvLSTM(nn.Module):
@@ -247,9 +241,9 @@ class MSPFN(SingleImageDerainer):
         variant: row of :data:`VARIANTS`.
         changes: fields of :class:`Variant` to change.
 
-    Shapes: ``rain`` N x 3 x H x W in 0..1, any H and W; see :class:`MspfnRestoration` for what comes
-    out. Inside, the image is in -1..1 and padded to a multiple of 2^(scales - 1 + halvings), 8 for the
-    published sizes and 16 for the light one.
+    Shapes: ``rain`` N x 3 x H x W in 0..1, any H and W; so is the result. Inside, the image is in -1..1
+    and padded to a multiple of 2^(scales - 1 + halvings), 8 for the published sizes and 16 for the light
+    one.
 
     Raises:
         ValueError: an unknown variant, option, fusion or pyramid; no scale; less than one step.
@@ -272,13 +266,13 @@ class MSPFN(SingleImageDerainer):
         self.reconstruct = (Reconstruction if fused else ImageReconstruction)(v)
         self.shrink = BinomialHalf() if v.pyramid == "gaussian" else nn.AvgPool2d(2)
 
-    def forward(self, rain: Tensor) -> MspfnRestoration:
+    def forward(self, rain: Tensor) -> ImageRestoration:
         height, width = rain.shape[-2:]
         images = self._pyramid(2 * pad_to_multiple(rain, self.multiple) - 1)
         features = [first(as_input(x, first)) for first, x in zip(self.first, images, strict=True)]
         coarse = self.coarse_fusion(features)
         streaks = self.reconstruct(self.fine_fusion(coarse), coarse)
-        return MspfnRestoration(rain - streaks[..., :height, :width].to(rain.dtype) / 2)
+        return ImageRestoration(rain - streaks[..., :height, :width].to(rain.dtype) / 2)
 
     def _pyramid(self, image: Tensor) -> list[Tensor]:
         """The image at all scales, coarsest first."""

@@ -19,14 +19,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from .backbones import backbone_of
-from .derainer import SingleImageDerainer
+from .derainer import ImageRestoration, SingleImageDerainer
 from .layers import (
     ChannelResidualAttention,
     SqueezeExcitation,
@@ -61,19 +61,7 @@ VARIANTS = {
     "paper": Variant(),
     "video": Variant(stages=1),
 }
-"""``paper`` as published; ``video`` has the same weights and one stage per frame, for a carried state."""
-
-
-class SapnetRestoration(NamedTuple):
-    """What SAPNet hands on.
-
-    Attributes:
-        image: N x 3 x H x W in 0..1 (not clamped).
-        state: N x 2C x H x W, hidden state and cell of the ConvLSTM, for the next stage or frame.
-    """
-
-    image: Tensor
-    state: Tensor
+"""``paper`` as published; ``video`` has the same weights and one stage per frame."""
 
 
 def _channel_attention(channels: int) -> nn.Module:
@@ -130,46 +118,27 @@ class SAPNet(SingleImageDerainer):
         )
         self.tail = conv3x3(channels, 3)
 
-    def forward(
-        self,
-        rain: Tensor,
-        state: Tensor | None = None,
-        previous: Tensor | None = None,
-        stages: int | None = None,
-    ) -> SapnetRestoration:
-        """Run ``stages`` stages (as many as the variant has, if not given).
-
-        Args:
-            rain: the rainy image y.
-            state: of the stage or frame before; zeros where there is none.
-            previous: the image before, x_{t-1}; the rainy image where there is none.
-            stages: how many.
-
-        Six calls of one stage that hand on state and image equal one call of six. One stage per
-        video frame with the state of the frame before costs 44 GMAC for 512 x 512.
-        """
-        image = rain if previous is None else previous
-        hidden, cell = self._begin(rain) if state is None else state.to(self.head.weight.dtype).chunk(2, 1)
-        for _ in range(self.variant.stages if stages is None else stages):
-            features = functional.relu(self.head(as_input(torch.cat((rain, image), 1), self.head)))
-            hidden, cell = self._remember(features, hidden, cell)
-            image = rain + self.tail(self.blocks(hidden))
-        return SapnetRestoration(image, torch.cat((hidden, cell), 1))
-
-    def _begin(self, rain: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, rain: Tensor) -> ImageRestoration:
+        image = rain
         zeros = self.head.weight.new_zeros(rain.shape[0], self.variant.channels, *rain.shape[-2:])
-        zeros = zeros.contiguous(memory_format=torch.channels_last)
-        return zeros, zeros
+        hidden = cell = zeros.contiguous(memory_format=torch.channels_last)
+        for _ in range(self.variant.stages):
+            image, hidden, cell = self.stage(rain, image, hidden, cell)
+        return ImageRestoration(image)
 
-    def _remember(self, features: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
-        """One ConvLSTM step; the four gates' convolutions run as one."""
+    def stage(
+        self, rain: Tensor, image: Tensor, hidden: Tensor, cell: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """x_t, h_t and c_t from y, x_{t-1} and the state h_{t-1}, c_{t-1} (N x C x H x W each)."""
+        features = functional.relu(self.head(as_input(torch.cat((rain, image), 1), self.head)))
         gates = (self.input_gate, self.forget_gate, self.candidate, self.output_gate)
-        weight = torch.cat([gate.weight for gate in gates])
+        weight = torch.cat([gate.weight for gate in gates])  # the four convolutions run as one
         bias = torch.cat([gate.bias for gate in gates if gate.bias is not None])
         x = functional.conv2d(torch.cat((features, hidden), 1), weight, bias, padding=1)
         i, f, g, o = x.chunk(4, 1)
         cell = torch.sigmoid(f) * cell + torch.sigmoid(i) * torch.tanh(g)
-        return torch.sigmoid(o) * torch.tanh(cell), cell
+        hidden = torch.sigmoid(o) * torch.tanh(cell)
+        return rain + self.tail(self.blocks(hidden)), hidden, cell
 
 
 class BackgroundSegmenter(nn.Module):

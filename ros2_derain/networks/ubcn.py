@@ -51,34 +51,29 @@ class Variant:
     """A size of UBCN, and the switches of its Table 3.
 
     Attributes:
-        segmenter: row of :data:`SEGMENTERS`.
         channels: inside ILD and SAM.
         blocks: residual blocks of ILD.
         scale: side of the squares of pixels that ILD and SAM work on (1: every pixel).
         branch: channels of each class's path through SAM.
-        iterations: T.
         sam: without it C^ = C~.
         ild: without it C~ = R: segmentation and SAM see the rain, once.
-        fld: without it neither clean segmentation network nor discriminator exist.
     """
 
-    segmenter: str = "pspnet50"
     channels: int = 64
     blocks: int = 22
     scale: int = 1
     branch: int = 16
-    iterations: int = 3
     sam: bool = True
     ild: bool = True
-    fld: bool = True
 
 
 VARIANTS = {
     "pspnet50": Variant(),
-    "hrnet18": Variant(segmenter="hrnet18"),
-    "light": Variant(segmenter="light", channels=32, blocks=8, scale=2, branch=8),
+    "hrnet18": Variant(),
+    "light": Variant(channels=32, blocks=8, scale=2, branch=8),
 }
-"""The paper's two, and one for real time."""
+"""The paper's two, which differ in the segmentation network alone, and one for real time. Each is named after
+the row of :data:`SEGMENTERS` that belongs to it."""
 
 
 class Iteration(NamedTuple):
@@ -87,22 +82,6 @@ class Iteration(NamedTuple):
     coarse: Tensor
     refined: Tensor
     segmentation: Parse
-
-
-class UbcnResult(NamedTuple):
-    """What UBCN hands on.
-
-    Attributes:
-        image: C^ of the last iteration, N x 3 x H x W in 0..1 (not clamped).
-        logits: of the last iteration, N x K x h x w.
-        iterations: all of them, for the losses.
-        clean: segmentation of the clean image by G_ce, where one was given.
-    """
-
-    image: Tensor
-    logits: Tensor
-    iterations: tuple[Iteration, ...]
-    clean: Parse | None
 
 
 class ImageResidual(nn.Module):
@@ -320,36 +299,6 @@ class FeatureDiscriminator(nn.Sequential):
             layers += [nn.Conv2d(inputs, outputs, 4, 2, padding=2), nn.LeakyReLU(0.2, inplace=True)]
             inputs = outputs
         super().__init__(*layers[:-1])
-
-
-class Ubcn(nn.Module):
-    """The closed loop: derainer, segmentation network and, for training, what feature-level deraining needs.
-
-    Args:
-        classes: K.
-        variant: row of :data:`VARIANTS`.
-        changes: fields of :class:`Variant` to change.
-
-    Shapes: ``rain`` and ``clean`` N x 3 x H x W in 0..1, any H, W >= 64.
-
-    Raises:
-        ValueError: an unknown variant, option or segmentation network.
-    """
-
-    def __init__(self, classes: int = 11, variant: str = "pspnet50", **changes: object):
-        super().__init__()
-        self.variant = chosen = published(VARIANTS, variant, changes)
-        self.derainer = UbcnDerainer(classes, variant, **changes)
-        self.segmenter = UbcnSegmenter(classes, chosen.segmenter)
-        self.clean_segmenter = UbcnSegmenter(classes, chosen.segmenter) if chosen.fld else None
-        self.discriminator = FeatureDiscriminator(self.segmenter.feature_channels) if chosen.fld else None
-
-    def forward(self, rain: Tensor, clean: Tensor | None = None, iterations: int | None = None) -> UbcnResult:
-        """Run the loop ``iterations`` times (as often as the variant does, if not given)."""
-        rounds = self.variant.iterations if iterations is None else iterations
-        turns = close_loop(self.derainer, self.segmenter, rain, rounds)
-        seen = None if clean is None or self.clean_segmenter is None else self.clean_segmenter(clean)
-        return UbcnResult(turns[-1].refined, turns[-1].segmentation.logits, turns, seen)
 
 
 def close_loop(

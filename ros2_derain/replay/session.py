@@ -13,7 +13,7 @@ from ros2_derain import machine
 from ros2_derain.bags import BagDamaged, BagError
 from ros2_derain.bags.reader import BagReader, Message
 from ros2_derain.engine import Engine, LoadedModel
-from ros2_derain.provenance import origin
+from ros2_derain.evaluate.evaluation import origin
 from ros2_derain.replay import ReplayError, criteria, ground_truth, injected_rain, report
 from ros2_derain.replay.aggregate import Aggregate, BandAggregate
 from ros2_derain.replay.cameras import CameraReplay, CameraTopic, FrameResult, Processor, find_cameras

@@ -10,8 +10,8 @@ import yaml
 from tiny_training import GAUGE, write_data
 
 from ros2_derain import cli, resources
-from ros2_derain.learning import LearningError, ablation, recipe
-from ros2_derain.learning.ablation import Claim
+from ros2_derain.learning import LearningError, ablate, recipe
+from ros2_derain.learning.ablate import Claim
 
 RECIPE = {
     **GAUGE,
@@ -51,14 +51,14 @@ def write(tmp_path, **changed):
     return tmp_path / "a.yaml"
 
 
-def ablate(path, data, out, *options) -> int:
+def run_ablate(path, data, out, *options) -> int:
     arguments = ["ablate", str(path), "--data", str(data), "--out", str(out), "--workers", "1"]
     return cli.main([*arguments, "--steps", "1", *options])
 
 
 def test_variants_are_trained_once_compared_and_reported(tmp_path, data, capsys):
     path, out = write(tmp_path), tmp_path / "out"
-    assert ablate(path, data, out, "--seeds", "1") == 0
+    assert run_ablate(path, data, out, "--seeds", "1") == 0
     printed = capsys.readouterr().out
     (row,) = json.loads((out / "ablations.json").read_text())["rows"]
     full, without = (json.loads((out / f"danet/{name}-1/result.json").read_text()) for name in VARIANTS)
@@ -71,7 +71,7 @@ def test_variants_are_trained_once_compared_and_reported(tmp_path, data, capsys)
         assert text in printed and text in page and text in document
     trained = {run: run.stat().st_mtime_ns for run in out.glob("*/*/last.ckpt")}
     (out / "danet/no_alm-1/result.json").unlink()
-    assert ablate(path, data, out, "--seeds", "1") == 0
+    assert run_ablate(path, data, out, "--seeds", "1") == 0
     assert json.loads((out / "ablations.json").read_text())["rows"] == [row], "nothing changes by resuming"
     assert {run: run.stat().st_mtime_ns for run in out.glob("*/*/last.ckpt")} == trained
 
@@ -80,7 +80,7 @@ def test_a_result_of_another_recipe_is_not_taken(tmp_path, data, capsys):
     run = tmp_path / "out/danet/full-1"
     run.mkdir(parents=True)
     (run / "result.json").write_text(json.dumps({"recipe": {"name": "other"}, "figures": {}}))
-    assert ablate(write(tmp_path), data, tmp_path / "out", "--seeds", "1") == 2
+    assert run_ablate(write(tmp_path), data, tmp_path / "out", "--seeds", "1") == 2
     assert "full-1 holds another recipe's result" in capsys.readouterr().err
 
 
@@ -96,7 +96,7 @@ def test_a_result_of_another_recipe_is_not_taken(tmp_path, data, capsys):
 )
 def test_verdicts(better, worse, expected):
     claim = Claim(**{**CLAIM, "printed": (1.0, 2.0)})
-    found = ablation.verdict(claim, better, worse)
+    found = ablate.verdict(claim, better, worse)
     assert found["verdict"] == expected
     assert found["difference"] == pytest.approx(np.mean(better) - np.mean(worse))
     assert found["differences"] == pytest.approx(np.subtract(better, worse))
@@ -119,20 +119,20 @@ def test_verdicts(better, worse, expected):
     ],
 )
 def test_what_is_wrong_is_named(tmp_path, data, capsys, changed, said):
-    assert ablate(write(tmp_path, **changed), data, tmp_path / "out", "--seeds", "1") == 2
+    assert run_ablate(write(tmp_path, **changed), data, tmp_path / "out", "--seeds", "1") == 2
     assert said in capsys.readouterr().err
 
 
 def test_the_shipped_ablations_are_of_the_shipped_recipes():
-    groups = ablation.load(resources.path("config/ablations.yaml"))
+    groups = ablate.load(resources.path("config/ablations.yaml"))
     assert set(groups) == {"sapnet", "mspfn", "danet", "phpnet", "ubcn"}
     for name, group in groups.items():
         used = {variant for claim in group.claims for variant in (claim.better, claim.worse)}
         assert used == set(group.variants), f"{name}: a variant that no claim compares"
-        plain = recipe.load(recipe.find(group.recipe), ablation.TASKS)
+        plain = recipe.load(recipe.find(group.recipe), ablate.TASKS)
         for variant in group.variants:
-            chosen = ablation.variant(group, variant, seed=1, steps=10)
-            assert (chosen == ablation.variant(group, "full", 1, 10)) is (variant == "full")
+            chosen = ablate.variant(group, variant, seed=1, steps=10)
+            assert (chosen == ablate.variant(group, "full", 1, 10)) is (variant == "full")
             assert chosen.sources == plain.sources and chosen.steps == 10
     with pytest.raises(LearningError, match="no_such.yaml cannot be read"):
-        ablation.load(resources.path("config") / "no_such.yaml")
+        ablate.load(resources.path("config") / "no_such.yaml")

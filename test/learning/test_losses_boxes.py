@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ros2_derain.learning import losses
-from ros2_derain.learning.losses.boxes import assign, generalised_iou
+from ros2_derain.learning.losses.perception import assign, generalised_iou
 from ros2_derain.networks.scene_parser import DetectionHead, cell_centres
 
 

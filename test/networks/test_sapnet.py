@@ -1,4 +1,4 @@
-"""SAPNet: the published size, stages and carried state, and the segmentation its loss looks through."""
+"""SAPNet: the published size, stages and their state, and the segmentation its loss looks through."""
 
 import pytest
 import torch
@@ -33,43 +33,35 @@ def test_weights_lie_in_the_order_of_the_released_checkpoint():
 
 def test_a_stage_is_the_paper_s_equations():
     net = tiny(stages=1).double()
-    rain, state = torch.rand(1, 3, 9, 11).double(), torch.randn(1, 8, 9, 11).double()
+    rain, (before, memory) = torch.rand(1, 3, 9, 11).double(), torch.randn(2, 1, 4, 9, 11).double()
     with torch.no_grad():
-        result = net(rain, state, previous=rain / 2)
-        x = torch.cat((torch.relu(net.head(torch.cat((rain, rain / 2), 1))), state[:, :4]), 1)
-        cell = net.forget_gate(x).sigmoid() * state[:, 4:]
+        result = net.stage(rain, rain / 2, before, memory)
+        x = torch.cat((torch.relu(net.head(torch.cat((rain, rain / 2), 1))), before), 1)
+        cell = net.forget_gate(x).sigmoid() * memory
         cell = cell + net.input_gate(x).sigmoid() * net.candidate(x).tanh()
         hidden = net.output_gate(x).sigmoid() * cell.tanh()
         image = rain + net.tail(net.blocks(hidden))
-    torch.testing.assert_close(result.image, image)
-    torch.testing.assert_close(result.state, torch.cat((hidden, cell), 1))
+    torch.testing.assert_close(result, (image, hidden, cell))
 
 
-def test_the_state_has_the_image_s_size():
+def test_every_stage_starts_from_the_image_and_state_of_the_one_before():
+    net, rain = tiny(), torch.rand(2, 3, 65, 71)
+    hidden = cell = torch.zeros(2, 4, 65, 71)
+    image = rain
     with torch.no_grad():
-        assert tiny()(torch.rand(2, 3, 65, 71)).state.shape == (2, 8, 65, 71)
-
-
-def test_stages_can_be_run_one_by_one():
-    net, rain = tiny(), torch.rand(1, 3, 64, 64)
-    with torch.no_grad():
-        at_once = net(rain)
-        state = image = None
         for _ in range(3):
-            image, state = net(rain, state, image, stages=1)
-    torch.testing.assert_close(image, at_once.image)
-    torch.testing.assert_close(state, at_once.state)
+            image, hidden, cell = net.stage(rain, image, hidden, cell)
+            assert hidden.shape == cell.shape == (2, 4, 65, 71)
+        torch.testing.assert_close(image, net(rain).image)
 
 
-def test_the_state_of_the_frame_before_matters():
-    net, rain = tiny(stages=1), torch.rand(2, 3, 64, 64)
+def test_the_state_of_the_stage_before_matters():
+    net, rain = tiny(), torch.rand(2, 3, 64, 64)
+    zeros = torch.zeros(2, 4, 64, 64)
     with torch.no_grad():
-        fresh = net(rain)
-        carried = net(rain, fresh.state)
-    assert not torch.allclose(fresh.image, carried.image)
-    with torch.no_grad():
-        zeros = net(rain, torch.zeros_like(fresh.state))
-    assert torch.equal(fresh.image, zeros.image), "no state is a state of zeros"
+        fresh, *state = net.stage(rain, rain, zeros, zeros)
+        carried, *_ = net.stage(rain, rain, *state)
+    assert not torch.allclose(fresh, carried)
 
 
 @pytest.mark.parametrize("attention, count", [("cra", 180_483), ("se", 170_243), ("ca", 171_883)])

@@ -1,7 +1,7 @@
 """Losses: differentiable functions of tensors that return a scalar tensor.
 
-``image`` compares a restored image with the clean one, ``semantic`` trains label maps,
-``boxes`` the detection head; ``features`` compares in a frozen feature space and aligns the
+``image`` compares a restored image with the clean one, ``perception`` trains label maps
+and the detection head; ``features`` compares in a frozen feature space and aligns the
 features of derained and clean images. The recipes combine them as each of the five papers
 does, with its printed weights.
 
@@ -9,7 +9,6 @@ Images are N x 3 x H x W, RGB in 0..1. Half-precision inputs are computed in flo
 also under autocast; float64 stays float64.
 """
 
-from .boxes import detection, giou_loss, quality_focal
 from .features import (
     SceneFeatures,
     alignment,
@@ -19,7 +18,15 @@ from .features import (
     perceptual_distance,
 )
 from .image import charbonnier, colour, edge, expected_error, low_frequency, restoration, ssim
-from .semantic import class_weights, lovasz, segmentation, unsupervised_focal
+from .perception import (
+    class_weights,
+    detection,
+    giou_loss,
+    lovasz,
+    quality_focal,
+    segmentation,
+    unsupervised_focal,
+)
 
 __all__ = [
     "SceneFeatures",
