@@ -186,6 +186,7 @@ def test_frames_that_newer_ones_overwrote_are_counted(active, monkeypatch):
     monkeypatch.setattr(worker, "NEARLY_DONE_S", -HANG_S)
     made = active()
     made.pass_through(rig.noise_image())
+    made.client.listen(topics.IMAGE)
     may_go = rig.stuck(made)
 
     def counters():
@@ -194,8 +195,8 @@ def test_frames_that_newer_ones_overwrote_are_counted(active, monkeypatch):
     for sent in (2, 3, 4):  # one at work, one that waits, one that replaces it
         made.send(rig.noise_image())
         assert made.client.until(lambda sent=sent: counters().received == sent)
-    for _ in range(3):
-        made.send(rig.noise_image())
+    last = [made.send(rig.noise_image()) for _ in range(3)][-1]
+    assert made.client.until(lambda: last in made.client.stamps(topics.IMAGE)), "what the node has, too"
     may_go.set()
     assert made.client.until(lambda: counters().received == 7 and made.balanced(made.derain))
     assert (counters().published, counters().dropped) == (4, {"replaced": 1, "overwritten": 2})
