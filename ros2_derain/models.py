@@ -176,23 +176,29 @@ def _build(folder: Path, card: ModelCard, part: str, tensors: dict[str, torch.Te
         module = networks.create(described["network"], **described.get("options", {}))
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"model {folder}: the card's {part} is not usable: {error}") from error
-    prefix = f"{part}."
-    given = {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-    expected = module.state_dict()
-    _refuse(folder, part, "lacks", expected.keys() - given.keys())
-    _refuse(folder, part, "has unknown", given.keys() - expected.keys())
-    _refuse(
-        folder, part, "has wrong shapes for", {k for k in expected if expected[k].shape != given[k].shape}
-    )
-    module.load_state_dict({name: tensor.to(expected[name].dtype) for name, tensor in given.items()})
+    given = part_of(tensors, part)
+    if wrong := mismatch(module, given):
+        raise ModelError(f"model {folder}: {part} {wrong}; card and weights do not belong together")
+    module.load_state_dict(given)
     return module.eval()
 
 
-def _refuse(folder: Path, part: str, what: str, names: set[str]) -> None:
-    if names:
-        raise ModelError(
-            f"model {folder}: {part} {what} tensor {some(names)}; card and weights do not belong together"
-        )
+def part_of(tensors: dict[str, torch.Tensor], part: str) -> dict[str, torch.Tensor]:
+    """The tensors of a part of a model, without its name in front."""
+    prefix = f"{part}."
+    return {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def mismatch(module: nn.Module, tensors: dict[str, torch.Tensor]) -> str:
+    """How names and shapes of tensors differ from a module's, such as ``lacks a, b``; empty: not at all."""
+    expected = module.state_dict()
+    common = expected.keys() & tensors.keys()
+    differences = {
+        "lacks": expected.keys() - tensors.keys(),
+        "has unknown": tensors.keys() - expected.keys(),
+        "has another shape of": {name for name in common if expected[name].shape != tensors[name].shape},
+    }
+    return " and ".join(f"{what} {some(names)}" for what, names in differences.items() if names)
 
 
 def some(names: Iterable[str]) -> str:

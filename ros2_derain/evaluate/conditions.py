@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, field, replace
 from ros2_derain.engine import Engine, Interpreter
 from ros2_derain.evaluate import evaluation
 from ros2_derain.evaluate.gate import GateReadings, summarise
-from ros2_derain.evaluate.labelled_clip import LabelledClip
-from ros2_derain.evaluate.scores import ImageScore, Motions, ParserScore
+from ros2_derain.evaluate.labelled_clip import LabelledClip, Motions
+from ros2_derain.evaluate.scores import ImageScore, ParserScore
 from ros2_derain.metrics import Boxes
 from ros2_derain.rain_media.rendering import RainOverlay
 from ros2_derain.reporting import statistics
@@ -128,9 +128,9 @@ def measure(setup: PerceptionSetup, condition: Condition, step: Callable[[], Non
             readings.add(rainy, scene)
         else:
             perception = engine.interpreter.interpret(rainy).perception
-        scores[OWN].add(perception, sample, motion)
+        scores[OWN].add(perception, sample.labels, motion)
         for name, parser in parsers.items():
-            scores[name].add(parser.interpret(image).perception, sample, motion)
+            scores[name].add(parser.interpret(image).perception, sample.labels, motion)
         quality.add(image, sample.image, motion)
         previous = sample
         step()

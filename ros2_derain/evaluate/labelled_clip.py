@@ -20,7 +20,10 @@ from ros2_derain.data import (
 from ros2_derain.data.images import left_out_note, usable
 from ros2_derain.data.label_files import LabelFiles
 from ros2_derain.engine import ModelIdentity
-from ros2_derain.metrics import Boxes
+from ros2_derain.metrics import Boxes, Motion, motion_between
+
+CACHED_BYTES = 256 << 20
+"""Limit of the motions between frames that are kept in memory."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,26 @@ class LabelledClip:
 
     def __iter__(self) -> Iterator[Sample]:
         return (self[index] for index in range(len(self)))
+
+
+class Motions:
+    """Motion between the clean images of a clip, kept from one pass to the next."""
+
+    def __init__(self) -> None:
+        self._known: dict[Path, Motion] = {}
+        self._bytes = 0
+
+    def between(self, previous: Sample | None, sample: Sample) -> Motion | None:
+        """The motion from one frame to the next; None for the first frame or a change of size."""
+        if previous is None or previous.image.shape != sample.image.shape:
+            return None
+        found = self._known.get(sample.path)
+        if found is None:
+            found = motion_between(previous.image, sample.image)
+            self._bytes += found.flow.nbytes + found.seen.nbytes
+            if self._bytes <= CACHED_BYTES:
+                self._known[sample.path] = found
+        return found
 
 
 def boxes_by_name(source: Path, object_names: Sequence[str]) -> dict[str, Boxes]:

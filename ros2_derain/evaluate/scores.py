@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
 from ros2_derain.engine import UNLABELLED, Detection, Perception
-from ros2_derain.evaluate.labelled_clip import Sample
 from ros2_derain.metrics import Boxes, Matches, average_precision, match_boxes
 from ros2_derain.metrics.image import psnr, psnr_y, ssim_y
 from ros2_derain.metrics.segmentation import (
@@ -19,13 +17,11 @@ from ros2_derain.metrics.segmentation import (
     mean_iou,
     pixel_accuracy,
 )
-from ros2_derain.metrics.temporal import Motion, label_flicker, motion_between, warp_error
+from ros2_derain.metrics.temporal import Motion, label_flicker, warp_error
 from ros2_derain.reporting.statistics import finite
 
 MATCH_IOU, SCORE = 0.6, 0.3
 """IoU of a correct box, and the pipeline's default threshold on its score."""
-CACHED_BYTES = 256 << 20
-"""Limit of the motions between frames that are kept in memory."""
 
 
 class LabelScore:
@@ -130,13 +126,13 @@ class ParserScore:
         self._flicker: list[float] = []
         self._before: tuple[np.ndarray, np.ndarray] | None = None
 
-    def add(self, perception: Perception, sample: Sample, motion: Motion | None) -> None:
-        """Add the next frame; ``motion`` is that from the previous frame."""
-        self._labels.add(perception.labels, sample.labels)
+    def add(self, perception: Perception, truth: np.ndarray, motion: Motion | None) -> None:
+        """Add the next frame and its true labels; ``motion`` is that from the previous frame."""
+        self._labels.add(perception.labels, truth)
         if motion is not None and self._before is not None:
-            labels, truth = self._before
-            self._flicker.append(label_flicker(labels, perception.labels, motion, (truth, sample.labels)))
-        self._before = perception.labels, sample.labels
+            labels, truth_before = self._before
+            self._flicker.append(label_flicker(labels, perception.labels, motion, (truth_before, truth)))
+        self._before = perception.labels, truth
         if self._truth is not None:
             self._boxes.add(perception.detections, self._truth[len(self._boxes)])
 
@@ -173,26 +169,6 @@ class ImageScore:
             "ssim_y": float(np.mean(self._ssim_y)),
             "warp_error": _mean_known(self._warp),
         }
-
-
-class Motions:
-    """Motion between the clean images of a clip, kept from one pass to the next."""
-
-    def __init__(self) -> None:
-        self._known: dict[Path, Motion] = {}
-        self._bytes = 0
-
-    def between(self, previous: Sample | None, sample: Sample) -> Motion | None:
-        """The motion from one frame to the next; None for the first frame or a change of size."""
-        if previous is None or previous.image.shape != sample.image.shape:
-            return None
-        found = self._known.get(sample.path)
-        if found is None:
-            found = motion_between(previous.image, sample.image)
-            self._bytes += found.flow.nbytes + found.seen.nbytes
-            if self._bytes <= CACHED_BYTES:
-                self._known[sample.path] = found
-        return found
 
 
 def _mean_known(values: Sequence[float]) -> float | None:

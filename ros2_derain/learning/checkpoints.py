@@ -231,24 +231,9 @@ def load_part(module: nn.Module, part: str, tensors: dict[str, Tensor], where: s
     Raises:
         LearningError: names or shapes differ; the message lists some.
     """
-    expected = module.state_dict()
-    shapes = {key for key in expected.keys() & tensors.keys() if expected[key].shape != tensors[key].shape}
-    for what, names in (
-        ("lacks", expected.keys() - tensors.keys()),
-        ("has other tensors:", tensors.keys() - expected.keys()),
-        ("has another shape of", shapes),
-    ):
-        if names:
-            raise LearningError(
-                f"{where}: its {part} {what} {models.some(names)}; give the {part} the same options"
-            )
-    module.load_state_dict({key: tensor.to(expected[key].dtype) for key, tensor in tensors.items()})
-
-
-def part_of(state: dict[str, Tensor], part: str) -> dict[str, Tensor]:
-    """The tensors of a part, without its name in front."""
-    prefix = f"{part}."
-    return {name[len(prefix) :]: value for name, value in state.items() if name.startswith(prefix)}
+    if wrong := models.mismatch(module, tensors):
+        raise LearningError(f"{where}: its {part} {wrong}; give the {part} the same options")
+    module.load_state_dict(tensors)
 
 
 def _tensors(name: str, part: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -257,7 +242,7 @@ def _tensors(name: str, part: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     path = find(run)
     if path is not None:
         checkpoint = read(path)
-        tensors = part_of(checkpoint["state_dict"], part)
+        tensors = models.part_of(checkpoint["state_dict"], part)
         if not tensors:
             raise LearningError(f"init: run {name} trained no {part}")
         return tensors, record(recipe_of(checkpoint, run), checkpoint["journal"])

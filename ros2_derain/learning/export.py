@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,9 +13,10 @@ from torch import nn
 
 from ros2_derain import models
 from ros2_derain.data import CAMVID_CLASSES, OBJECTS
+from ros2_derain.reporting import files
 
 from . import LearningError, checkpoints
-from .checkpoints import LAST, load_part, part_of, recipe_of
+from .checkpoints import LAST, load_part, recipe_of
 from .recipe import Network
 
 LICENCE = "research use only: some of the data is not licensed for commercial use"
@@ -72,7 +72,7 @@ def export(
 
     Args:
         runs: each gives the parts that its task trains; a later one replaces those of an earlier one.
-        out: the folder, which names the model; a former one in it is replaced.
+        out: the folder, which names the model; a former model in it is replaced.
         base: a model's name or folder, for the parts that no run trained.
         means: a part and a run each: its weights become the mean of what they are and the run's.
 
@@ -80,6 +80,7 @@ def export(
         LearningError: a run has no checkpoint, weights don't fit into float16, or together they do
             not make up a model.
         ros2_derain.models.ModelError: the base is not usable.
+        ros2_derain.reporting.files.FileError: ``out`` is a folder that is no model.
     """
     modules: dict[str, nn.Module] = {}
     described: dict[str, models.PartCard] = {}
@@ -134,7 +135,7 @@ def _take_rest(folder: Path, described: dict[str, models.PartCard], modules: dic
 
 
 def _module(part: str, network: Network, state: dict[str, torch.Tensor], run: Path) -> nn.Module:
-    tensors = part_of(state, part)
+    tensors = models.part_of(state, part)
     for name, tensor in tensors.items():
         if not torch.isfinite(tensor.half() if tensor.is_floating_point() else tensor).all():
             raise LearningError(
@@ -161,27 +162,18 @@ def _average(
 
 
 def _replace(out: Path, card: models.ModelCard, modules: dict, base: str | None) -> models.ModelCard:
-    """Write beside ``out``, then take its name; results of the same weights, measured before, are kept."""
-    partial, former = (out.with_name(f".{out.name}.{kind}") for kind in ("partial", "former"))
-    shutil.rmtree(partial, ignore_errors=True)
+    """Write the folder; results of the same weights, measured before, are kept."""
     try:
-        written = models.save(partial, replace(card, results={}), modules)
-        for folder in (out, models.find(base) if base else None):
-            if folder and (folder / models.CARD).is_file():
-                measured = models.read_card(folder)
-                if measured.sha256 == written.sha256:
-                    written = replace(written, results=measured.results)
-                    models.write_card(partial, written)
-                    break
-        if out.exists():
-            shutil.rmtree(former, ignore_errors=True)
-            out.rename(former)
-        partial.rename(out)
+        with files.staged(out, force=True, marker=models.CARD) as stage:
+            folder = stage / out.name
+            written = models.save(folder, replace(card, results={}), modules)
+            for former in (out, models.find(base) if base else None):
+                if former and (former / models.CARD).is_file():
+                    measured = models.read_card(former)
+                    if measured.sha256 == written.sha256:
+                        written = replace(written, results=measured.results)
+                        models.write_card(folder, written)
+                        break
     except OSError as error:
-        if former.exists() and not out.exists():
-            former.rename(out)
         raise LearningError(f"cannot write {out}: {error}; a former model there is intact") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    shutil.rmtree(former, ignore_errors=True)
     return written

@@ -152,10 +152,10 @@ class BackgroundSegmenter(nn.Module):
 
     Args:
         backbone: name of an encoder (``resnet101`` as in the paper, but without weights; ``light``)
-            or a module that maps N x 3 x H x W in 0..1 to four feature maps of falling size.
+            or a module that maps N x 3 x H x W in 0..1 to four feature maps of falling size, of its
+            ``channels``.
         classes: K (21 in the paper: VOC).
         std: standard deviation of the decoder's weights (0.05 in the paper, 0.01 in the code).
-        widths: channels of the four maps; needed only where the module has no ``channels``.
 
     Shapes: N x 3 x H x W in 0..1 -> logits N x K x ceil(H/4) x ceil(W/4); H, W >= 64.
 
@@ -168,11 +168,10 @@ class BackgroundSegmenter(nn.Module):
         backbone: str | nn.Module = "resnet101",
         classes: int = 21,
         std: float = 0.05,
-        widths: tuple[int, ...] | None = None,
     ):
         super().__init__()
         self.backbone = backbone_of(backbone)
-        widths = cast("tuple[int, ...]", self.backbone.channels) if widths is None else widths
+        widths = cast("tuple[int, ...]", self.backbone.channels)
         self.std = std
         self.laterals = nn.ModuleList(nn.Conv2d(width, 256, 1) for width in widths)
         self.levels = nn.ModuleList(nn.Sequential(conv3x3(256, 256), conv3x3(256, 128)) for _ in widths)

@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 
 from ros2_derain.engine import Engine, Frame, LoadedModel, Perception, Scene
-from ros2_derain.evaluate.labelled_clip import Sample
 from ros2_derain.evaluate.scores import ParserScore, empty_perception, to_boxes
 from ros2_derain.metrics import Boxes, confusion, mean_iou, psnr, ssim
 from ros2_derain.rain import Rain
@@ -76,7 +74,7 @@ class InjectedRain:
         record: dict = {"rain_mm_h": number(scene.rain.rate), "mode": scene.mode.value}
         for name in INPUTS:
             perception = found[name] or empty_perception(*dry.labels.shape)
-            self._parsers[name].add(perception, Sample(0.0, Path(), frame.image, dry.labels), None)
+            self._parsers[name].add(perception, dry.labels, None)
             quality = psnr(images[name], frame.image), ssim(images[name], frame.image)
             self._quality[name].append(quality)
             record[name] = {

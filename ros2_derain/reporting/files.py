@@ -33,10 +33,15 @@ def staged(out: Path, force: bool, marker: str) -> Iterator[Path]:
     try:
         yield stage
         for made in sorted(stage.iterdir()):
-            target = out.parent / made.name
+            target, replaced = out.parent / made.name, stage / f".{made.name}.replaced"
             if target.is_dir():
-                os.replace(target, stage / f".{target.name}.replaced")
-            os.replace(made, target)
+                os.replace(target, replaced)
+            try:
+                os.replace(made, target)
+            except OSError:
+                if replaced.exists():
+                    os.replace(replaced, target)
+                raise
     finally:
         shutil.rmtree(stage, ignore_errors=True)
 

@@ -115,10 +115,12 @@ def test_the_background_segmenter_can_be_drawn_anew():
 
 def test_the_background_segmenter_takes_any_encoder():
     class Pyramid(nn.Module):
+        channels = (3, 3, 3, 3)
+
         def forward(self, image):
             return tuple(nn.functional.avg_pool2d(image, 2**level) for level in range(2, 6))
 
-    logits = BackgroundSegmenter(Pyramid(), classes=3, widths=(3, 3, 3, 3))(torch.rand(2, 3, 64, 96))
+    logits = BackgroundSegmenter(Pyramid(), classes=3)(torch.rand(2, 3, 64, 96))
     assert logits.shape == (2, 3, 16, 24)
 
 

@@ -142,13 +142,9 @@ def low_frequency(estimate: Tensor, target: Tensor) -> Tensor:
     return _charbonnier(estimate - _gaussian(padded, LOW_PASS_SIZE, LOW_PASS_SIGMA))
 
 
-def restoration(estimate: Tensor, target: Tensor, ssim_weight: float = 0.0) -> Tensor:
-    """LoopNet's mix: Charbonnier + 0.05 edge (MSPFN) + 0.1 colour (Xu) + ``ssim_weight`` (1 - SSIM).
-
-    DANet weighs SSIM 0.15; at 0 it is not computed. Minimum 1.05e-3, at equality.
-    """
-    loss = charbonnier(estimate, target) + 0.05 * edge(estimate, target) + 0.1 * colour(estimate, target)
-    return loss + ssim_weight * ssim(estimate, target) if ssim_weight else loss
+def restoration(estimate: Tensor, target: Tensor) -> Tensor:
+    """LoopNet's mix: Charbonnier + 0.05 edge (MSPFN) + 0.1 colour (Xu). Minimum 1.05e-3, at equality."""
+    return charbonnier(estimate, target) + 0.05 * edge(estimate, target) + 0.1 * colour(estimate, target)
 
 
 def expected_error(predicted: Tensor, estimate: Tensor, target: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import lightning
 import torch
 from torch import Tensor, nn
 
-from ros2_derain.learning import LearningError
+from ros2_derain.learning import LearningError, losses
 from ros2_derain.learning.recipe import Optimiser, Recipe
 
 FLOOR = 0.01
@@ -18,6 +18,10 @@ FLOOR = 0.01
 
 POWER = 0.9
 """Of the poly schedule (DeepLab, Chen et al. 2017, section 4.1)."""
+
+
+CLASS_WEIGHT_POWER = 0.3
+"""Weaker than usual: Lovasz-softmax favours the rare classes too."""
 
 
 class Task(lightning.LightningModule):
@@ -39,9 +43,13 @@ class Task(lightning.LightningModule):
     COMPILED: ClassVar[tuple[str, ...]] = ()
     """Parts that the recipe's ``compile`` compiles: those that the task calls as modules."""
 
+    class_weights: Tensor
+
     def __init__(self, recipe: Recipe, class_pixels: list[int]):
         super().__init__()
         self.recipe = recipe
+        weights = losses.class_weights(class_pixels, CLASS_WEIGHT_POWER)
+        self.register_buffer("class_weights", weights, persistent=False)
         for part, network in recipe.networks.items():
             setattr(self, part, network.create())
             if recipe.compile and part in self.COMPILED:

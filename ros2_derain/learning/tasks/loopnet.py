@@ -12,9 +12,6 @@ from ros2_derain.networks import LoopNet, Parse, RainGauge, SceneParser, prior_f
 
 from .base import Task, add, hold_statistics
 
-CLASS_WEIGHT_POWER = 0.3
-"""Weaker than usual: Lovasz-softmax favours the rare classes too."""
-
 MOST_REFINEMENTS = 3
 
 
@@ -60,12 +57,6 @@ class ParseTask(Task):
     COMPILED = ("parser",)
     LOSS = {"semantic": 1.0, "lovasz": 0.5, "objects": 0.3}
     parser: SceneParser
-    class_weights: Tensor
-
-    def __init__(self, recipe: Recipe, class_pixels: list[int]):
-        super().__init__(recipe, class_pixels)
-        weights = losses.class_weights(class_pixels, CLASS_WEIGHT_POWER)
-        self.register_buffer("class_weights", weights, persistent=False)
 
     def training_step(self, batch: dict[str, Tensor], index: int) -> Tensor:
         parts: dict[str, Tensor] = {}
@@ -116,12 +107,9 @@ class LoopTask(Task):
     OPTIONS = {"again": 0.4, "without_prior": 0.2, "train_parser": 1.0}
     derainer: LoopNet
     parser: SceneParser
-    class_weights: Tensor
 
     def __init__(self, recipe: Recipe, class_pixels: list[int]):
         super().__init__(recipe, class_pixels)
-        weights = losses.class_weights(class_pixels, CLASS_WEIGHT_POWER)
-        self.register_buffer("class_weights", weights, persistent=False)
         self.parser.requires_grad_(bool(recipe.options["train_parser"]))
 
     def on_train_start(self) -> None:

@@ -178,7 +178,7 @@ class RestoreTask(PaperTask):
             self.segmenter = networks.create("php_segmenter", classes=len(CAMVID_CLASSES), **derainer.options)
         if set(FROZEN) & set(self.parts):
             self.features = losses.SceneFeatures.of_model(models.find(FEATURES_OF))
-            self.background = BackgroundSegmenter(self.features, widths=self.features.channels)
+            self.background = BackgroundSegmenter(self.features)
 
     def training_step(self, batch: dict[str, Tensor], index: int) -> Tensor:
         rain, clean = (batch[key].flatten(0, 1).float() / 255 for key in ("rain", "clean"))
