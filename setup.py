@@ -86,7 +86,7 @@ setup(
             "ros2-derain = ros2_derain.cli:main",
             "derain_node = ros2_derain.nodes.derain_node:main",
             "segmentation_node = ros2_derain.nodes.segmentation_node:main",
-            "pipeline = ros2_derain.nodes.pipeline:main",
+            "pipeline = ros2_derain.nodes.run:pipeline_main",
             "autostart = ros2_derain.nodes.autostart:main",
         ],
     },

@@ -118,7 +118,7 @@ class DerainNode(ManagedNode[DerainParameters]):
         if self._segmentation is not None:
             self._segmentation.feed(True)
         else:
-            self._priors = TopicPriors(self)
+            self._priors = TopicPriors(self, self._report_parse_failure)
         self.subscribe(CAMERA_INFO, self._on_camera_info)
         self.subscribe(CAMERA_INFO_LATCHED, self._on_camera_info, report_incompatible=False)
         self._input = self._choose_input()
@@ -245,7 +245,7 @@ class DerainNode(ManagedNode[DerainParameters]):
 
     # Mode
 
-    def parse_failed(self, fault: str) -> None:
+    def _report_parse_failure(self, fault: str) -> None:
         """A parser in another process failed on a frame; taken up before the next frame."""
         self.offer("parse_failed", fault)
 

@@ -14,16 +14,11 @@ Several cameras have both nodes each, in a namespace of their own.
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from rclpy.utilities import remove_ros_args
-
 from ros2_derain.engine import SharedModel
-from ros2_derain.nodes import run as run_command
 from ros2_derain.nodes import runtime
 from ros2_derain.nodes.derain_node import DerainNode
 from ros2_derain.nodes.segmentation_node import SegmentationNode
@@ -68,21 +63,9 @@ def run(argv: list[str] | None = None, names: Sequence[str] = (), namespace: str
     Returns:
         the exit status: 0 after a signal, 1 where it could not be started.
     """
-    return runtime.run(_creator(names, namespace), argv, ready=runtime.activate)
+    return runtime.run(creator(names, namespace), argv, ready=runtime.activate)
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run the nodes until SIGINT or SIGTERM; a lifecycle manager configures them."""
-    given = sys.argv if argv is None else ["pipeline", *argv]
-    parser = argparse.ArgumentParser(prog="pipeline", description=main.__doc__)
-    run_command.add_camera_arguments(parser)
-    args = parser.parse_args(remove_ros_args(given)[1:])
-    return runtime.run(_creator(args.cameras, args.namespace), given[1:])
-
-
-def _creator(names: Sequence[str], namespace: str) -> Callable[[], runtime.Nodes]:
+def creator(names: Sequence[str], namespace: str) -> Callable[[], runtime.Nodes]:
+    """What makes the nodes of one camera, or of several."""
     return partial(create_cameras, names, namespace) if names else partial(create, namespace=namespace)
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

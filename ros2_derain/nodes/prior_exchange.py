@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from math import ceil
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import torch
 from diagnostic_msgs.msg import DiagnosticArray
@@ -21,11 +22,10 @@ from vision_msgs.msg import LabelInfo
 from ros2_derain.engine import Frame, fingerprint, to_image
 from ros2_derain.image_decoding import ImageError
 from ros2_derain.nodes import images, messages
+from ros2_derain.nodes.managed_node import ManagedNode
 from ros2_derain.nodes.outputs import LABEL_INFO, SEGMENTATION_STATUS, SEMANTIC_PRIOR
+from ros2_derain.nodes.parameters import DerainParameters
 from ros2_derain.nodes.topics import PROPOSAL
-
-if TYPE_CHECKING:
-    from ros2_derain.nodes.derain_node import DerainNode
 
 KEPT = 8
 """Number of values that wait to be used; the oldest is dropped."""
@@ -78,10 +78,11 @@ class TopicPriors:
 
     Args:
         node: the active derain_node.
+        parse_failed: called with the reason when the parser failed on a frame.
     """
 
-    def __init__(self, node: DerainNode) -> None:
-        self._node = node
+    def __init__(self, node: ManagedNode[DerainParameters], parse_failed: Callable[[str], None]) -> None:
+        self._node, self._parse_failed = node, parse_failed
         self._store: StampedStore[torch.Tensor | None] = StampedStore()
         self._classes: str | None = None
         self._shapes: dict[int, tuple[int, int]] = {}
@@ -148,7 +149,7 @@ class TopicPriors:
         if failed is not None:
             stamp = messages.stamp_ns(message.header)
             self._store.put(stamp, None)
-            self._node.parse_failed(f"segmentation_node: {failed.message}")
+            self._parse_failed(f"segmentation_node: {failed.message}")
 
     def _on_prior(self, message: Image) -> None:
         try:

@@ -1,4 +1,4 @@
-"""``ros2-derain run``: the pipeline on a camera topic, without the launch package.
+"""``ros2-derain run``, the pipeline on a camera topic without the launch package; executable ``pipeline``.
 
 Importing this loads neither rclpy nor torch.
 """
@@ -196,3 +196,20 @@ def main(args: argparse.Namespace) -> int:
     from ros2_derain.nodes import pipeline  # loads torch and rclpy: not for --help
 
     return pipeline.run(arguments, args.cameras, args.namespace)
+
+
+def pipeline_main(argv: list[str] | None = None) -> int:
+    """Run the nodes until SIGINT or SIGTERM; a lifecycle manager configures them."""
+    from rclpy.utilities import remove_ros_args
+
+    from ros2_derain.nodes import pipeline, runtime
+
+    given = sys.argv if argv is None else ["pipeline", *argv]
+    parser = argparse.ArgumentParser(prog="pipeline", description=pipeline_main.__doc__)
+    add_camera_arguments(parser)
+    args = parser.parse_args(remove_ros_args(given)[1:])
+    return runtime.run(pipeline.creator(args.cameras, args.namespace), given[1:])
+
+
+if __name__ == "__main__":
+    raise SystemExit(pipeline_main())

@@ -31,8 +31,8 @@ def process(code, *args):
         started.communicate()
 
 
-def node_process(module, *args):
-    return process(f"import sys; from ros2_derain.nodes import {module}; sys.exit({module}.main())", *args)
+def node_process(module, *args, main="main"):
+    return process(f"import sys; from ros2_derain.nodes import {module}; sys.exit({module}.{main}())", *args)
 
 
 @pytest.fixture
@@ -128,7 +128,7 @@ def test_the_pipeline_waits_for_its_manager_and_topics_are_remappable(client, ra
     watcher = client("/remapped")
     args = [*arguments(rainy_model, "/remapped"), "-r", "image:=/remapped/cam/raw"]
     raw = watcher.node.create_publisher(topics.IMAGE.type, "cam/raw", topics.recent())
-    with node_process("pipeline", *args) as started:
+    with node_process("run", *args, main="pipeline_main") as started:
         assert watcher.change("derain_node", "configure")
         assert raw.get_subscription_count() == 0
         assert watcher.change("derain_node", "activate")
