@@ -153,6 +153,8 @@ def check_params_file(path: Path, namespace: str = "") -> None:
     Raises:
         RunError: it is no file, or no YAML; the message names the line.
     """
+    if not path.is_file():
+        raise RunError(f"--params-file {path} is not a file: give a YAML file")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
