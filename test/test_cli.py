@@ -65,9 +65,10 @@ def test_wrong_usage_is_reported_with_exit_status_2(arguments, capsys):
 
 
 def test_an_error_of_the_project_is_printed_in_one_line(tmp_path):
-    result = command("run", "--params-file", str(tmp_path / "none.yaml"))
+    missing = tmp_path / "none.yaml"
+    result = command("run", "--params-file", str(missing))
     assert result.returncode == 2
-    assert result.stderr == f"ros2-derain run: --params-file {tmp_path / 'none.yaml'} is not a file: give a YAML file\n"
+    assert result.stderr == f"ros2-derain run: --params-file {missing} is not a file: give a YAML file\n"
 
 
 def test_a_bug_keeps_its_traceback(monkeypatch):
