@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 
@@ -22,6 +23,12 @@ def describe() -> dict[str, str | int | float]:
         "gpu": _gpu(),
         "system": f"{platform.system()} {platform.release()}",
     }
+
+
+def in_words(described: Mapping) -> str:
+    """What :func:`describe` gives as text: processor, cores and GPU."""
+    gpu = f", {described['gpu']}" if described["gpu"] else ""
+    return f"{described['processor']}, {described['cores']} cores{gpu}"
 
 
 def cores() -> int:

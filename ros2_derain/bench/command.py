@@ -126,9 +126,7 @@ def table(result: dict) -> str:
     lines = [
         f"{width}x{height}, prior {result['prior']}, model {result['model']}, "
         f"{result['device']} {result['precision']}",
-        f"{result['machine']['processor']}, {result['machine']['cores']} cores"
-        + (f", {result['machine']['gpu']}" if result["machine"]["gpu"] else "")
-        + f"; commit {result['commit']}",
+        f"{machine.in_words(result['machine'])}; commit {result['commit']}",
         "",
         f"engine alone: {result['engine']['frames']} frames, {result['engine']['fps']:.1f} per second",
         *_rows(result["engine"]["latency_ms"]),

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ros2_derain import engine_options, models, options
+from ros2_derain import engine_options, machine, models, options
 from ros2_derain.data.images import read_image, split_side_by_side
 from ros2_derain.engine import PRIORS
 from ros2_derain.evaluate import EvaluationError, evaluation, model_row
@@ -224,8 +224,7 @@ def report(result: Mapping, out: Path) -> Report:
     sections += [_strips(rows, out, name, heading) for name, heading in SETS.items()]
     return Report(
         title="Models compared",
-        subtitle=f"{_machine(result['machine'])}. {result['date']}, commit {result['commit']}",
-        passed=None,
+        subtitle=f"{machine.in_words(result['machine'])}. {result['date']}, commit {result['commit']}",
         verdict=_verdict(rows),
         problems=_missing(rows),
         tiles=_tiles(rows),
@@ -272,16 +271,11 @@ def _conditions(result: Mapping) -> list[str]:
         width, height = settings["size"]
         sentences.append(
             f"Times are p50 for a rainy {width}x{height} frame on {' / '.join(ran_on)}, "
-            f"{_machine(result['machine'])}: the derainer alone, and the frame with gauge and parser."
+            f"{machine.in_words(result['machine'])}: the derainer alone, and the frame with gauge and parser."
         )
     if settings["limit"]:
         sentences.append(f"Incomplete: only the first {settings['limit']} images of each set.")
     return sentences
-
-
-def _machine(described: Mapping) -> str:
-    gpu = f", {described['gpu']}" if described["gpu"] else ""
-    return f"{described['processor']}, {described['cores']} cores{gpu}"
 
 
 def _notes(result: Mapping) -> list[str]:

@@ -122,8 +122,7 @@ def measure(setup: PerceptionSetup, condition: Condition, step: Callable[[], Non
         image = rainy = rain.render(sample.image, sample.time_s)
         motion = setup.motions.between(previous, sample)
         if loop:
-            restored = evaluation.restore(engine, rainy, sample.path, sample.time_s)
-            scene, perception = evaluation.interpret(engine, restored, sample.path)
+            scene, perception = evaluation.process(engine, rainy, sample.path, sample.time_s)
             image = scene.image
             readings.add(rainy, scene)
         else:

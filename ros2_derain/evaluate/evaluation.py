@@ -235,13 +235,11 @@ def restore(engine: Engine, image: np.ndarray, path: Path, time_s: float | None 
     return restored
 
 
-def interpret(engine: Engine, restored: Restored, path: Path) -> tuple[Scene, Perception]:
-    """The scene of a restored image, and its labels and boxes.
-
-    Raises:
-        EvaluationError: the parser failed on it.
-    """
-    scene = engine.interpret(restored)
+def process(
+    engine: Engine, image: np.ndarray, path: Path, time_s: float | None = None
+) -> tuple[Scene, Perception]:
+    """The scene of an image, and its labels and boxes; arguments and errors are those of :func:`restore`."""
+    scene = engine.interpret(restore(engine, image, path, time_s))
     if scene.perception is None:
         raise EvaluationError(f"The engine failed on {path}: {scene.fault}")
     return scene, scene.perception

@@ -153,9 +153,7 @@ class Gate(Evaluation):
             subtitle=evaluation.model_on(
                 result, f"{result['frames']} frames of {result['data']['name']}, rain rendered"
             ),
-            passed=None,
             verdict=f"{verdict}.",
-            problems=(),
             tiles=[correlation_tile(result["spearman"])],
             sections=[curve, Table("Every rate", "", *tables.cells(rows))],
         )

@@ -12,6 +12,7 @@ from functools import cache
 from importlib import resources as package_files
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import torch
@@ -204,9 +205,27 @@ class ModelRow:
         return f"the model does not detect class {', '.join(sorted(unknown))}" if unknown else ""
 
     def _cost(self) -> dict:
-        """Parameters, GMAC, and milliseconds of the derainer and of the whole frame."""
+        """Parameters, GMAC, and milliseconds of the derainer and of the whole rainy frame; gate off."""
         _print_progress(self.out.name, "cost")
-        cost = _measure_cost(self.settings, self.folder, self.card, self.out / "cost.json")
+        settings = self.settings
+        used: dict[str, Any] = {"prior": settings.prior, "iterations": settings.iterations}
+        device = {"device": settings.device, "precision": settings.precision}
+        engine = Engine.load(EngineSettings(model=str(self.folder), gate=False, **used | device))
+        conditions = {"size": list(settings.size), **used, "machine": machine.describe()}
+        head = evaluation.describe_run("compare", {}, conditions, engine.identity)
+
+        def measure(_) -> dict:
+            width, height = settings.size
+            derainer = self.card.networks["derainer"]
+            engine.warm_up(height, width)
+            images = _rainy_images(settings.size)
+            return {
+                **head,
+                **sizes.cost(derainer["network"], derainer.get("options", {}), (height, width)),
+                "engine": engine_timing.timed(engine, images, WARM_UP_FRAMES, _number_of_frames),
+            }
+
+        cost = cached_result(self.out / "cost.json", head, measure)
         times = cost["engine"]["latency_ms"]
         return {
             "parameters_m": cost["parameters_m"],
@@ -244,39 +263,6 @@ def _measure_pairs(
         write_image(out / f"{name}.jpg", side_by_side(strip))
         found[name] = {**result["rows"][0], "frames": result["frames"]}
     return found
-
-
-def _measure_cost(settings: ComparisonSettings, folder: Path, card: models.ModelCard, result: Path) -> dict:
-    """Million parameters and GMAC of the derainer, and the engine's times on rainy frames; gate off.
-
-    GMAC is that of one pass, and of a refinement where the network has one.
-    """
-    engine = Engine.load(
-        EngineSettings(
-            model=str(folder),
-            device=settings.device,
-            precision=settings.precision,
-            prior=settings.prior,
-            iterations=settings.iterations,
-            gate=False,
-        )
-    )
-    used = {"size": list(settings.size), "prior": settings.prior, "iterations": settings.iterations}
-    head = evaluation.describe_run("compare", {}, used | {"machine": machine.describe()}, engine.identity)
-
-    def measure(_) -> dict:
-        width, height = settings.size
-        described = card.networks["derainer"]
-        engine.warm_up(height, width)
-        return {
-            **head,
-            **sizes.cost(described["network"], described.get("options", {}), (height, width)),
-            "engine": engine_timing.timed(
-                engine, _rainy_images(settings.size), WARM_UP_FRAMES, _number_of_frames
-            ),
-        }
-
-    return cached_result(result, head, measure)
 
 
 def _rainy_images(size: tuple[int, int]) -> Sequence[np.ndarray]:

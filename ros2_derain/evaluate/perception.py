@@ -212,12 +212,10 @@ class PerceptionInRain(Evaluation):
             subtitle=evaluation.model_on(
                 result, f"{result['frames']} frames of {result['data']['name']}, rain rendered"
             ),
-            passed=None,
             verdict=(
                 f"At {heaviest:g} mm/h mIoU is {rain_miou} % in the rain and {loop_miou} % in the loop "
                 f"({loop}); dry it is {dry_miou} %."
             ),
-            problems=(),
             tiles=[
                 Tile("mIoU dry", f"{dry_miou} %"),
                 Tile(f"mIoU at {heaviest:g} mm/h", f"{loop_miou} %", f"rain {rain_miou} %"),
@@ -246,8 +244,7 @@ class PerceptionInRain(Evaluation):
             for index in range(max(0, middle - LEAD_IN), middle + 1):
                 sample = setup.clip[index]
                 rainy = rain.render(sample.image, sample.time_s)
-                restored = evaluation.restore(engine, rainy, sample.path, sample.time_s)
-                scene, perception = evaluation.interpret(engine, restored, sample.path)
+                scene, perception = evaluation.process(engine, rainy, sample.path, sample.time_s)
             drawn = _drawn(scene.image, perception, engine.identity.class_names)
             yield Strip(f"{rate:g} mm/h", (rainy, scene.image, drawn))
 

@@ -130,8 +130,7 @@ class RealRain(Evaluation):
     def _score(self, path: Path, time_s: float | None) -> dict:
         """NIQE and rain rate of an image before and after; writes its strip."""
         before = read_image(path)
-        restored = evaluation.restore(self.engine, before, path, time_s)
-        scene, perception = evaluation.interpret(self.engine, restored, path)
+        scene, perception = evaluation.process(self.engine, before, path, time_s)
         drawn = overlay.draw(scene.image, perception, self.engine.identity.class_names, OPACITY)
         strip = side_by_side((before, scene.image, drawn))
         write_image(self.strips / f"{path.stem}.jpg", strip)
@@ -155,9 +154,7 @@ class RealRain(Evaluation):
         return Report(
             title="Real rain",
             subtitle=evaluation.model_on(result, f"{len(images)} images of {result['data']['name']}"),
-            passed=None,
             verdict="Judge by the images: without a clean reference the figures are only a hint.",
-            problems=(),
             tiles=[
                 Tile("Rain rate after", tables.number(mean["read_after_mm_h"]), f"mm/h, before {rate}"),
                 Tile(

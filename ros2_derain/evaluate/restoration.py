@@ -132,9 +132,7 @@ class Restoration(Evaluation):
         return Report(
             title="Restoration",
             subtitle=evaluation.model_on(result, f"{len(images)} pairs of {result['data']['name']}"),
-            passed=None,
             verdict=f"PSNR on Y {_db(mean['psnr_y_db'])}, SSIM on Y {mean['ssim_y']:.4f}.",
-            problems=(),
             tiles=[
                 Tile("PSNR on Y", _db(mean["psnr_y_db"]), f"SSIM {mean['ssim_y']:.4f}"),
                 Tile("PSNR on RGB", _db(mean["psnr_db"]), f"SSIM {mean['ssim']:.4f}"),

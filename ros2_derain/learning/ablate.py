@@ -106,7 +106,7 @@ def variant(group: Group, name: str, seed: int, steps: int | None) -> Recipe:
     path = recipe.find(group.recipe)
     given = merged(read_yaml(path, "recipe", LearningError), group.variants[name])
     given = merged(given, {"seed": seed, **({"steps": steps} if steps else {})})
-    return recipe.parse(given, TASKS, f"{group.recipe}, variant {name}")
+    return recipe.parse(given, f"{group.recipe}, variant {name}")
 
 
 def check_measurable(claim: Claim, name: str, chosen: Recipe) -> None:
@@ -147,7 +147,7 @@ def measured(chosen: Recipe, folder: Path, out: Path, workers: int | None = None
     result = out / RESULT
     if result.is_file():
         stored = json.loads(result.read_text())
-        if not recipe.changes(recipe.parse(stored["recipe"], TASKS, str(result)), chosen):
+        if not recipe.changes(recipe.parse(stored["recipe"], str(result)), chosen):
             return stored["figures"]
         raise LearningError(f"{out} holds another recipe's result: remove it, or choose another --out")
     if trainer.run(chosen, folder, out, resume=(out / LAST).exists(), workers=workers):
@@ -291,9 +291,6 @@ def report(cells: list[dict[str, str]], settings: dict[str, int]) -> page.Report
     return page.Report(
         title="Ablations",
         subtitle=f"{settings['seeds']} seeds of {settings['steps']} steps each",
-        passed=None,
         verdict="Claims of the papers, tried again.",
-        problems=(),
-        tiles=(),
         sections=[page.Table("Claims", text, *tables.cells(cells, COLUMNS))],
     )

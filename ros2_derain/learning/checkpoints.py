@@ -22,7 +22,6 @@ from ros2_derain.reporting import files
 from . import LearningError, recipe, sources
 from .callbacks import Averaging
 from .recipe import Recipe
-from .tasks import TASKS
 
 LAST, BEST = "last.ckpt", "best.ckpt"
 RECORD = "run.yaml"
@@ -57,7 +56,7 @@ def recipe_of(checkpoint: dict[str, Any], where: Path) -> Recipe:
     Raises:
         LearningError: no recipe of this version can be made of it.
     """
-    return recipe.parse(checkpoint["recipe"], TASKS, f"{where}: recipe of the checkpoint")
+    return recipe.parse(checkpoint["recipe"], f"{where}: recipe of the checkpoint")
 
 
 class AtomicFiles(TorchCheckpointIO):

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -19,9 +18,6 @@ from . import LearningError
 from .clips import ClipSettings
 from .random_rain import StreakStyle
 from .sources import SOURCES, OwnSource
-
-if TYPE_CHECKING:
-    from .tasks import Task
 
 MAY_CHANGE = (
     "checkpoint_every",
@@ -169,27 +165,27 @@ def find(name: str) -> Path:
     raise LearningError(f"recipe {name} is missing: give a YAML file, or one of {', '.join(shipped)}")
 
 
-def load(path: Path, tasks: Mapping[str, type[Task]]) -> Recipe:
-    """A recipe from a YAML file, completed with the task's defaults.
+def load(path: Path) -> Recipe:
+    """A recipe from a YAML file, completed with the defaults of its task.
 
-    Args:
-        path: see :func:`find`.
-        tasks: by name; a task's ``NETWORKS``, ``LOSS`` and ``OPTIONS`` say what a recipe may set.
+    The task's ``NETWORKS``, ``LOSS`` and ``OPTIONS`` say what a recipe may set.
 
     Raises:
         LearningError: the file cannot be read, or holds a key, type or value that no recipe has.
     """
-    return parse(read_yaml(path, "recipe", LearningError), tasks, str(path))
+    return parse(read_yaml(path, "recipe", LearningError), str(path))
 
 
-def parse(data: Any, tasks: Mapping[str, type[Task]], where: str) -> Recipe:
+def parse(data: Any, where: str) -> Recipe:
     """As :func:`load`, from plain data; ``where`` is named in the messages."""
+    from .tasks import TASKS  # which are made of recipes
+
     if isinstance(data, dict):
         data = {"name": Path(where).stem} | _full_form(data)
     recipe = validated(Recipe, data, where, LearningError)
-    if recipe.task not in tasks:
-        raise LearningError(f"{where}: unknown task {recipe.task}; known: {', '.join(tasks)}")
-    task = tasks[recipe.task]
+    if recipe.task not in TASKS:
+        raise LearningError(f"{where}: unknown task {recipe.task}; known: {', '.join(TASKS)}")
+    task = TASKS[recipe.task]
     if recipe.validate_every and not hasattr(task, "validate"):
         raise LearningError(
             f"{where}: validate_every is {recipe.validate_every}, but task {recipe.task} has no validation"

@@ -14,7 +14,6 @@ from ..options import positive
 from . import LearningError, recipe, sources, trainer
 from .checkpoints import LAST, read
 from .recipe import Recipe
-from .tasks import TASKS
 
 PROGRESS = "progress.json"
 
@@ -61,7 +60,7 @@ def main(args: argparse.Namespace) -> int:
         recipes, out = load_queue(args.queue), args.out or Path("runs") / args.queue.stem
         stopped = run_queue(recipes, sources.folder(args.data), out, args.minutes, args.workers, start)
     else:
-        chosen = recipe.load(recipe.find(args.recipe), TASKS)
+        chosen = recipe.load(recipe.find(args.recipe))
         out, resume = args.out or Path("runs") / chosen.name, args.resume
         data, slice_ = sources.folder(args.data), {"steps": args.steps, "minutes": args.minutes}
         stopped = trainer.run(chosen, data, out, resume, workers=args.workers, start=start, **slice_)
@@ -79,7 +78,7 @@ def load_queue(path: Path) -> list[Recipe]:
         raise LearningError(f"{path}: expected a list of recipes, such as [derain, my.yaml]")
     beside = [path.parent / name for name in names]
     found = [str(file) if file.is_file() else name for file, name in zip(beside, names, strict=True)]
-    return [recipe.load(recipe.find(name), TASKS) for name in found]
+    return [recipe.load(recipe.find(name)) for name in found]
 
 
 def run_queue(

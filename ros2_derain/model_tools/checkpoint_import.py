@@ -163,7 +163,7 @@ def assign(given: dict[str, Tensor], module: nn.Module, network: str) -> Mapping
         if given[foreign].shape != expected[own].shape
     ]
     if wrong:
-        raise ModelError(f"not the weights of this {network}: other shapes of {_some(wrong)}; {ADVICE}")
+        raise ModelError(f"not the weights of this {network}: other shapes of {models.some(wrong)}; {ADVICE}")
     for foreign, own in pairs:
         if not torch.isfinite(given[foreign].to(expected[own].dtype).half()).all():
             raise ModelError(f"{foreign} holds values that float16, the format of model folders, cannot")
@@ -175,8 +175,8 @@ def _by_name(given: dict[str, Tensor], expected: dict[str, Tensor], network: str
     missing = [name for name in expected if name not in given]
     unknown = [name for name in given if name not in expected]
     if missing or unknown:
-        parts = [f"lacks {_some(missing)}"] if missing else []
-        parts += [f"has unknown {_some(unknown)}"] if unknown else []
+        parts = [f"lacks {models.some(missing)}"] if missing else []
+        parts += [f"has unknown {models.some(unknown)}"] if unknown else []
         raise ModelError(f"not the weights of this {network}: it {' and '.join(parts)}; {ADVICE}")
     return [(name, name) for name in expected]
 
@@ -193,8 +193,8 @@ def _by_order(given: dict[str, Tensor], expected: dict[str, Tensor], network: st
     free = [name for name in expected if name not in assigned]
     if len(others) != len(free):
         count = min(len(others), len(free))
-        extra = f"no tensor is left for {_some(free[count:])}" if len(free) > count else ""
-        extra = extra or f"there is no place for {_some(others[count:])}"
+        extra = f"no tensor is left for {models.some(free[count:])}" if len(free) > count else ""
+        extra = extra or f"there is no place for {models.some(others[count:])}"
         raise ModelError(
             f"not the weights of this {network}: {len(given)} tensors for {len(expected)}, {extra}; {ADVICE}"
         )
@@ -220,10 +220,6 @@ def _print_mapping(as_json: bool, out: Path, card: models.ModelCard, mapping: Ma
     for foreign, own, shape in mapping.rows:
         print(f"  {foreign:<{width}}  ->  {own}  {'x'.join(map(str, shape)) or 'scalar'}")
     print(f"{out}: {len(mapping.rows)} tensors {mapping.how}, sha256 {card.sha256[:16]}; not measured yet")
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _shape(tensor: Tensor) -> str:

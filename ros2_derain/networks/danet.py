@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .derainer import SingleImageDerainer
-from .layers import SqueezeExcitation, as_input, conv3x3, pad_to_multiple, published
+from .layers import SqueezeExcitation, as_input, conv3x3, pad_to_multiple, published, small_conv3x3
 
 LEVELS = 3
 """Of the EDB, each at half the resolution of the one before."""
@@ -281,7 +281,7 @@ class SubsampledNet(nn.Module):
             self.pixels = nn.Sequential(conv3x3(12, channels, bias=False), *_blocks(variant, 1))
             self.join = conv3x3(2 * channels, channels, bias=False)
         self.branches = DualBranch(variant)
-        self.tail = _tail(channels)
+        self.tail = small_conv3x3(channels, 3, bias=False)
 
     def forward(self, image: Tensor, small: Tensor) -> Tensor:
         x = self.small(small)
@@ -317,7 +317,8 @@ class ResolutionNet(nn.Module):
         channels = variant.channels
         self.branches = DualBranch(variant)
         enlarge = (conv3x3(channels, 2 * channels, bias=False), nn.PixelShuffle(2)) if variant.sr else ()
-        self.tail = nn.Sequential(*enlarge, _tail(channels // 2 if variant.sr else channels))
+        inner = channels // 2 if variant.sr else channels
+        self.tail = nn.Sequential(*enlarge, small_conv3x3(inner, 3, bias=False))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.tail(self.branches(x))
@@ -377,14 +378,6 @@ def _encoder_convolution(variant: Variant) -> nn.Module:
 
 def _blocks(variant: Variant, count: int) -> list[nn.Module]:
     return [ChannelAttentionBlock(variant.channels, variant.reduction) for _ in range(count)]
-
-
-def _tail(inputs: int) -> nn.Conv2d:
-    """3x3 to three channels; starts small, so that a fresh network begins near the identity."""
-    tail = conv3x3(inputs, 3, bias=False)
-    with torch.no_grad():
-        tail.weight.mul_(0.1)
-    return tail
 
 
 def _resized(x: Tensor, factor: float) -> Tensor:

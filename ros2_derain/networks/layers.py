@@ -52,6 +52,16 @@ def conv3x3(inputs: int, outputs: int, stride: int = 1, dilation: int = 1, bias:
     return nn.Conv2d(inputs, outputs, 3, stride, padding=dilation, dilation=dilation, bias=bias)
 
 
+def small_conv3x3(inputs: int, outputs: int, bias: bool = True) -> nn.Conv2d:
+    """The last convolution of a residual, small at first: a fresh network begins near the identity."""
+    layer = conv3x3(inputs, outputs, bias=bias)
+    with torch.no_grad():
+        layer.weight.mul_(0.1)
+        if layer.bias is not None:
+            layer.bias.zero_()
+    return layer
+
+
 def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
     """Repeat the right and bottom edge until H and W divide by ``multiple`` (N x C x H x W)."""
     height, width = image.shape[-2:]

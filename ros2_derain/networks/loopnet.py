@@ -17,10 +17,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .derainer import Derainer, Restoration
-from .layers import ResidualBlock, conv3x3, pad_to_multiple
+from .layers import ResidualBlock, conv3x3, pad_to_multiple, resized, small_conv3x3
 
 STRIDE = 16
 """The coarsest level: H and W are padded to a multiple of this inside."""
+
+HEAD = 16
+"""Channels of the head: after the pixel shuffle 3 of residual and 1 of expected error."""
 
 
 class PriorModulation(nn.Module):
@@ -35,9 +38,7 @@ class PriorModulation(nn.Module):
         nn.init.normal_(self.per_class.weight, std=0.02)
 
     def forward(self, x: Tensor, prior: Tensor) -> Tensor:
-        scale, shift = functional.interpolate(
-            self.per_class(prior), size=x.shape[-2:], mode="bilinear", align_corners=False
-        ).chunk(2, dim=1)
+        scale, shift = resized(self.per_class(prior), x).chunk(2, dim=1)
         return torch.addcmul(x + shift, x, scale)
 
 
@@ -86,7 +87,7 @@ class LoopNet(Derainer):
         self.up_half = Up(quarter, half)
         self.half_out = ResidualBlock(half)
         self.remember = nn.Conv2d(half, 2 * state, 1)
-        self.head = _head(half)
+        self.head = small_conv3x3(half, HEAD)
 
         self.again_down_quarter = conv3x3(half, quarter, stride=2)
         self.again_down_eighth = conv3x3(quarter, eighth, stride=2)
@@ -95,7 +96,7 @@ class LoopNet(Derainer):
         self.again_up_quarter = Up(eighth, quarter)
         self.modulate_quarter = PriorModulation(classes, quarter)
         self.again_up_half = Up(quarter, half)
-        self.again_head = _head(half)
+        self.again_head = small_conv3x3(half, HEAD)
         with torch.no_grad():
             self.is_rain.weight.mul_(0.1)
             self.is_rain.bias.fill_(2.0)
@@ -168,13 +169,3 @@ class LoopNet(Derainer):
         residual = functional.pixel_shuffle(head[:, :12].float() * scale, 2)[..., :height, :width]
         error = functional.pixel_shuffle(functional.softplus(head[:, 12:].float()) * 0.1, 2)
         return Restoration(base + residual, error[..., :height, :width], presence, scale, features, state)
-
-
-def _head(channels: int) -> nn.Conv2d:
-    """3x3 to 16 channels: after the pixel shuffle 3 of residual and 1 of expected error."""
-    head = conv3x3(channels, 16)
-    assert head.bias is not None
-    with torch.no_grad():
-        head.weight.mul_(0.1)
-        head.bias.zero_()
-    return head

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .derainer import ImageRestoration, SingleImageDerainer
-from .layers import SqueezeExcitation, as_input, conv3x3, one_of, pad_to_multiple, published
+from .layers import SqueezeExcitation, as_input, conv3x3, one_of, pad_to_multiple, published, small_conv3x3
 
 PYRAMIDS = ("gaussian", "average")
 FUSIONS = ("progressive", "image")
@@ -308,9 +308,5 @@ def _up(inputs: int, outputs: int) -> nn.Sequential:
 
 
 def _head(inputs: int, narrow: int) -> nn.Sequential:
-    """Features -> rain of three channels; starts small, so that a fresh network begins near the identity."""
-    features = _convolution(inputs, narrow)
-    last = conv3x3(narrow, 3, bias=False)
-    with torch.no_grad():
-        last.weight.mul_(0.1)
-    return nn.Sequential(*features, last)
+    """Features -> rain of three channels."""
+    return nn.Sequential(*_convolution(inputs, narrow), small_conv3x3(narrow, 3, bias=False))

@@ -42,6 +42,7 @@ from .layers import (
     pad_to_multiple,
     published,
     resized,
+    small_conv3x3,
 )
 from .scene_parser import LOGIT_STRIDE, Parse
 
@@ -107,7 +108,7 @@ class ImageLevelDerain(nn.Module):
     def __init__(self, channels: int, blocks: int, scale: int):
         super().__init__()
         self.look = ImageResidual(channels, blocks, scale)
-        self.tail = _to_image(channels, scale)
+        self.tail = small_conv3x3(channels, 3 * scale**2)
 
     def forward(self, rain: Tensor, previous: Tensor) -> Tensor:
         return functional.pixel_shuffle(self.tail(self.look(rain, previous)), self.look.scale)
@@ -124,7 +125,7 @@ class SemanticAttention(nn.Module):
         super().__init__()
         self.look = ImageResidual(channels, 2, scale)
         self.paths = nn.Conv2d(classes * channels, classes * branch, 3, padding=1, groups=classes)
-        self.tail = _to_image(classes * branch, scale)
+        self.tail = small_conv3x3(classes * branch, 3 * scale**2)
 
     def forward(self, coarse: Tensor, rain: Tensor, probabilities: Tensor) -> Tensor:
         shared = self.look(coarse, rain)
@@ -316,16 +317,6 @@ def close_loop(
         refined = derainer.top_down(rain, coarse, segmentation.logits.softmax(1))
         turns.append(Iteration(coarse, refined, segmentation))
     return tuple(turns)
-
-
-def _to_image(channels: int, scale: int) -> nn.Conv2d:
-    """3x3 to 3 scale^2 channels, small at first: a fresh network begins near the image it is given."""
-    tail = conv3x3(channels, 3 * scale**2)
-    assert tail.bias is not None
-    with torch.no_grad():
-        tail.weight.mul_(0.1)
-        tail.bias.zero_()
-    return tail
 
 
 def _classifier(inputs: int, hidden: int, classes: int, size: int) -> nn.Sequential:

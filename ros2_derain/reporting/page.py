@@ -173,20 +173,20 @@ class Report:
     Attributes:
         title: what was done.
         subtitle: on what, when.
-        passed: whether the run meets its criteria; None: it has none.
         verdict: one sentence.
-        problems: a sentence each.
+        sections: what the page shows, in this order.
         tiles: the numbers that matter.
-        sections: the rest, in this order.
+        passed: whether the run meets its criteria; None: it has none.
+        problems: a sentence each.
     """
 
     title: str
     subtitle: str
-    passed: bool | None
     verdict: str
-    problems: Sequence[str]
-    tiles: Sequence[Tile]
     sections: Sequence[Section]
+    tiles: Sequence[Tile] = ()
+    passed: bool | None = None
+    problems: Sequence[str] = ()
 
 
 def render(report: Report) -> str:

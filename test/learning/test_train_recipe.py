@@ -86,21 +86,21 @@ def test_every_shipped_recipe_loads_and_its_plain_data_too():
     shipped = sorted(resources.path("config/recipes").glob("*.yaml"))
     assert shipped
     for path in shipped:
-        chosen = load(find(path.stem), TASKS)
-        assert chosen.name == path.stem and parse(chosen.as_dict(), TASKS, "checkpoint") == chosen
+        chosen = load(find(path.stem))
+        assert chosen.name == path.stem and parse(chosen.as_dict(), "checkpoint") == chosen
 
 
 def test_the_recipe_of_an_older_checkpoint_equals_todays(tmp_path):
     path = write_recipe(tmp_path / "r.yaml", LOOP, streaks={"a": 3, "b": 0}, options={"train_parser": 0})
-    chosen = load(path, TASKS)
+    chosen = load(path)
     older = chosen.as_dict()
     del older["compile"], older["datasets"], older["optimiser"]["rates"]
     older["streaks"] = {"a": 3, "b": 0}
     older["clips"]["storms"] = older["clips"].pop("rains")
     older["options"]["teach_parser"] = older["options"].pop("train_parser")
-    assert changes(parse(older, TASKS, "checkpoint"), chosen) == []
+    assert changes(parse(older, "checkpoint"), chosen) == []
     older["clips"]["storms"] = 3
-    assert changes(parse(older, TASKS, "checkpoint"), chosen) == ["clips.rains: 3 -> 2"]
+    assert changes(parse(older, "checkpoint"), chosen) == ["clips.rains: 3 -> 2"]
 
 
 def test_defaults_are_completed_and_short_forms_spelt_out(tmp_path):
@@ -108,7 +108,7 @@ def test_defaults_are_completed_and_short_forms_spelt_out(tmp_path):
     path.write_text(
         "task: loop\nnetworks: {parser: scene_parser}\ninit: loopnet\noptimiser: {learning_rate: 1e-4}\n"
     )
-    recipe = load(path, TASKS)
+    recipe = load(path)
     assert recipe.name == "mine" and recipe.optimiser.learning_rate == 1e-4
     assert recipe.init == {"derainer": "loopnet", "parser": "loopnet"}
     assert recipe.networks["derainer"].network == "loopnet" and recipe.loss == TASKS["loop"].LOSS
@@ -135,7 +135,7 @@ def test_optimisers_train_what_is_not_frozen(tmp_path, name, kind):
     )
     layer = torch.nn.Linear(2, 2)
     layer.bias.requires_grad_(False)
-    made = base.configure_optimiser(load(path, TASKS), layer)
+    made = base.configure_optimiser(load(path), layer)
     (group,) = made["optimizer"].param_groups
     assert type(made["optimizer"]).__name__ == kind and group["weight_decay"] == 0.5
     assert len(group["params"]) == 1 and group["lr"] == pytest.approx(1e-3 / 4)
@@ -145,7 +145,7 @@ def test_a_part_may_learn_more_slowly(tmp_path, capsys):
     slow = {"learning_rate": 0.01, "warm_up": 0, "rates": {"1": 0.1}}
     path = write_recipe(tmp_path / "r.yaml", GAUGE, optimiser=slow)
     two = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 3))
-    made = base.configure_optimiser(load(path, TASKS), two)
+    made = base.configure_optimiser(load(path), two)
     fast, slow = made["optimizer"].param_groups
     assert [weight.shape[0] for weight in fast["params"]] == [2, 2] and fast["lr"] == pytest.approx(0.01)
     assert [weight.shape[0] for weight in slow["params"]] == [3, 3] and slow["lr"] == pytest.approx(0.001)
