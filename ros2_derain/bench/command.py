@@ -26,10 +26,10 @@ from ros2_derain.rain_media.rendering import rain_clip
 from ros2_derain.reporting.files import write_json
 from ros2_derain.reporting.progress import Progress
 from ros2_derain.reporting.statistics import percentiles
-from ros2_derain.ros_testing import pipeline_processes
+from ros2_derain.ros_testing import processes
 from ros2_derain.ros_testing.camera import read_folder
-from ros2_derain.ros_testing.child_process import Child
 from ros2_derain.ros_testing.observer import Observer
+from ros2_derain.ros_testing.processes import Child
 
 RATE_MM_H = 150.0
 RENDERED_IMAGES = 25
@@ -193,7 +193,7 @@ def _time_end_to_end(
     delays: dict[Topic, dict[int, float]] = {outputs.CLEAN_IMAGE: {}, outputs.DETECTIONS: {}}
     camera_fps = LOAD * engine_fps
     frames = _number_of_frames(args, 1.0 - ENGINE_SHARE, camera_fps)
-    playback = pipeline_processes.Playback(rainy, camera_fps, frames + WARM_UP_FRAMES)
+    playback = processes.Playback(rainy, camera_fps, frames + WARM_UP_FRAMES)
     log = out / "engine.csv"
     arguments = [str(log), *_ros_arguments(settings, *args.size)]
     with (
@@ -211,10 +211,10 @@ def _time_end_to_end(
         child.start()
         for topic in delays:
             observer.listen(topic, partial(received, topic))
-        pipeline = pipeline_processes.Pipeline((child,))
-        pipeline_processes.await_active(observer, pipeline)
+        pipeline = processes.Pipeline((child,))
+        processes.await_active(observer, pipeline)
         with Progress("end to end", playback.frames) as progress:
-            sent = pipeline_processes.send(observer, pipeline, playback, out, subscribers=1)
+            sent = processes.send(observer, pipeline, playback, out, subscribers=1)
     spent, (clean, detections) = timed_pipeline.read(log), delays.values()
     complete = [
         stamp

@@ -13,10 +13,9 @@ from typing import Any
 from ros2_derain.drill import CheckFailed, DrillError
 from ros2_derain.nodes import outputs
 from ros2_derain.nodes.topics import Topic
-from ros2_derain.ros_testing.child_process import Child
 from ros2_derain.ros_testing.observer import ACTIVE
-from ros2_derain.ros_testing.pipeline_processes import NODES
 from ros2_derain.ros_testing.probe import Probe
+from ros2_derain.ros_testing.processes import NODES, Child
 
 START_S = 300.0
 """Longest wait until processes are active."""

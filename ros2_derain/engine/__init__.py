@@ -2,10 +2,8 @@
 
 from ros2_derain.models import ModelError
 
-from .cpu_scheduler import CpuScheduler
 from .device import Runtime, choose, to_image
 from .engine import Engine, interpreted, scene_of
-from .gpu_batcher import GpuBatcher
 from .interpreter import Interpretation, Interpreter
 from .loaded_model import LoadedModel, ModelIdentity, SharedModel
 from .restorer import PriorSource, Restorer
@@ -24,6 +22,7 @@ from .scene import (
     passed_through,
 )
 from .settings import MAX_ITERATIONS, PRECISIONS, PRIORS, EngineSettings
+from .sharing import CpuScheduler, GpuBatcher
 
 __all__ = [
     "MAX_ITERATIONS",

@@ -8,11 +8,10 @@ from typing import Any
 
 from ros2_derain import models
 
-from .cpu_scheduler import CpuScheduler
 from .device import Runtime, choose
-from .gpu_batcher import GpuBatcher
 from .scene import EngineError, fingerprint
 from .settings import EngineSettings
+from .sharing import CpuScheduler, GpuBatcher
 
 Sharing = GpuBatcher | CpuScheduler
 """How several cameras share networks."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
@@ -29,6 +29,9 @@ WARN_RAIN_MM_H, ERROR_RAIN_MM_H = 50.0, 100.0
 """Readings of the gauge; it reads low in the heaviest rain: 100 stands for 150 mm/h and more."""
 WARN_DROPPED = 0.10
 """Share of a window's frames; if more are dropped the node warns."""
+
+DUPLICATE = "another node publishes the same outputs: is it running twice?"
+UNUSABLE = "stamps are 0 or do not advance: time between frames is that of reception; set them in the driver"
 
 
 @dataclass(frozen=True)
@@ -66,144 +69,75 @@ class Condition:
     rain_mm_h: float | None = None
 
 
-@dataclass(frozen=True)
-class Rule:
-    """``broken`` describes what is wrong; empty where nothing is."""
-
-    level: bytes
-    broken: Callable[[Condition], str]
-
-
-def _idle(after_s: float) -> Callable[[Condition], str]:
-    def broken(condition: Condition) -> str:
-        idle = condition.counters.idle_s
-        return f"no frame for {idle:.1f} s" if condition.active and idle > after_s else ""
-
-    return broken
-
-
-def _dropping(condition: Condition) -> str:
-    window = condition.counters.window
-    dropped = sum(window.dropped.values())
-    if dropped <= WARN_DROPPED * window.received:
-        return ""
-    causes = ", ".join(f"{cause} {count}" for cause, count in sorted(window.dropped.items()))
-    return f"{dropped} of {window.received} frames dropped: {causes}"
-
-
-def _all_refused(condition: Condition) -> str:
-    window = condition.counters.window
-    causes = [cause for cause in window.dropped if cause.startswith("refused.")]
-    refused = sum(window.dropped[cause] for cause in causes)
-    if not refused or refused < window.received:
-        return ""
-    return f"every frame is refused: {', '.join(sorted(causes)).replace('refused.', '')}"
-
-
-def _below_configured(condition: Condition) -> str:
-    if condition.mode not in (Mode.ONE_ITERATION, Mode.DERAIN_ONLY):
-        return ""
-    return f"mode is {condition.mode.value}" + (f": {condition.fault}" if condition.fault else "")
-
-
-def _passing_through(condition: Condition) -> str:
-    if condition.mode is not Mode.PASS_THROUGH:
-        return ""
-    return "images pass through unprocessed" + (f": {condition.fault}" if condition.fault else "")
-
-
-def _late(condition: Condition) -> str:
-    age, budget = condition.counters.age, condition.budget_ms
-    if not budget or age is None or age.p95 <= budget:
-        return ""
-    return f"frames are {age.p95:.0f} ms old (p95), above the budget of {budget:g} ms"
-
-
-def _priors_missing(condition: Condition) -> str:
-    window = condition.counters.window
-    missed = window.counts.get("priors_missed", 0)
-    if missed <= WARN_DROPPED * window.published:
-        return ""
-    return f"{missed} of {window.published} frames went on without a semantic prior"
-
-
-def _stalled(condition: Condition) -> str:
-    busy = condition.busy_s
-    return f"a frame has been processed for {busy:.1f} s" if busy > STALL_S else ""
-
-
-def _duplicated(after_s: float) -> Callable[[Condition], str]:
-    def broken(condition: Condition) -> str:
-        if condition.duplicate_s <= after_s:
-            return ""
-        return "another node publishes the same outputs: is it running twice?"
-
-    return broken
-
-
-def _excluded(condition: Condition) -> str:
-    return condition.incompatible if condition.active and condition.counters.idle_s > WARN_AFTER_S else ""
-
-
-def _frozen(condition: Condition) -> str:
-    same = condition.identical_images
-    return f"the camera is frozen: the same image {same} times" if same >= FROZEN_AFTER else ""
-
-
-def _without_stamps(condition: Condition) -> str:
-    if condition.unusable_stamps < UNUSABLE_STAMPS:
-        return ""
-    return "stamps are 0 or do not advance: time between frames is that of reception; set them in the driver"
-
-
-def _uncalibrated(condition: Condition) -> str:
-    return condition.calibration
-
-
-def _ahead(condition: Condition) -> str:
-    ahead = condition.ahead_s
-    if ahead <= WARN_AHEAD_S:
-        return ""
-    return f"stamps are {ahead:.1f} s ahead of this clock: synchronise the clocks"
-
-
-def _raining(above_mm_h: float) -> Callable[[Condition], str]:
-    def broken(condition: Condition) -> str:
-        rate = condition.rain_mm_h
-        return f"rain of {rate:.0f} mm/h" if rate is not None and rate > above_mm_h else ""
-
-    return broken
-
-
-RULES = (
-    Rule(DiagnosticStatus.ERROR, _passing_through),
-    Rule(DiagnosticStatus.ERROR, _stalled),
-    Rule(DiagnosticStatus.ERROR, _duplicated(DUPLICATE_S)),
-    Rule(DiagnosticStatus.ERROR, _raining(ERROR_RAIN_MM_H)),
-    Rule(DiagnosticStatus.ERROR, _all_refused),
-    Rule(DiagnosticStatus.ERROR, _idle(ERROR_AFTER_S)),
-    Rule(DiagnosticStatus.WARN, _idle(WARN_AFTER_S)),
-    Rule(DiagnosticStatus.WARN, _below_configured),
-    Rule(DiagnosticStatus.WARN, _dropping),
-    Rule(DiagnosticStatus.WARN, _late),
-    Rule(DiagnosticStatus.WARN, _priors_missing),
-    Rule(DiagnosticStatus.WARN, _excluded),
-    Rule(DiagnosticStatus.WARN, _duplicated(0.0)),
-    Rule(DiagnosticStatus.WARN, _frozen),
-    Rule(DiagnosticStatus.WARN, _without_stamps),
-    Rule(DiagnosticStatus.WARN, _uncalibrated),
-    Rule(DiagnosticStatus.WARN, _ahead),
-    Rule(DiagnosticStatus.WARN, _raining(WARN_RAIN_MM_H)),
-)
-"""All rules; the most severe broken one gives the level, and every broken one is named."""
-
-
 def judge(condition: Condition) -> tuple[bytes, str]:
-    """The level and the message by the rules."""
-    broken = [(rule.level, text) for rule in RULES if (text := rule.broken(condition))]
-    level = max((level for level, _ in broken), default=DiagnosticStatus.OK)
+    """The level by the most severe rule that is broken, and a message that names every broken one."""
+    errors, warnings = list(_errors(condition)), list(_warnings(condition))
+    level = DiagnosticStatus.WARN if warnings else DiagnosticStatus.OK
     state = "active" if condition.active else "inactive"
-    return level, "; ".join(dict.fromkeys([state, *(text for _, text in broken)]))
+    text = "; ".join(dict.fromkeys([state, *errors, *warnings]))
+    return DiagnosticStatus.ERROR if errors else level, text
+
+
+def _errors(condition: Condition) -> Iterator[str]:
+    """Every broken rule of level ERROR."""
+    window = condition.counters.window
+    if condition.mode is Mode.PASS_THROUGH:
+        yield "images pass through unprocessed" + _reason(condition)
+    if condition.busy_s > STALL_S:
+        yield f"a frame has been processed for {condition.busy_s:.1f} s"
+    if condition.duplicate_s > DUPLICATE_S:
+        yield DUPLICATE
+    yield from _rain_above(ERROR_RAIN_MM_H, condition)
+    refused = {cause: frames for cause, frames in window.dropped.items() if cause.startswith("refused.")}
+    if refused and sum(refused.values()) >= window.received:
+        yield f"every frame is refused: {', '.join(sorted(refused)).replace('refused.', '')}"
+    yield from _idle_after(ERROR_AFTER_S, condition)
+
+
+def _warnings(condition: Condition) -> Iterator[str]:
+    """Every broken rule of level WARN; what is an error as well has the same text there."""
+    counters, window, budget_ms = condition.counters, condition.counters.window, condition.budget_ms
+    yield from _idle_after(WARN_AFTER_S, condition)
+    if condition.mode in (Mode.ONE_ITERATION, Mode.DERAIN_ONLY):
+        yield f"mode is {condition.mode.value}" + _reason(condition)
+    dropped = sum(window.dropped.values())
+    if dropped > WARN_DROPPED * window.received:
+        causes = ", ".join(f"{cause} {count}" for cause, count in sorted(window.dropped.items()))
+        yield f"{dropped} of {window.received} frames dropped: {causes}"
+    if budget_ms and counters.age and counters.age.p95 > budget_ms:
+        yield f"frames are {counters.age.p95:.0f} ms old (p95), above the budget of {budget_ms:g} ms"
+    missed = window.counts["priors_missed"]
+    if missed > WARN_DROPPED * window.published:
+        yield f"{missed} of {window.published} frames went on without a semantic prior"
+    if condition.incompatible and condition.active and counters.idle_s > WARN_AFTER_S:
+        yield condition.incompatible
+    if condition.duplicate_s > 0:
+        yield DUPLICATE
+    if condition.identical_images >= FROZEN_AFTER:
+        yield f"the camera is frozen: the same image {condition.identical_images} times"
+    if condition.unusable_stamps >= UNUSABLE_STAMPS:
+        yield UNUSABLE
+    if condition.calibration:
+        yield condition.calibration
+    if condition.ahead_s > WARN_AHEAD_S:
+        yield f"stamps are {condition.ahead_s:.1f} s ahead of this clock: synchronise the clocks"
+    yield from _rain_above(WARN_RAIN_MM_H, condition)
+
+
+def _idle_after(seconds: float, condition: Condition) -> Iterator[str]:
+    idle_s = condition.counters.idle_s
+    if condition.active and idle_s > seconds:
+        yield f"no frame for {idle_s:.1f} s"
+
+
+def _rain_above(rate_mm_h: float, condition: Condition) -> Iterator[str]:
+    rate = condition.rain_mm_h
+    if rate is not None and rate > rate_mm_h:
+        yield f"rain of {rate:.0f} mm/h"
+
+
+def _reason(condition: Condition) -> str:
+    return f": {condition.fault}" if condition.fault else ""
 
 
 def status(name: str, hardware: str, condition: Condition, facts: dict[str, str]) -> DiagnosticStatus:
@@ -234,8 +168,8 @@ def _values(condition: Condition) -> Iterator[tuple[str, str]]:
         yield f"dropped.{cause}", str(frames)
     for event, times in sorted(counters.counts.items()):
         yield event, str(times)
-    yield "rate_in_hz", _per_second(counters.window.received, counters.window.seconds)
-    yield "rate_out_hz", _per_second(counters.window.published, counters.window.seconds)
+    yield "rate_in_hz", _per_second(counters.window.received, counters.window_s)
+    yield "rate_out_hz", _per_second(counters.window.published, counters.window_s)
     yield "idle_s", f"{counters.idle_s:.1f}"
     spans = {f"latency_ms.{stage}": times for stage, times in counters.latency.items()}
     if counters.age:

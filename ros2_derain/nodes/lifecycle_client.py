@@ -49,15 +49,17 @@ class LifecycleClient:
         client, end = self._client(kind, name), time.monotonic() + timeout_s
         sent: list[Future] = []
         responded = lambda: any(future.done() for future in sent)  # noqa: E731
-        while not responded():
-            left = end - time.monotonic()
-            if left <= 0 or not self._spin_until(client.service_is_ready, left):
-                raise TimeoutError(f"{name} did not respond within {timeout_s:g} s")
-            sent.append(client.call_async(request))
-            self._spin_until(responded, min(left, RETRY_S))
-        for future in sent:
-            if not future.done():
-                client.remove_pending_request(future)
+        try:
+            while not responded():
+                left = end - time.monotonic()
+                if left <= 0 or not self._spin_until(client.service_is_ready, left):
+                    raise TimeoutError(f"{name} did not respond within {timeout_s:g} s")
+                sent.append(client.call_async(request))
+                self._spin_until(responded, min(left, RETRY_S))
+        finally:
+            for future in sent:
+                if not future.done():
+                    client.remove_pending_request(future)
         return next(future.result() for future in sent if future.done())
 
     def state(self, node: str, timeout_s: float) -> str:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from xml.etree import ElementTree as ET
 
 from ros2_derain.nodes import outputs, topics
+from ros2_derain.nodes.run import NODES
 
 PARAMETERS = (
     "describe_parameters",
@@ -34,7 +35,6 @@ LIFECYCLE = (
     "get_transition_graph",
 )
 ALWAYS = ("/parameter_events", "/rosout")
-MANAGED = ("derain_node", "segmentation_node")
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def profiles(
         ALWAYS,
         ("/clock",),
         tuple(f"~/{name}" for name in PARAMETERS),
-        tuple(f"{node}/{service}" for node in MANAGED for service in ("change_state", "get_state")),
+        tuple(f"{node}/{service}" for node in NODES for service in ("change_state", "get_state")),
     )
     return {profile.node: profile for profile in (derain, segmentation, autostart)}
 
@@ -97,8 +97,8 @@ def to_xml(namespace: str = "/", **remapped: str) -> str:
     policy = ET.Element("policy", version="0.2.0")
     enclaves = ET.SubElement(policy, "enclaves")
     for process, nodes in (
-        ("pipeline", MANAGED),
-        *((node, (node,)) for node in (*MANAGED, "autostart")),
+        ("pipeline", NODES),
+        *((node, (node,)) for node in (*NODES, "autostart")),
     ):
         path = f"/ros2_derain{namespace.rstrip('/')}/{process}"
         inside = ET.SubElement(ET.SubElement(enclaves, "enclave", path=path), "profiles")

@@ -6,6 +6,7 @@ Once no frame is being processed or waiting,
 
 from __future__ import annotations
 
+import copy
 import threading
 import time
 from collections import Counter, defaultdict, deque
@@ -33,57 +34,48 @@ class Percentiles:
         return cls(*(float(value) for value in np.percentile(samples, (50, 95, 99, 100))))
 
 
-@dataclass(frozen=True)
-class Window:
-    """What happened between two snapshots.
+@dataclass
+class Counts:
+    """Frames and events over some time.
 
     Attributes:
-        seconds: how long it was.
-        received, published: frames.
+        received, published: frames; those that were overwritten are among the received.
         dropped: frames by cause.
         counts: other events by name.
     """
 
-    seconds: float
-    received: int
-    published: int
-    dropped: Mapping[str, int]
-    counts: Mapping[str, int]
+    received: int = 0
+    published: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    counts: Counter[str] = field(default_factory=Counter)
 
-
-@dataclass(frozen=True)
-class Snapshot:
-    """The counters at one moment.
-
-    Attributes:
-        received, published: frames since activation; those that were overwritten are among the received.
-        dropped: frames by cause, since activation.
-        counts: other events by name, since activation.
-        latency: milliseconds by stage, of the latest :data:`SAMPLES` frames.
-        age: milliseconds from stamp to publication; None before the first frame.
-        idle_s: seconds since the last frame came, or since activation.
-        window: what happened since the previous snapshot.
-    """
-
-    received: int
-    published: int
-    dropped: Mapping[str, int]
-    counts: Mapping[str, int]
-    latency: Mapping[str, Percentiles]
-    age: Percentiles | None
-    idle_s: float
-    window: Window
+    def since(self, before: Counts) -> Counts:
+        """What was added to an earlier state of these counts."""
+        return Counts(
+            self.received - before.received,
+            self.published - before.published,
+            self.dropped - before.dropped,
+            self.counts - before.counts,
+        )
 
 
 @dataclass
-class _Totals:
-    received: int = 0
-    published: int = 0
-    dropped: Counter = field(default_factory=Counter)
-    counts: Counter = field(default_factory=Counter)
+class Snapshot(Counts):
+    """The counts at one moment, since activation.
 
-    def copy(self) -> _Totals:
-        return _Totals(self.received, self.published, self.dropped.copy(), self.counts.copy())
+    Attributes:
+        latency: milliseconds by stage, of the latest :data:`SAMPLES` frames.
+        age: milliseconds from stamp to publication; None before the first frame.
+        idle_s: seconds since the last frame came, or since activation.
+        window: what was added since the previous snapshot.
+        window_s: seconds since the previous snapshot.
+    """
+
+    latency: Mapping[str, Percentiles] = field(default_factory=dict)
+    age: Percentiles | None = None
+    idle_s: float = 0.0
+    window: Counts = field(default_factory=Counts)
+    window_s: float = 0.0
 
 
 class Statistics:
@@ -95,8 +87,8 @@ class Statistics:
 
     def __init__(self, events: Iterable[str] = ()) -> None:
         self._lock = threading.Lock()
-        self._totals = _Totals(counts=Counter(dict.fromkeys(events, 0)))
-        self._before = _Totals()
+        self._totals = Counts(counts=Counter(dict.fromkeys(events, 0)))
+        self._before = Counts()
         self._latency: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=SAMPLES))
         self._age: deque[float] = deque(maxlen=SAMPLES)
         self._last_frame = self._last_snapshot = time.monotonic()
@@ -134,22 +126,14 @@ class Statistics:
     def snapshot(self) -> Snapshot:
         """The counters now; the next window begins here."""
         with self._lock:
-            now, totals, before = time.monotonic(), self._totals.copy(), self._before
-            window = Window(
-                seconds=now - self._last_snapshot,
-                received=totals.received - before.received,
-                published=totals.published - before.published,
-                dropped=totals.dropped - before.dropped,
-                counts=totals.counts - before.counts,
-            )
+            now, totals = time.monotonic(), copy.deepcopy(self._totals)
+            before, since = self._before, self._last_snapshot
             self._before, self._last_snapshot = totals, now
             return Snapshot(
-                received=totals.received,
-                published=totals.published,
-                dropped=totals.dropped,
-                counts=totals.counts,
+                **vars(totals),
                 latency={name: Percentiles.of(times) for name, times in self._latency.items()},
                 age=Percentiles.of(self._age) if self._age else None,
                 idle_s=now - self._last_frame,
-                window=window,
+                window=totals.since(before),
+                window_s=now - since,
             )

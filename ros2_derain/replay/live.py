@@ -30,10 +30,9 @@ from ros2_derain.replay.output_folder import BAG, OutputFolder
 from ros2_derain.replay.session import Session, names
 from ros2_derain.reporting.progress import Progress
 from ros2_derain.reporting.statistics import stages
-from ros2_derain.ros_testing import pipeline_processes
-from ros2_derain.ros_testing.accounting import account, unknown_stamps
-from ros2_derain.ros_testing.observer import Observer, Status
-from ros2_derain.ros_testing.player import Player
+from ros2_derain.ros_testing import processes
+from ros2_derain.ros_testing.camera import Player
+from ros2_derain.ros_testing.observer import Observer, Status, account, unknown_stamps
 
 LEAD_S = 1.0
 """The clock runs this long before the first image."""
@@ -115,22 +114,18 @@ def _play(session: Session, camera: CameraTopic, folder: Path, settings: LiveSet
     info = camera.camera_info or f"{camera.namespace}/camera_info"
     options = _run_options(session, camera, base, info, settings)
     with (
-        pipeline_processes.Pipeline.start(options, folder, settings.two_processes) as pipeline,
+        processes.Pipeline.start(options, folder, settings.two_processes) as pipeline,
         Observer(camera.namespace) as observer,
         Player(f"{base}/compressed" if compressed else base, compressed, info) as player,
         Progress(f"playing {session.job.bag.name}", session.frames) as progress,
     ):
         recorder = observer.record(folder / BAG, (*settings.inputs, *RECORDED))
-        pipeline_processes.await_active(observer, pipeline)
+        processes.await_active(observer, pipeline)
         subscribers = 1 + bool(settings.inputs)  # the pipeline and the recorder
-        if not observer.spin_until(
-            lambda: player.subscribers() >= subscribers, pipeline_processes.DISCOVERY_S
-        ):
-            raise ReplayError(
-                f"the pipeline did not subscribe to {base} within {pipeline_processes.DISCOVERY_S:g} s"
-            )
+        if not observer.spin_until(lambda: player.subscribers() >= subscribers, processes.DISCOVERY_S):
+            raise ReplayError(f"the pipeline did not subscribe to {base} within {processes.DISCOVERY_S:g} s")
         played = _Playback(session, camera, settings.rate, observer, player).run(progress.step)
-        pipeline_processes.await_quiet(observer, recorder)
+        processes.await_quiet(observer, recorder)
         played.status = dict(observer.status)
         played.exit_status = pipeline.stop()
         return played
@@ -205,12 +200,12 @@ class _Playback:
     def _finish(self) -> None:
         """Keep the clock going, at real pace, until both nodes have reported that no frame is in progress."""
         self._since_ns, self._since, self._pace = self._now_ns(), time.monotonic(), 1.0
-        settled_ns = self._since_ns + int(pipeline_processes.SETTLE_S * 1e9)
-        deadline = time.monotonic() + pipeline_processes.FINISH_S
-        while not pipeline_processes.is_idle(self._observer, settled_ns):
+        settled_ns = self._since_ns + int(processes.SETTLE_S * 1e9)
+        deadline = time.monotonic() + processes.FINISH_S
+        while not processes.is_idle(self._observer, settled_ns):
             if time.monotonic() > deadline:
                 raise ReplayError(
-                    f"the nodes did not report within {pipeline_processes.FINISH_S:g} s that they are done: "
+                    f"the nodes did not report within {processes.FINISH_S:g} s that they are done: "
                     "see pipeline.log"
                 )
             self._player.until(time.monotonic() + 0.1, self._now_ns, self._wait)
@@ -230,7 +225,7 @@ def _account(session: Session, played: Played, recording: BagReader) -> dict:
         if message.stamp_ns is not None:
             stamps[message.topic].append(message.stamp_ns)
     nodes, frames_in = {}, played.images
-    for node, output in zip(pipeline_processes.NODES, (outputs.CLEAN_IMAGE, outputs.DETECTIONS), strict=True):
+    for node, output in zip(processes.NODES, (outputs.CLEAN_IMAGE, outputs.DETECTIONS), strict=True):
         status = played.status[node]
         accounting = account(frames_in, stamps[output.name], status)
         session.problems += [f"{node}: {problem}" for problem in accounting.problems]

@@ -15,7 +15,7 @@ from ros2_derain.replay.worst_frames import WorstFrame
 from ros2_derain.reporting import tables
 from ros2_derain.reporting.page import Comparisons, Pair, Report, Section, Table, Tile
 from ros2_derain.reporting.tables import NONE, number, percent, rounded
-from ros2_derain.ros_testing.accounting import format_drops
+from ros2_derain.ros_testing.observer import format_drops
 
 
 def verdict(summary: Mapping) -> str:

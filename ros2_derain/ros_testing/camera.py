@@ -1,9 +1,10 @@
-"""Plays a folder of images as a camera: ``image`` and ``camera_info``, at a steady pace.
+"""Cameras: a folder of images at a steady pace, or recorded messages under a simulated clock.
 
     python -m ros2_derain.ros_testing.camera FOLDER --fps 4 [--ros-args -r image:=/camera/image ...]
 
-Every image is decoded before the first is sent, so that reading files doesn't
-disturb the pace, and is stamped with the node's clock at the moment it is sent.
+plays a folder of images on ``image`` and ``camera_info``. Every image is decoded before the first is
+sent, so that reading files doesn't disturb the pace, and is stamped with the node's clock at the moment
+it is sent.
 """
 
 from __future__ import annotations
@@ -22,12 +23,16 @@ from rclpy.duration import Duration
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.publisher import Publisher
-from sensor_msgs.msg import CameraInfo, Image
+from rclpy.qos import QoSProfile
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 from ros2_derain.bags.messages import pinhole
 from ros2_derain.data.images import DataError, list_images, read_image
 from ros2_derain.nodes import images, topics
+from ros2_derain.nodes.messages import to_header
+from ros2_derain.options import positive
 from ros2_derain.ros_testing import RosTestingError
 
 FIRST_S = 5.0
@@ -35,6 +40,9 @@ FIRST_S = 5.0
 
 DISCOVERY_S = 0.3
 """Time for a subscriber that is known here to discover this camera, too."""
+
+MAX_STEP_S = 0.05
+"""Longest step of the simulated clock."""
 
 OUTPUTS = (
     topics.Topic(topics.IMAGE.name, Image),
@@ -116,6 +124,68 @@ class Camera(Node):
             publisher.wait_for_all_acked(Duration(seconds=max(0.0, deadline - time.monotonic())))
 
 
+class Player:
+    """Publishes ``/clock``, an image topic and a ``camera_info``. Use it as a context manager.
+
+    All are sent reliably, so that both best-effort and reliable subscribers receive them.
+
+    Args:
+        image: name of the image topic.
+        compressed: whether it carries CompressedImage.
+        camera_info: name of the calibration's topic.
+    """
+
+    def __init__(self, image: str, compressed: bool, camera_info: str) -> None:
+        self._context = rclpy.Context()
+        rclpy.init(context=self._context)
+        self._node = rclpy.create_node("player", context=self._context)
+        kind = CompressedImage if compressed else Image
+        self._images = self._node.create_publisher(kind, image, topics.recent())
+        self._infos = self._node.create_publisher(CameraInfo, camera_info, topics.recent())
+        self._clock = self._node.create_publisher(Clock, "/clock", QoSProfile(depth=10))
+
+    def subscribers(self) -> int:
+        """Number of subscribers to the images."""
+        return self._images.get_subscription_count()
+
+    def tick(self, time_ns: int) -> None:
+        """Set the simulated clock."""
+        self._clock.publish(Clock(clock=to_header(time_ns, "").stamp))
+
+    def send(self, image: bytes) -> int:
+        """Publish a serialized image; returns the time in ns of the system's clock."""
+        now = time.time_ns()
+        self._images.publish(image)
+        return now
+
+    def calibrate(self, info: bytes) -> None:
+        """Publish a serialized ``camera_info``."""
+        self._infos.publish(info)
+
+    def until(self, due_s: float, now_ns: Callable[[], int], wait: Callable[[float], None]) -> None:
+        """Advance the simulated clock until a deadline.
+
+        Args:
+            due_s: the deadline, by ``time.monotonic``.
+            now_ns: the simulated time.
+            wait: is called with the seconds to the next step, and should take about as long.
+        """
+        while (left_s := due_s - time.monotonic()) > 0:
+            wait(min(left_s, MAX_STEP_S))
+            self.tick(now_ns())
+
+    def close(self) -> None:
+        """Leave the ROS graph."""
+        self._node.destroy_node()
+        self._context.try_shutdown()
+
+    def __enter__(self) -> Player:
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self.close()
+
+
 def read_folder(folder: Path, limit: int | None = None) -> list[np.ndarray]:
     """The first ``limit`` images of a folder, in natural order of their names: H x W x 3 uint8 RGB.
 
@@ -126,10 +196,15 @@ def read_folder(folder: Path, limit: int | None = None) -> list[np.ndarray]:
 
 
 def _parse(argv: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="camera", description=__doc__.split("\n\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="camera",
+        description="Plays a folder of images as a camera: image and camera_info, at a steady pace.",
+    )
     parser.add_argument("folder", type=Path, help="images, played in the order of their names")
-    parser.add_argument("--fps", type=float, default=25.0, help="frames per second (default: %(default)s)")
-    parser.add_argument("--frames", type=int, help="how many to send (default: each image once)")
+    parser.add_argument(
+        "--fps", type=positive(float), default=25.0, help="frames per second (default: %(default)s)"
+    )
+    parser.add_argument("--frames", type=positive(int), help="how many to send (default: each image once)")
     parser.add_argument("--frame-id", default="camera_optical", help="optical frame (default: %(default)s)")
     parser.add_argument(
         "--log", type=Path, help="write index and stamp_ns of every sent frame to this CSV file"
@@ -138,12 +213,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
         "--subscribers", type=int, default=1, help="wait for this many (default: %(default)s)"
     )
     parser.add_argument("--timeout", type=float, default=30.0, help="seconds to wait (default: %(default)s)")
-    args = parser.parse_args(argv)
-    if args.fps <= 0:
-        parser.error(f"--fps {args.fps:g} must be > 0")
-    if args.frames is not None and args.frames < 1:
-        parser.error(f"--frames {args.frames} must be >= 1")
-    return args
+    return parser.parse_args(argv)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""Observes a running pipeline from another process: its topics, states and diagnostics.
+"""Observes a running pipeline from another process: topics, states, diagnostics; accounts for every frame.
 
     python -m ros2_derain.ros_testing.observer derain/image derain/trust
 
@@ -10,28 +10,29 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
-from lifecycle_msgs.srv import GetState
-from rclpy.client import Client
 from rclpy.executors import ExternalShutdownException
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
-from rclpy.task import Future
 from sensor_msgs.msg import Image
 
 from ros2_derain.nodes import runtime, topics
+from ros2_derain.nodes.lifecycle_client import LifecycleClient
 from ros2_derain.nodes.topics import DIAGNOSTICS, Topic
 from ros2_derain.ros_testing.recorder import DEPTH, Recorder
 
 ACTIVE = "active"
 
-_REPEAT_S = 1.0
-"""A request is repeated after this long without a response."""
+RESPONSE_S = 1.0
+"""Longest wait for the lifecycle state of a node."""
+
+TRANSPORT, RECORDER = "transport", "recorder"
 
 ObserverType = TypeVar("ObserverType", bound="Observer")
 
@@ -72,7 +73,7 @@ class Status:
 class Observer:
     """A node that only subscribes and asks. Use it as a context manager.
 
-    Nothing happens between calls of :meth:`spin_until`; all callbacks run inside it.
+    Nothing happens between calls of :meth:`spin_until` and :meth:`state`; all callbacks run inside them.
 
     Args:
         namespace: of the pipeline; diagnostics of others are ignored.
@@ -85,7 +86,7 @@ class Observer:
         self._executor = runtime.make_executor(self._context)
         self._executor.add_node(self._node)
         self._stack = contextlib.ExitStack()
-        self._states: dict[str, _State] = {}
+        self._client = LifecycleClient(self._node, self.spin_until)
         self.status: dict[str, Status] = {}
         self._node.create_subscription(DiagnosticArray, DIAGNOSTICS.name, self._diagnosed, 50)
 
@@ -109,14 +110,11 @@ class Observer:
         return self._node.count_subscribers(self._node.resolve_topic_name(topic.name))
 
     def state(self, node_name: str) -> str:
-        """The latest known lifecycle state of a node, such as ``active``; '' while it is unknown.
-
-        Requests the state; the response arrives in a later :meth:`spin_until`.
-        """
-        if node_name not in self._states:
-            client: Client = self._node.create_client(GetState, f"{node_name}/get_state")
-            self._states[node_name] = _State(client)
-        return self._states[node_name].poll()
+        """The lifecycle state of a node, such as ``active``; '' where it does not respond within a second."""
+        try:
+            return self._client.state(node_name, RESPONSE_S)
+        except TimeoutError:
+            return ""
 
     def spin_until(self, condition: Callable[[], bool], timeout_s: float) -> bool:
         """Run callbacks until the condition holds; False on timeout."""
@@ -154,28 +152,69 @@ class Observer:
                 self.status[node_name] = Status(stamp, level, status.message, values)
 
 
-class _State:
-    """Requests the lifecycle state of one node, one request at a time."""
+@dataclass(frozen=True)
+class Accounting:
+    """Where the frames went.
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
-        self._request: Future[Any] | None = None
-        self._sent_at = 0.0
-        self._label = ""
+    Attributes:
+        frames_in: frames sent to the node.
+        frames_out: frames of its output that were recorded.
+        dropped: frames by cause; causes that never occurred are left out.
+        problems: contradictions between the counters, a sentence each; empty when there is none.
+    """
 
-    def poll(self) -> str:
-        request = self._request
-        if request is not None and (request.done() or time.monotonic() - self._sent_at > _REPEAT_S):
-            response = request.result() if request.done() else None
-            if response is not None:
-                self._label = response.current_state.label
-            else:
-                self._client.remove_pending_request(request)
-            self._request = None
-        if self._request is None and self._client.service_is_ready():
-            self._request = self._client.call_async(GetState.Request())
-            self._sent_at = time.monotonic()
-        return self._label
+    frames_in: int
+    frames_out: int
+    dropped: dict[str, int]
+    problems: tuple[str, ...]
+
+
+def account(frames_in: int, recorded: Sequence[int], status: Status) -> Accounting:
+    """Compare the counters of sender, node and recorder.
+
+    The node counts frames received, published, and dropped by cause. Frames that are lost between the
+    three add two causes: ``transport`` (sent, never received by the node) and ``recorder`` (published by
+    the node, never recorded). Every frame is accounted for when
+    ``frames_in == frames_out + sum(dropped.values())``.
+
+    Args:
+        frames_in: frames sent to the node.
+        recorded: stamps of the node's output as it was recorded, in ns.
+        status: the node's latest diagnostics, published after the last frame.
+    """
+    received, published = int(status.number("frames_received")), int(status.number("frames_published"))
+    dropped = {cause: int(frames) for cause, frames in status.numbers("dropped.").items()}
+    times = Counter(recorded)
+    lost = {TRANSPORT: frames_in - received, **dropped, RECORDER: published - len(recorded)}
+    problems = [
+        f"more frames were received than sent: {cause} is {lost[cause]}"
+        for cause in (TRANSPORT, RECORDER)
+        if lost[cause] < 0
+    ]
+    repeated = [stamp for stamp, count in times.items() if count > 1]
+    if repeated:
+        problems.append(f"frames published more than once: {len(repeated)}, such as {repeated[0]} ns")
+    gap = frames_in - len(times) - sum(lost.values())
+    if gap:
+        problems.append(
+            f"frames {'unaccounted for' if gap > 0 else 'accounted for twice'}: {abs(gap)}; "
+            f"{frames_in} sent, {received} received, {published} published, {len(times)} recorded, "
+            f"dropped by the node: {format_drops(dropped)}"
+        )
+    return Accounting(frames_in, len(times), {c: n for c, n in lost.items() if n}, tuple(problems))
+
+
+def unknown_stamps(topic: str, recorded: Iterable[int], sent: Iterable[int]) -> list[str]:
+    """A sentence if a topic has stamps that were never sent; else nothing."""
+    unknown = sorted(set(recorded) - set(sent))
+    if not unknown:
+        return []
+    return [f"stamps on {topic} that were never sent: {len(unknown)}, such as {unknown[0]} ns"]
+
+
+def format_drops(dropped: Mapping[str, int]) -> str:
+    """Drops by cause, such as ``replaced 2, transport 1``."""
+    return ", ".join(f"{cause} {count}" for cause, count in sorted(dropped.items()) if count) or "none"
 
 
 def main(names: list[str]) -> None:

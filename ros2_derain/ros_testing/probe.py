@@ -25,7 +25,6 @@ from std_msgs.msg import String
 
 from ros2_derain.image_decoding import ImageError
 from ros2_derain.nodes import images, messages, outputs, runtime, topics
-from ros2_derain.nodes.lifecycle_client import LifecycleClient
 from ros2_derain.nodes.topics import Topic
 from ros2_derain.ros_testing.observer import Observer
 
@@ -150,7 +149,6 @@ class Probe(Observer):
         self._compressed = self._node.create_publisher(CompressedImage, topics.IMAGE_COMPRESSED.name, qos)
         self._number = 0
         self._template = lru_cache(maxsize=8)(MessageTemplate)
-        self._client = LifecycleClient(self._node, self.spin_until)
         self.sent: dict[int, Sent] = {}
         self.repeated: Counter[int] = Counter()
         self.received: dict[str, list[Received]] = defaultdict(list)

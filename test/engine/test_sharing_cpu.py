@@ -8,7 +8,7 @@ import torch
 from limits import HANG_S
 from threads import in_threads
 
-from ros2_derain.engine import CpuScheduler, cpu_scheduler
+from ros2_derain.engine import CpuScheduler, sharing
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_frames_are_served_in_arrival_order():
 
 
 def test_a_frame_that_hangs_blocks_no_other_for_good(monkeypatch):
-    monkeypatch.setattr(cpu_scheduler, "STUCK_S", 0.05)
+    monkeypatch.setattr(sharing, "STUCK_S", 0.05)
     shared, others_are_done = CpuScheduler(2, 1), threading.Event()
 
     def drive(camera):

@@ -11,7 +11,7 @@ from limits import HANG_S
 from threads import in_threads
 
 from ros2_derain.engine import CpuScheduler, Engine, EngineSettings, Frame, GpuBatcher, LoadedModel
-from ros2_derain.engine.gpu_batcher import STUCK_S, BatchedNetwork
+from ros2_derain.engine.sharing import STUCK_S, BatchedNetwork
 
 
 class Doubler(torch.nn.Module):

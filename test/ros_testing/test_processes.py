@@ -8,7 +8,7 @@ import subprocess
 import psutil
 import pytest
 
-from ros2_derain.ros_testing.child_process import Child
+from ros2_derain.ros_testing.processes import Child
 
 SLEEPER = """
 import os, signal, sys, time

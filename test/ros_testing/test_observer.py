@@ -2,8 +2,7 @@
 
 import pytest
 
-from ros2_derain.ros_testing.accounting import account, unknown_stamps
-from ros2_derain.ros_testing.observer import Status
+from ros2_derain.ros_testing.observer import Status, account, unknown_stamps
 
 STAMPS = list(range(100, 110))
 
