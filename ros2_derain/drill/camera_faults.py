@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ros2_derain.drill import CheckFailed
-from ros2_derain.drill.test_pipeline import RECOVER_S, Fault, Outcome, TestPipeline, composed
+from ros2_derain.drill.test_pipeline import RECOVER_S, Outcome, TestPipeline, fault
 from ros2_derain.nodes import outputs
 from ros2_derain.ros_testing import malformed_messages
 
@@ -16,20 +16,24 @@ HOUR_NS = 3600 * 10**9
 MALFORMED = 300
 """Malformed messages of each kind in the short form."""
 LONG = {"messages": 10_000}
+REFUSED = "refused by name; no crash, no wrong stamp"
 
 
+@fault("diagnostics warn within 3 s; nothing stale is published")
 def camera_stops(pipeline: TestPipeline) -> Outcome:
     """No frame for two seconds."""
     text = pipeline.require_message("no frame for", timeout_s=10.0, silent=True)
     return Outcome(text, pipeline.recovery_s(RECOVER_S))
 
 
+@fault("diagnostics name it; frames go on")
 def camera_freezes(pipeline: TestPipeline) -> Outcome:
     """The same image under new stamps."""
     text = pipeline.require_message("the camera is frozen", number=777, timeout_s=60.0)
     return Outcome(text, pipeline.recovery_s(RECOVER_S))
 
 
+@fault("published under their own stamp, and counted")
 def camera_repeats_frames(pipeline: TestPipeline) -> Outcome:
     """Every frame is sent three times, as a misconfigured bridge does."""
     before = pipeline.counter("stamp_jumps")
@@ -42,6 +46,7 @@ def camera_repeats_frames(pipeline: TestPipeline) -> Outcome:
     return Outcome(f"stamp_jumps {counted}", pipeline.recovery_s(RECOVER_S))
 
 
+@fault("the newest frame wins, every other is counted")
 def camera_races(pipeline: TestPipeline) -> Outcome:
     """Eight times as many frames as the machine can process, for two seconds."""
     fps, before = pipeline.fps, _replaced(pipeline)
@@ -61,6 +66,7 @@ def _replaced(pipeline: TestPipeline) -> int:
     return pipeline.counter("dropped.replaced") + pipeline.counter("dropped.overwritten")
 
 
+@fault("followed")
 def resolution_changes(pipeline: TestPipeline) -> Outcome:
     """Other sizes, some with odd sides, and back."""
     for size in ((160, 288), (201, 333), (96, 160), (192, 320)):
@@ -68,6 +74,7 @@ def resolution_changes(pipeline: TestPipeline) -> Outcome:
     return Outcome("frames of each size came out complete", pipeline.recovery_s(RECOVER_S))
 
 
+@fault("followed, or refused by name")
 def encoding_changes(pipeline: TestPipeline) -> Outcome:
     """bgr8, mono8, then an unknown one."""
     for encode in (_as_bgr, _as_mono):
@@ -76,12 +83,14 @@ def encoding_changes(pipeline: TestPipeline) -> Outcome:
     return Outcome(text, pipeline.recovery_s(RECOVER_S))
 
 
+@fault("followed")
 def frame_id_changes(pipeline: TestPipeline) -> Outcome:
     """Another optical frame."""
     took_s = pipeline.recovery_s(RECOVER_S, frame_id="other_camera")
     return Outcome("outputs have the new frame_id", max(took_s, pipeline.recovery_s(RECOVER_S)))
 
 
+@fault("diagnostics name it; outputs have the frames' stamps")
 def stamps_ahead(pipeline: TestPipeline) -> Outcome:
     """Stamps an hour ahead of the clock."""
     stamp, deadline = time.time_ns() + HOUR_NS, time.monotonic() + 20.0
@@ -94,6 +103,7 @@ def stamps_ahead(pipeline: TestPipeline) -> Outcome:
     return Outcome(pipeline.message(), pipeline.recovery_s(RECOVER_S))
 
 
+@fault("counted; temporal state is reset, frames go on")
 def stamps_jump_back(pipeline: TestPipeline) -> Outcome:
     """A bag that loops: stamps jump back by half a minute, and go on from there."""
     before, start = pipeline.counter("stamp_jumps"), time.time_ns() - 30 * 10**9
@@ -105,12 +115,14 @@ def stamps_jump_back(pipeline: TestPipeline) -> Outcome:
     return Outcome(f"all frames out, stamp_jumps {counted}", pipeline.recovery_s(RECOVER_S))
 
 
-def malformed_images(pipeline: TestPipeline, messages: int = MALFORMED) -> Outcome:
+@fault(REFUSED, long=LONG)
+def junk_images(pipeline: TestPipeline, messages: int = MALFORMED) -> Outcome:
     """Image messages with contradicting fields, some valid ones between them."""
     return _send_malformed(pipeline, malformed_messages.image, messages)
 
 
-def malformed_compressed_images(pipeline: TestPipeline, messages: int = MALFORMED) -> Outcome:
+@fault(REFUSED, long=LONG)
+def junk_compressed_images(pipeline: TestPipeline, messages: int = MALFORMED) -> Outcome:
     """JPEG and PNG files that are cut off, garbled, or declare 65535 x 65535 pixels."""
     _set_transport(pipeline, "compressed")
     try:
@@ -162,24 +174,3 @@ def _as_mono(message):
 def _as_unknown(message):
     message.encoding = "rgb42"
     return message
-
-
-_REFUSED = "refused by name; no crash, no wrong stamp"
-FAULTS = (
-    Fault("camera-stops", "diagnostics warn within 3 s; nothing stale is published", camera_stops, composed),
-    Fault("camera-freezes", "diagnostics name it; frames go on", camera_freezes, composed),
-    Fault(
-        "camera-repeats-frames",
-        "published under their own stamp, and counted",
-        camera_repeats_frames,
-        composed,
-    ),
-    Fault("camera-races", "the newest frame wins, every other is counted", camera_races, composed),
-    Fault("resolution-changes", "followed", resolution_changes, composed),
-    Fault("encoding-changes", "followed, or refused by name", encoding_changes, composed),
-    Fault("frame-id-changes", "followed", frame_id_changes, composed),
-    Fault("stamps-ahead", "diagnostics name it; outputs have the frames' stamps", stamps_ahead, composed),
-    Fault("stamps-jump-back", "counted; temporal state is reset, frames go on", stamps_jump_back, composed),
-    Fault("junk-images", _REFUSED, malformed_images, composed, long=LONG),
-    Fault("junk-compressed-images", _REFUSED, malformed_compressed_images, composed, long=LONG),
-)

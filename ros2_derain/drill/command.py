@@ -15,10 +15,17 @@ from pathlib import Path
 from ros2_derain import environment, machine
 from ros2_derain.drill import CheckFailed, DrillError, camera_faults, load, pipeline_faults
 from ros2_derain.drill.test_pipeline import Fault, Settings, TestPipeline, composed
+from ros2_derain.options import positive
 from ros2_derain.reporting.files import write_json
 from ros2_derain.ros_testing import RosTestingError
 
-ALL_FAULTS = (*camera_faults.FAULTS, *pipeline_faults.FAULTS, *load.FAULTS)
+ALL_FAULTS = tuple(
+    found
+    for module in (camera_faults, pipeline_faults, load)
+    for found in vars(module).values()
+    if isinstance(found, Fault)
+)
+"""In the order of the source code."""
 
 EXAMPLES = """examples:
   ros2-derain drill
@@ -59,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--long", action="store_true", help="10,000 malformed messages of each kind, overload for 14 minutes"
     )
     parser.add_argument(
-        "--soak", type=_positive, metavar="MINUTES", help="instead: a steady load for this long"
+        "--soak", type=positive(float), metavar="MINUTES", help="instead: a steady load for this long"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the results to this file")
     parser.add_argument(
@@ -69,7 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default="loopnet", help="a name or a folder (default: %(default)s)")
     parser.add_argument(
         "--patience",
-        type=_positive,
+        type=positive(float),
         default=1.0,
         metavar="FACTOR",
         help="factor on all timeouts, for a machine that others use too (default: 1)",
@@ -181,10 +188,3 @@ def _seconds(row: Row) -> str:
 def _machine() -> str:
     found = machine.describe()
     return f"{found['cores']} cores of {found['gpu'] or found['processor']}"
-
-
-def _positive(text: str) -> float:
-    value = float(text)
-    if not 0 < value <= 10_000:
-        raise ValueError(text)
-    return value

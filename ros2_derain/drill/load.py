@@ -11,7 +11,7 @@ import numpy as np
 
 from ros2_derain import machine
 from ros2_derain.drill import CheckFailed
-from ros2_derain.drill.test_pipeline import RECOVER_S, Fault, Outcome, TestPipeline, composed
+from ros2_derain.drill.test_pipeline import RECOVER_S, Outcome, TestPipeline, fault
 
 FACTORS = (1, 5, 20)
 """Loads, in multiples of the machine's throughput."""
@@ -101,6 +101,7 @@ class Pair:
         return max(self.reference.stolen, self.loaded.stolen)
 
 
+@fault("full rate, no queue, memory flat, every frame counted", long={"seconds": LONG_S})
 def overload(pipeline: TestPipeline, seconds: float = SHORT_S) -> Outcome:
     """1 to 20 times the machine's throughput, alternating with windows that measure the throughput.
 
@@ -256,14 +257,3 @@ def _window(pipeline: TestPipeline, seconds: float) -> Window:
         stolen=stolen,
         camera=camera,
     )
-
-
-FAULTS = (
-    Fault(
-        "overload",
-        "full rate, no queue, memory flat, every frame counted",
-        overload,
-        composed,
-        long={"seconds": LONG_S},
-    ),
-)

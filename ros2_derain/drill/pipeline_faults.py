@@ -20,11 +20,11 @@ from ros2_derain.drill.test_pipeline import (
     RECOVER_S,
     RESPAWN_S,
     START_S,
-    Fault,
     Outcome,
     Settings,
     TestPipeline,
     composed,
+    fault,
     two_processes,
 )
 from ros2_derain.nodes import outputs
@@ -32,22 +32,43 @@ from ros2_derain.nodes import outputs
 STEP_UP_S = 30.0
 """The ladder steps up three times, each after a second without a fault, later after a failed try."""
 
+MARKED = "raw image under its stamp; mode and ERROR say so"
+
+
+@contextmanager
+def with_own_model(settings: Settings) -> Iterator[TestPipeline]:
+    """A composed pipeline with a copy of the model, which may be corrupted."""
+    copy = settings.out / "copy_of_model"
+    shutil.copytree(models.find(settings.model), copy, dirs_exist_ok=True)
+    with composed(replace(settings, model=str(copy))) as pipeline:
+        yield pipeline
+
+
+@contextmanager
+def without_shared_memory(settings: Settings) -> Iterator[TestPipeline]:
+    """A composed pipeline that may make no file above 1 MB: to it, /dev/shm is full."""
+    with composed(settings, largest_file=1 << 20) as pipeline:
+        yield pipeline
+
+
 # Networks, model files, parameters
 
 
+@fault(MARKED)
 def derainer_not_finite(pipeline: TestPipeline) -> Outcome:
     """The derainer's output is NaN."""
     return _passes_through(pipeline, "derainer nan", "not finite")
 
 
+@fault(MARKED)
 def device_out_of_memory(pipeline: TestPipeline) -> Outcome:
     """The device has no memory left."""
     return _passes_through(pipeline, "derainer oom", "out of memory")
 
 
-def _passes_through(pipeline: TestPipeline, fault: str, text: str) -> Outcome:
+def _passes_through(pipeline: TestPipeline, broken: str, text: str) -> Outcome:
     """Make the derainer fail; frames must pass through, and be marked so."""
-    pipeline.set_fault(fault)
+    pipeline.set_fault(broken)
     message = pipeline.require_message(text)
     pipeline.require_output(pipeline.send_for(1.0))
     if not pipeline.wait(lambda: pipeline.probe.mode() == "pass_through", 5.0):
@@ -56,6 +77,7 @@ def _passes_through(pipeline: TestPipeline, fault: str, text: str) -> Outcome:
     return Outcome(message, pipeline.recovery_s(STEP_UP_S))
 
 
+@fault("clean image goes on; no labels; WARN")
 def parser_not_finite(pipeline: TestPipeline) -> Outcome:
     """The parser's output is NaN."""
     pipeline.set_fault("parser nan")
@@ -69,6 +91,7 @@ def parser_not_finite(pipeline: TestPipeline) -> Outcome:
     return Outcome(message, pipeline.recovery_s(STEP_UP_S))
 
 
+@fault("down the ladder and up again, announced")
 def frames_over_budget(pipeline: TestPipeline) -> Outcome:
     """Every frame takes 400 ms more, with a budget of 300 ms."""
     pipeline.set_parameters(max_latency_ms=300.0, patience=2)
@@ -87,6 +110,7 @@ def frames_over_budget(pipeline: TestPipeline) -> Outcome:
     return Outcome(" > ".join(pipeline.probe.modes[before:]), recovered_s)
 
 
+@fault("later images pass through; ERROR names it")
 def network_stalls(pipeline: TestPipeline) -> Outcome:
     """One call of a network takes eight seconds."""
     pipeline.set_fault(f"derainer slow {8 * pipeline.settings.patience:g}")
@@ -98,6 +122,24 @@ def network_stalls(pipeline: TestPipeline) -> Outcome:
     return Outcome(text, pipeline.recovery_s(STEP_UP_S))
 
 
+@fault("all refused with a reason; frames go on")
+def parameter_abuse(pipeline: TestPipeline) -> Outcome:
+    """Values of the wrong type, out of range, contradictory, or not to be changed now."""
+    abuse = (
+        ("iterations", 0), ("iterations", 10**12), ("iterations", "three"), ("prior", "psychic"),
+        ("gate_open_mm_h", -1.0), ("gate_open_mm_h", float("nan")), ("gate_close_mm_h", 199.0),
+        ("patience", -5), ("max_latency_ms", float("inf")), ("recover_after_s", 0.0),
+        ("jpeg_quality", 101), ("max_pixels", 1), ("model", "../../etc"), ("device", "tpu"),
+        ("input_transport", "pigeon"), ("warmup_width", 100000), ("diagnostics_period_s", -1.0),
+        ("no_such_parameter", 1),
+    )  # fmt: skip
+    accepted = [f"{n}={v}" for n, v in abuse if pipeline.probe.set_parameter("derain_node", n, v)[0]]
+    if accepted:
+        raise CheckFailed(f"these were accepted: {', '.join(accepted)}")
+    return Outcome(f"{len(abuse)} of {len(abuse)} refused with a reason", pipeline.recovery_s(RECOVER_S))
+
+
+@fault("configure fails with the reason", with_own_model)
 def model_corrupted_at_reload(pipeline: TestPipeline) -> Outcome:
     """One byte of the weights differs when the nodes are configured again."""
     weights = Path(pipeline.settings.model) / models.WEIGHTS
@@ -115,34 +157,10 @@ def model_corrupted_at_reload(pipeline: TestPipeline) -> Outcome:
     return Outcome("both nodes refused to configure", pipeline.recovery_s(RECOVER_S))
 
 
-def parameter_abuse(pipeline: TestPipeline) -> Outcome:
-    """Values of the wrong type, out of range, contradictory, or not to be changed now."""
-    abuse = (
-        ("iterations", 0), ("iterations", 10**12), ("iterations", "three"), ("prior", "psychic"),
-        ("gate_open_mm_h", -1.0), ("gate_open_mm_h", float("nan")), ("gate_close_mm_h", 199.0),
-        ("patience", -5), ("max_latency_ms", float("inf")), ("recover_after_s", 0.0),
-        ("jpeg_quality", 101), ("max_pixels", 1), ("model", "../../etc"), ("device", "tpu"),
-        ("input_transport", "pigeon"), ("warmup_width", 100000), ("diagnostics_period_s", -1.0),
-        ("no_such_parameter", 1),
-    )  # fmt: skip
-    accepted = [f"{n}={v}" for n, v in abuse if pipeline.probe.set_parameter("derain_node", n, v)[0]]
-    if accepted:
-        raise CheckFailed(f"these were accepted: {', '.join(accepted)}")
-    return Outcome(f"{len(abuse)} of {len(abuse)} refused with a reason", pipeline.recovery_s(RECOVER_S))
-
-
-@contextmanager
-def with_own_model(settings: Settings) -> Iterator[TestPipeline]:
-    """A composed pipeline with a copy of the model, which may be corrupted."""
-    copy = settings.out / "copy_of_model"
-    shutil.copytree(models.find(settings.model), copy, dirs_exist_ok=True)
-    with composed(replace(settings, model=str(copy))) as pipeline:
-        yield pipeline
-
-
 # Processes
 
 
+@fault("clean images go on; recovery after respawn", two_processes)
 def segmentation_node_dies(pipeline: TestPipeline) -> Outcome:
     """SIGKILL to segmentation_node; clean images must go on."""
     _kill(pipeline, "segmentation_node")
@@ -153,6 +171,7 @@ def segmentation_node_dies(pipeline: TestPipeline) -> Outcome:
     return Outcome(f"{out} of {len(sent)} clean images meanwhile", pipeline.recovery_s(RESPAWN_S))
 
 
+@fault("silence that diagnostics name; recovery after respawn", two_processes)
 def derain_node_dies(pipeline: TestPipeline) -> Outcome:
     """SIGKILL to derain_node, which is then started again, as launch does."""
     _kill(pipeline, "derain_node")
@@ -161,6 +180,7 @@ def derain_node_dies(pipeline: TestPipeline) -> Outcome:
     return Outcome(f"segmentation_node: {text}", pipeline.recovery_s(RESPAWN_S))
 
 
+@fault("silence, nothing stale; recovery after respawn")
 def pipeline_dies(pipeline: TestPipeline) -> Outcome:
     """SIGKILL to the composed pipeline, which is then started again."""
     _kill(pipeline, "pipeline")
@@ -172,6 +192,7 @@ def pipeline_dies(pipeline: TestPipeline) -> Outcome:
     return Outcome("silence, nothing stale", pipeline.recovery_s(RESPAWN_S))
 
 
+@fault("status 0 within 20 s, no traceback")
 def sigterm(pipeline: TestPipeline) -> Outcome:
     """SIGTERM while a frame is processed."""
     pipeline.probe.send()
@@ -189,6 +210,7 @@ def sigterm(pipeline: TestPipeline) -> Outcome:
     return Outcome(f"ended with status 0 after {took_s:.1f} s", pipeline.recovery_s(RESPAWN_S))
 
 
+@fault("diagnostics of both name it", instances=2)
 def two_instances(pipeline: TestPipeline) -> Outcome:
     """A second pipeline is started in the same namespace."""
     pipeline.start_composed("second")
@@ -198,6 +220,7 @@ def two_instances(pipeline: TestPipeline) -> Outcome:
     return Outcome(text, pipeline.recovery_s(RECOVER_S))
 
 
+@fault("other subscribers notice nothing")
 def subscriber_hangs(pipeline: TestPipeline) -> Outcome:
     """A reliable subscriber of all images is stopped while it receives (SIGSTOP)."""
     names = [topic.name for topic in (outputs.CLEAN_IMAGE, outputs.TRUST, outputs.LABEL_MAP)]
@@ -225,6 +248,7 @@ def _median_age_s(pipeline: TestPipeline, seconds: float) -> float:
     return float(np.median(pipeline.ages_s(sent)))
 
 
+@fault("diagnostics name the policy")
 def qos_mismatch(pipeline: TestPipeline) -> Outcome:
     """The camera offers best effort; the pipeline is started with a reliable subscription."""
     pipeline.stop("pipeline")
@@ -235,6 +259,7 @@ def qos_mismatch(pipeline: TestPipeline) -> Outcome:
     return Outcome(text, pipeline.recovery_s(RESPAWN_S))
 
 
+@fault("frames go over UDP", without_shared_memory)
 def shared_memory_full(pipeline: TestPipeline) -> Outcome:
     """The pipeline gets no shared-memory segment: DDS must fall back to UDP."""
     sent = pipeline.send_for(3.0)
@@ -243,50 +268,8 @@ def shared_memory_full(pipeline: TestPipeline) -> Outcome:
     return Outcome(f"{out} of {len(sent)} frames came out over UDP", pipeline.recovery_s(RECOVER_S))
 
 
-@contextmanager
-def without_shared_memory(settings: Settings) -> Iterator[TestPipeline]:
-    """A composed pipeline that may make no file above 1 MB: to it, /dev/shm is full."""
-    with composed(settings, largest_file=1 << 20) as pipeline:
-        yield pipeline
-
-
 def _kill(pipeline: TestPipeline, name: str) -> None:
     child = pipeline.children[name]
     os.kill(child.pid, signal.SIGKILL)
     if not pipeline.wait(child.ended, 10.0):
         raise CheckFailed(f"{name} survived SIGKILL")
-
-
-_MARKED = "raw image under its stamp; mode and ERROR say so"
-FAULTS = (
-    Fault("derainer-not-finite", _MARKED, derainer_not_finite, composed),
-    Fault("device-out-of-memory", _MARKED, device_out_of_memory, composed),
-    Fault("parser-not-finite", "clean image goes on; no labels; WARN", parser_not_finite, composed),
-    Fault("frames-over-budget", "down the ladder and up again, announced", frames_over_budget, composed),
-    Fault("network-stalls", "later images pass through; ERROR names it", network_stalls, composed),
-    Fault("parameter-abuse", "all refused with a reason; frames go on", parameter_abuse, composed),
-    Fault(
-        "model-corrupted-at-reload",
-        "configure fails with the reason",
-        model_corrupted_at_reload,
-        with_own_model,
-    ),
-    Fault(
-        "segmentation-node-dies",
-        "clean images go on; recovery after respawn",
-        segmentation_node_dies,
-        two_processes,
-    ),
-    Fault(
-        "derain-node-dies",
-        "silence that diagnostics name; recovery after respawn",
-        derain_node_dies,
-        two_processes,
-    ),
-    Fault("pipeline-dies", "silence, nothing stale; recovery after respawn", pipeline_dies, composed),
-    Fault("sigterm", "status 0 within 20 s, no traceback", sigterm, composed),
-    Fault("two-instances", "diagnostics of both name it", two_instances, composed, instances=2),
-    Fault("subscriber-hangs", "other subscribers notice nothing", subscriber_hangs, composed),
-    Fault("qos-mismatch", "diagnostics name the policy", qos_mismatch, composed),
-    Fault("shared-memory-full", "frames go over UDP", shared_memory_full, without_shared_memory),
-)

@@ -395,3 +395,12 @@ class Fault:
     pipeline: Callable[[Settings], AbstractContextManager[TestPipeline]]
     instances: int = 1
     long: Mapping[str, Any] = field(default_factory=dict)
+
+
+def fault(expected: str, pipeline: Callable = composed, **options: Any) -> Callable[[Callable], Fault]:
+    """A decorator: the function that injects a fault becomes a :class:`Fault` of the same name.
+
+    Args:
+        expected, pipeline, options: as for :class:`Fault`.
+    """
+    return lambda inject: Fault(inject.__name__.replace("_", "-"), expected, inject, pipeline, **options)
