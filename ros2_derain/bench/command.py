@@ -8,7 +8,6 @@ the engine could process, so that no frame waits for the previous one.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 from functools import partial
@@ -19,7 +18,7 @@ from ros2_derain.bags.messages import raw_stamp_ns
 from ros2_derain.bench import engine_timing, timed_pipeline
 from ros2_derain.data.clips import Clip
 from ros2_derain.engine import PRIORS, Engine, EngineSettings, LoadedModel
-from ros2_derain.nodes import outputs
+from ros2_derain.nodes import outputs, run
 from ros2_derain.nodes.topics import Topic
 from ros2_derain.options import image_size, positive
 from ros2_derain.rain_media.rendering import rain_clip
@@ -260,13 +259,13 @@ def _latencies(frames: list[tuple[dict[str, float], float, float]]) -> dict:
 def _ros_arguments(settings: EngineSettings, width: int, height: int) -> list[str]:
     """The settings as ROS parameters of the pipeline."""
     values = {
-        "model": json.dumps(settings.model),
-        "device": json.dumps(settings.device),
+        "model": settings.model,
+        "device": settings.device,
         "precision": settings.precision,
         "prior": settings.prior,
         "iterations": settings.iterations,
-        "gate": "false",
+        "gate": False,
         "warmup_width": width,
         "warmup_height": height,
     }
-    return ["--ros-args", *(part for name, value in values.items() for part in ("-p", f"{name}:={value}"))]
+    return ["--ros-args", *run.parameter_arguments(values)]

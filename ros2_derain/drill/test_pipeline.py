@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ros2_derain.drill import CheckFailed, DrillError
-from ros2_derain.nodes import outputs
+from ros2_derain.nodes import outputs, run
 from ros2_derain.nodes.topics import Topic
 from ros2_derain.ros_testing.observer import ACTIVE
 from ros2_derain.ros_testing.probe import Probe
@@ -357,9 +357,7 @@ def two_processes(settings: Settings) -> Iterator[TestPipeline]:
 def ros_arguments(settings: Settings, **parameters: Any) -> list[str]:
     """The parameters of both nodes as ROS arguments."""
     given = {"model": settings.model, "device": settings.device, "stall_ms": STALL_MS * settings.patience}
-    values = {**PARAMETERS, **given, **parameters}
-    flags = (("-p", f"{name}:={str(v).lower() if isinstance(v, bool) else v}") for name, v in values.items())
-    return ["--ros-args", *(part for flag in flags for part in flag)]
+    return ["--ros-args", *run.parameter_arguments({**PARAMETERS, **given, **parameters})]
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,9 @@
 
 from ros2_derain.models import ModelError
 
-from .device import Runtime, choose, to_image
 from .engine import Engine, interpreted, scene_of
 from .interpreter import Interpretation, Interpreter
-from .loaded_model import LoadedModel, ModelIdentity, SharedModel
+from .loaded_model import LoadedModel, ModelIdentity, Runtime, SharedModel, choose, to_image
 from .restorer import PriorSource, Restorer
 from .scene import (
     NOT_PARSED,

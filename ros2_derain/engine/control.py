@@ -37,8 +37,13 @@ class Ladder:
         return STEPS[self._index]
 
     def fault(self, time_ns: int) -> None:
-        """A frame failed: a device error or a non-finite output."""
-        self._down(time_ns)
+        """A frame failed (a device error or a non-finite output), or one too many was over budget."""
+        if self._on_trial:
+            self._backoff = min(MAX_BACKOFF, 2 * self._backoff)
+            self._on_trial = False
+        self._index = min(self._index + 1, len(STEPS) - 1)
+        self._over = 0
+        self._quiet_since = time_ns
 
     def frame(self, time_ns: int, over_budget: bool, patience: int, recover_after_s: float) -> None:
         """A frame was processed, within its budget or not."""
@@ -46,7 +51,7 @@ class Ladder:
             self._over += 1
             self._quiet_since = time_ns
             if self._over >= patience:
-                self._down(time_ns)
+                self.fault(time_ns)
             return
         self._over = 0
         if self._quiet_since is None or time_ns < self._quiet_since:
@@ -58,14 +63,6 @@ class Ladder:
             self._index -= 1
             self._on_trial = True
             self._quiet_since = time_ns
-
-    def _down(self, time_ns: int) -> None:
-        if self._on_trial:
-            self._backoff = min(MAX_BACKOFF, 2 * self._backoff)
-            self._on_trial = False
-        self._index = min(self._index + 1, len(STEPS) - 1)
-        self._over = 0
-        self._quiet_since = time_ns
 
 
 class RainGate:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 
 import cv2
@@ -24,17 +23,15 @@ NMS_OVERLAP = 0.6
 
 @dataclass(frozen=True)
 class Interpretation:
-    """What the parser says of an image.
+    """The parser's output for an image.
 
     Attributes:
         perception: labels, confidence, detections.
         prior: K x ceil(H/8) x ceil(W/8) uint8 on the device, probabilities * 255.
-        milliseconds: ``parse``.
     """
 
     perception: Perception
     prior: Tensor
-    milliseconds: dict[str, float]
 
 
 class Interpreter:
@@ -72,15 +69,12 @@ class Interpreter:
         Raises:
             RuntimeError: the device failed or the output is not finite.
         """
-        started = time.perf_counter()
         tensor = image if isinstance(image, Tensor) else self.runtime.tensor(image)
         parse = self._parser(tensor)
         prior = _quantised(prior_from_logits(parse.logits))
-        height, width = tensor.shape[-2:]
-        size = height, width
+        size = tensor.shape[-2], tensor.shape[-1]
         labels, confidence = self._label(parse, size)
-        perception = Perception(labels, confidence, self._detect(parse.levels, size))
-        return Interpretation(perception, prior, {"parse": 1000 * (time.perf_counter() - started)})
+        return Interpretation(Perception(labels, confidence, self._detect(parse.levels, size)), prior)
 
     @torch.inference_mode()
     def prior(self, image: Tensor) -> Tensor:

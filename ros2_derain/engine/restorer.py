@@ -15,8 +15,7 @@ from ros2_derain.networks.derainer import Restoration
 from ros2_derain.networks.rain_gauge import MAX_RATE
 
 from .control import FrameClock, Ladder, RainGate
-from .device import to_image
-from .loaded_model import LoadedModel
+from .loaded_model import LoadedModel, to_image
 from .scene import EngineError, Frame, Mode, RainEstimate, Restored, passed_through
 from .settings import EngineSettings
 

@@ -122,7 +122,7 @@ class DerainNode(ManagedNode[DerainParameters]):
         self.subscribe(CAMERA_INFO, self._on_camera_info)
         self.subscribe(CAMERA_INFO_LATCHED, self._on_camera_info, report_incompatible=False)
         self._input = self._choose_input()
-        self.subscribe(self._input, runtime.WithInfo(self._on_image))
+        self.subscribe(self._input, runtime.with_info(self._on_image))
 
     def _choose_input(self) -> Topic:
         """The topic of the camera's images, raw or compressed."""

@@ -9,8 +9,9 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -124,14 +125,15 @@ def ros_arguments(args: argparse.Namespace) -> list[str]:
         ("camera_info", args.camera_info),
     ):
         given += ["-r", f"{name}:={topic}"]
-    for name, value in (
-        ("model", args.model),
-        ("device", args.device),
-        ("input_transport", "compressed" if args.compressed or image != args.image else None),
-    ):
-        if value is not None:
-            given += ["-p", f"{name}:={json.dumps(value)}"]
+    transport = "compressed" if args.compressed or image != args.image else None
+    values = {"model": args.model, "device": args.device, "input_transport": transport}
+    given += parameter_arguments({name: value for name, value in values.items() if value is not None})
     return [*given, *args.ros_args]
+
+
+def parameter_arguments(values: Mapping[str, Any]) -> list[str]:
+    """Parameters of the nodes as ROS arguments: ``-p name:=value`` for each."""
+    return [part for name, value in values.items() for part in ("-p", f"{name}:={json.dumps(value)}")]
 
 
 def check_name(option: str, name: str) -> None:

@@ -73,26 +73,20 @@ def make_executor(context: Context | None = None) -> Executor:
     return EventsExecutor(context=context)
 
 
-class WithInfo:
+def with_info(callback: Callable[[Any, MessageInfo], None]) -> Callable[..., None]:
     """A subscription's callback of a message and rclpy's ``MessageInfo``, for every executor.
 
     rclpy inspects a callback's signature, and then passes two arguments; its events executor passes
     one tuple of both (rclpy 9.1).
-
-    Args:
-        callback: of both.
     """
 
-    __signature__ = inspect.Signature(
-        [inspect.Parameter(name, inspect.Parameter.POSITIONAL_ONLY) for name in ("message", "info")]
-    )
+    def receive(*received: Any) -> None:
+        callback(*(received if len(received) == 2 else received[0]))
 
-    def __init__(self, callback: Callable[[Any, MessageInfo], None]) -> None:
-        self._callback = callback
-
-    def __call__(self, *received: Any) -> None:
-        """Called by either executor."""
-        self._callback(*(received if len(received) == 2 else received[0]))
+    kind = inspect.Parameter.POSITIONAL_ONLY
+    two = [inspect.Parameter(name, kind) for name in ("message", "info")]
+    receive.__signature__ = inspect.Signature(two)  # type: ignore[attr-defined]
+    return receive
 
 
 def spin(executor: Executor, until: Callable[[], bool]) -> None:

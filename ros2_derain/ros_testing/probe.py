@@ -156,7 +156,7 @@ class Probe(Observer):
         for topic in CHECKED:
             qos = topic.qos()
             qos.depth = 200
-            callback = runtime.WithInfo(self._on_output(topic))
+            callback = runtime.with_info(self._on_output(topic))
             self._node.create_subscription(topic.type, topic.name, callback, qos)
         every_mode = outputs.MODE.qos()
         every_mode.depth = 100
