@@ -144,7 +144,7 @@ class Client:
         return self.services.call(kind, name, request, HANG_S)
 
     def change(self, node, transition):
-        """Ask a node for a transition, as a lifecycle manager does; whether it succeeded."""
+        """Request a transition of a node, as a lifecycle manager does; whether it succeeded."""
         return self.services.change(node, transition, HANG_S)
 
     def count(self, topic):
@@ -215,7 +215,7 @@ class Rig:
         assert self.client.until(self.is_connected)
 
     def change(self, node, transition):
-        """Ask a node for a transition; whether it succeeded."""
+        """Request a transition of a node; whether it succeeded."""
         return self.client.change(node.get_name(), transition)
 
     def call(self, kind, name, request):
@@ -255,7 +255,7 @@ class Rig:
         assert self.client.until(complete), self.client.status
         return stamp
 
-    def balanced(self, node):
+    def is_accounted_for(self, node):
         """Whether every frame that the node received is accounted for."""
         counters = node.statistics.snapshot()
         return counters.received == counters.published + sum(counters.dropped.values())
@@ -266,7 +266,7 @@ class Rig:
         A node counts a frame after publishing it: who has the frame may still be ahead of the counters.
         """
         node = node or self.derain
-        assert self.client.until(lambda: self.balanced(node)), self.client.status
+        assert self.client.until(lambda: self.is_accounted_for(node)), self.client.status
         return node.statistics.snapshot()
 
     def set_parameter(self, node, name, value):

@@ -24,7 +24,7 @@ class Ladder:
         self.reset()
 
     def reset(self) -> None:
-        """Back to the top, nothing remembered."""
+        """Back to the top, without any state."""
         self._index = 0
         self._over = 0
         self._quiet_since: int | None = None
@@ -77,7 +77,7 @@ class RainGate:
         return self.open
 
     def reset(self) -> None:
-        """Forget what was seen; the next frame starts at a closed gate."""
+        """Close the gate."""
         self.open = False
 
 

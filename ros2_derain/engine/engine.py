@@ -30,7 +30,7 @@ class LocalPriors:
         self._stamp_ns, self._prior = stamp_ns, prior
 
     def reset(self) -> None:
-        """Forget the last prior."""
+        """Drop the last prior."""
         self._stamp_ns = self._prior = None
 
     def previous(self, stamp_ns: int) -> Tensor | None:
@@ -81,7 +81,7 @@ class Engine:
         return self._local.interpreter
 
     def use_interpreter(self, interpreter: Interpreter | None) -> None:
-        """Interpret with this from now on; its predecessor's prior is forgotten."""
+        """Interpret with this from now on; its predecessor's prior is dropped."""
         if interpreter is not self._local.interpreter:
             self._local = LocalPriors(interpreter)
 
@@ -92,7 +92,7 @@ class Engine:
             self._local.interpreter.warm_up(height, width)
 
     def reset(self) -> None:
-        """Forget the previous frame."""
+        """Drop the state of the previous frame."""
         self.restorer.reset()
         self._local.reset()
 

@@ -191,14 +191,14 @@ class SharedModel:
             EngineError: another user has loaded another model, device or precision.
             ModelError: the model does not load.
         """
-        wanted = settings.model, settings.device, settings.precision
-        if self._loaded and self._users - {user} and wanted != self._loaded:
+        requested = settings.model, settings.device, settings.precision
+        if self._loaded and self._users - {user} and requested != self._loaded:
             raise EngineError(
-                f"{user} needs {_brief(wanted)}, but this process has loaded {_brief(self._loaded)}: "
+                f"{user} needs {_brief(requested)}, but this process has loaded {_brief(self._loaded)}: "
                 "give all its nodes the same, or run them in separate processes"
             )
         if self._model is None:
-            self._model, self._loaded = LoadedModel.load(settings, self._parts), wanted
+            self._model, self._loaded = LoadedModel.load(settings, self._parts), requested
             self._sharing = self._model.sharing(self.cameras) if self.cameras > 1 else None
         self._users.add(user)
         return self._model.shared(self._sharing) if self._sharing else self._model

@@ -80,7 +80,7 @@ class Restorer:
         return self._ladder.step
 
     def reset(self) -> None:
-        """Forget the previous frame; the ladder keeps its step."""
+        """Drop the state of the previous frame; the ladder keeps its step."""
         self._memory = None
         self._gate.reset()
 
@@ -141,7 +141,7 @@ class Restorer:
         rain = RainEstimate(rate, math.log1p(rate) / math.log1p(MAX_RATE))
         milliseconds = {"gate": _since(started)}
         if settings.gate and not is_raining:
-            self._remember(frame, None)
+            self._keep(frame, None)
             trust = np.full(frame.image.shape[:2], 255, np.uint8)
             return Restored(frame, frame.image, rainy, trust, rain, Mode.DRY, milliseconds=milliseconds)
         estimate = self._derainer.coarse(rainy, self._memory.state if self._memory else None)
@@ -150,7 +150,7 @@ class Restorer:
         if not math.isfinite(float(estimate.image.sum()) + float(estimate.error.sum())):
             raise RuntimeError("the derainer's output is not finite")
         image, trust = to_image(estimate.image), _trust(estimate.error)
-        self._remember(frame, state)
+        self._keep(frame, state)
         milliseconds["derain"] = _since(started) - milliseconds["gate"]
         return Restored(
             frame,
@@ -193,7 +193,7 @@ class Restorer:
     def _prior_shape(self, height: int, width: int) -> tuple[int, int, int]:
         return len(self.identity.class_names), -(-height // 8), -(-width // 8)
 
-    def _remember(self, frame: Frame, state: Tensor | None) -> None:
+    def _keep(self, frame: Frame, state: Tensor | None) -> None:
         self._memory = _Memory(frame.stamp_ns, frame.frame_id, frame.image.shape[:2], state)
 
     def _begin(self, frame: Frame) -> None:

@@ -61,7 +61,7 @@ class Autostart(Node):
                     self._bring_up(name)
                 except TimeoutError as error:
                     self.get_logger().warning(
-                        f"{error}; asking again", throttle_duration_sec=5.0, skip_first=True
+                        f"{error}; requesting again", throttle_duration_sec=5.0, skip_first=True
                     )
                     continue
                 except AutostartError as error:
@@ -69,7 +69,7 @@ class Autostart(Node):
             self._brought_up[name] = known | instance
 
     def _instance(self, name: str) -> frozenset[bytes]:
-        """What tells one start of a node from the next; empty while there is none."""
+        """Identifies one start of a node; empty while there is none."""
         endpoints = self.get_publishers_info_by_topic(f"{name}/transition_event")
         return frozenset(bytes(endpoint.endpoint_gid) for endpoint in endpoints)
 
@@ -90,7 +90,7 @@ class Autostart(Node):
         """
         if not self._client.change(name, transition, TRANSITION_WITHIN_S):
             raise AutostartError(
-                f"{name} refused to {transition}: its own log says why. When that is mended, "
+                f"{name} refused to {transition}: its own log says why. When that is fixed, "
                 f"ros2 lifecycle set {self.get_namespace().rstrip('/')}/{name} {transition}"
             )
         return REACHED[transition]
@@ -107,7 +107,7 @@ class Autostart(Node):
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Watch the named nodes until the process is told to stop."""
+    """Watch the named nodes until SIGINT or SIGTERM."""
     parser = argparse.ArgumentParser(prog="autostart", description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="+", help="lifecycle nodes, in the order of their start")
     given = sys.argv if arguments is None else ["autostart", *arguments]

@@ -17,7 +17,7 @@ ERROR_AFTER_S = 5.0
 STALL_S = 2.0
 """A frame that takes longer is an error."""
 DUPLICATE_S = 30.0
-"""Another publisher of the node's output is an error after this long: DDS forgets a process that
+"""Another publisher of the node's output is an error after this long: DDS drops a process that
 died after 20 s."""
 FROZEN_AFTER = 10
 """This many images in a row that are equal to the last byte: the camera is frozen."""

@@ -21,7 +21,7 @@ def newest() -> QoSProfile:
 
 
 def best_effort() -> QoSProfile:
-    """For what comes along with camera images: best effort, the last five."""
+    """For what accompanies camera images: best effort, the last five."""
     return _keep_last(5, ReliabilityPolicy.BEST_EFFORT)
 
 
@@ -75,6 +75,6 @@ CAMERA_INFO_LATCHED = Topic("camera_info", CameraInfo, latched)
 """The same topic for a calibration that is published once; only such a publisher matches."""
 
 PROPOSAL = Topic("derain/proposal", Image, newest_reliable)
-"""Private to the two nodes: an intermediate image that derain_node wants parsed."""
+"""Private to the two nodes: an intermediate image for segmentation_node to parse."""
 
 DIAGNOSTICS = Topic("/diagnostics", DiagnosticArray)

@@ -71,7 +71,7 @@ class Status:
 
 
 class Observer:
-    """A node that only subscribes and asks. Use it as a context manager.
+    """A node that only subscribes, and requests lifecycle states. Use it as a context manager.
 
     Nothing happens between calls of :meth:`spin_until` and :meth:`state`; all callbacks run inside them.
 

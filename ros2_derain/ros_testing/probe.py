@@ -40,7 +40,7 @@ CDR_HEADER = 4
 SERVICE_S = 30.0
 """Longest wait for the response of a service."""
 
-REMEMBERED_S = 120.0
+KEPT_S = 120.0
 """No output comes later than this after its frame."""
 
 DARK, BRIGHT = 16, 240
@@ -248,7 +248,7 @@ class Probe(Observer):
     def reset(self) -> None:
         """Drop the outputs received so far; frames whose output may still come are kept."""
         self.received.clear()
-        oldest = time.monotonic() - REMEMBERED_S
+        oldest = time.monotonic() - KEPT_S
         self.sent = {stamp: sent for stamp, sent in self.sent.items() if sent.at > oldest}
 
     def _on_output(self, topic: Topic) -> Callable[[Any, MessageInfo], None]:
@@ -269,7 +269,7 @@ class Probe(Observer):
     # Services
 
     def change(self, node: str, transition: str, timeout_s: float = 60.0) -> bool:
-        """Ask a node for a lifecycle transition; whether it succeeded."""
+        """Request a lifecycle transition of a node; whether it succeeded."""
         return self._client.change(node, transition, timeout_s)
 
     def set_parameter(self, node: str, name: str, value: Any) -> tuple[bool, str]:

@@ -14,7 +14,7 @@ def test_faults_step_down_to_pass_through_and_no_further():
     assert seen == [Mode.LOOP, Mode.ONE_ITERATION, Mode.DERAIN_ONLY, Mode.PASS_THROUGH, Mode.PASS_THROUGH]
 
 
-def test_one_slow_frame_is_forgiven_a_run_of_them_is_not():
+def test_one_slow_frame_is_tolerated_several_in_a_row_are_not():
     ladder = Ladder()
     for over in (True, True, False, True, True):
         ladder.frame(0, over, patience=3, recover_after_s=5)

@@ -31,7 +31,7 @@ def same(first, second) -> bool:
 
 
 @pytest.mark.parametrize("prior, iterations", [("closed_loop", 2), ("temporal", 1), ("none", 1)])
-def test_a_scene_says_everything_of_its_own_frame(rainy_model, prior, iterations):
+def test_a_scene_holds_all_results_of_its_own_frame(rainy_model, prior, iterations):
     engine = Engine.load(EngineSettings(model=rainy_model, prior=prior, iterations=2, score_threshold=0.0))
     for frame in frames(2, 75, 101):
         scene = engine.process(frame)
@@ -105,7 +105,7 @@ class Silence:
 
 
 @pytest.mark.parametrize("prior", ["closed_loop", "temporal"])
-def test_the_loop_goes_on_without_a_late_prior_and_says_so(rainy_model, prior):
+def test_the_loop_goes_on_without_a_late_prior_and_reports_it(rainy_model, prior):
     engine = Engine.load(EngineSettings(model=rainy_model, prior=prior))
     restored = [engine.restore(frame, Silence()) for frame in frames(2)]
     assert restored[1].prior_missed and restored[1].mode is Mode.LOOP and restored[1].fault == ""
@@ -177,20 +177,20 @@ def test_warm_up_leaves_no_trace(rainy_model):
 
 
 @pytest.mark.parametrize(
-    "image, said",
+    "image, text",
     [
         (np.zeros((63, 100, 3), np.uint8), "100x63"),
         (np.zeros((100, 100), np.uint8), "H x W x 3"),
         (np.zeros((100, 100, 3), np.float32), "float32"),
     ],
 )
-def test_unusable_images_are_named(rainy_model, image, said):
-    with pytest.raises(EngineError, match=said):
+def test_unusable_images_are_named(rainy_model, image, text):
+    with pytest.raises(EngineError, match=text):
         Engine.load(EngineSettings(model=rainy_model)).process(Frame(0, "camera", image))
 
 
 @pytest.mark.parametrize(
-    "wrong, said",
+    "wrong, text",
     [
         ({"prior": "both"}, "closed_loop"),
         ({"iterations": 6}, "1..5"),
@@ -201,21 +201,21 @@ def test_unusable_images_are_named(rainy_model, image, said):
         ({"recover_after_s": 0.0}, "recover_after_s"),
     ],
 )
-def test_settings_out_of_range_are_named(wrong, said):
-    with pytest.raises(EngineError, match=said):
+def test_settings_out_of_range_are_named(wrong, text):
+    with pytest.raises(EngineError, match=text):
         EngineSettings(**wrong)
 
 
 @pytest.mark.parametrize(
-    "device, precision, said",
+    "device, precision, text",
     [
         ("tpu9", "auto", "not one of"),
         ("cuda:99", "auto", "99"),
         ("cpu", "float16", "CUDA"),
     ],
 )
-def test_impossible_devices_are_named(device, precision, said):
-    with pytest.raises(EngineError, match=said):
+def test_impossible_devices_are_named(device, precision, text):
+    with pytest.raises(EngineError, match=text):
         choose(device, precision)
 
 

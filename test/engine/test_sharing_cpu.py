@@ -1,4 +1,4 @@
-"""Cameras that share networks on a CPU: a seat for each frame, first come, first served."""
+"""Cameras that share networks on a CPU: a slot for each frame, in arrival order."""
 
 import threading
 import time
@@ -31,7 +31,7 @@ def test_each_frame_is_computed_on_its_share_of_the_cores():
     assert torch.get_num_threads() == usual, "nobody else's threads are fewer"
 
 
-def test_as_many_frames_as_seats_are_worked_on_at_a_time():
+def test_as_many_frames_as_slots_are_processed_at_a_time():
     shared, lock, now, most = CpuScheduler(4, 2), threading.Lock(), [0], [0]
 
     def drive(camera):

@@ -108,7 +108,7 @@ def test_a_frame_that_fails_fails_alone():
     assert in_threads(3, drive) == [2.0, "negative", 2.0]
 
 
-def test_a_camera_that_leaves_early_does_not_hold_the_others_up():
+def test_a_camera_that_stops_early_does_not_block_the_others():
     network, batcher = Doubler(), GpuBatcher(3, gather_s=10, straggler_s=10)
     shared = BatchedNetwork(network, batcher)
 
@@ -136,7 +136,7 @@ def test_cameras_that_always_wait_get_equal_shares_in_full_batches():
     assert np.mean(network.batches) > 2
 
 
-def test_a_slow_camera_is_no_brake_on_a_fast_one():
+def test_a_slow_camera_does_not_slow_down_a_fast_one():
     batcher, network, enough = GpuBatcher(2), Doubler(), threading.Event()
     shared, began = BatchedNetwork(network, batcher), time.monotonic()
 

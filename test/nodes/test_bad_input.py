@@ -44,8 +44,8 @@ def test_a_bad_image_is_refused_and_the_next_one_goes_through(active, capfd, cau
     stamp = made.pass_through()
     assert made.client.stamps(outputs.CLEAN_IMAGE) == [stamp], "and nothing came of the bad one"
     log = [line for line in capfd.readouterr().err.splitlines() if "image refused" in line]
-    assert len(log) == 1, "said once, though it came twice"
-    assert made.client.until(lambda: made.balanced(made.derain))
+    assert len(log) == 1, "logged once, although it came twice"
+    assert made.client.until(lambda: made.is_accounted_for(made.derain))
 
 
 def test_an_error_is_reported_while_every_frame_is_refused(active):

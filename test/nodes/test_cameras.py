@@ -47,8 +47,8 @@ class Drive:
 
     def send(self, name, stamp_ms, image=None):
         header = rig.messages.to_header(10**18 + stamp_ms * rig.MS, f"{name}_optical")
-        picture = rig.noise_image(seed=NAMES.index(name)) if image is None else image
-        self.clients[name].image.publish(rig.images.from_rgb(picture, header))
+        sent = rig.noise_image(seed=NAMES.index(name)) if image is None else image
+        self.clients[name].image.publish(rig.images.from_rgb(sent, header))
         return rig.messages.stamp_ns(header)
 
     def arrives(self, name, stamp, out=rig.PER_FRAME):
@@ -74,15 +74,15 @@ def drive(ros, rainy_model, monkeypatch, request):
     made.close()
 
 
-def test_every_camera_is_answered_in_its_own_namespace_with_its_own_frames(drive):
+def test_outputs_of_every_camera_are_in_its_namespace_and_of_its_frames(drive):
     for step in range(3):
         sent = {name: drive.send(name, 66 * step + index) for index, name in enumerate(NAMES)}
         for name, stamp in sent.items():
             assert drive.arrives(name, stamp), drive.clients[name].status
     for index, name in enumerate(NAMES):
-        wanted = [10**18 + (66 * step + index) * rig.MS for step in range(3)]
+        expected = [10**18 + (66 * step + index) * rig.MS for step in range(3)]
         for topic in rig.PER_FRAME:
-            assert drive.clients[name].stamps(topic) == wanted, (name, topic.name)
+            assert drive.clients[name].stamps(topic) == expected, (name, topic.name)
         frame_ids = {message.header.frame_id for message in drive.clients[name].got[outputs.CLEAN_IMAGE.name]}
         assert frame_ids == {f"{name}_optical"}
 
@@ -118,7 +118,7 @@ def test_a_camera_that_is_deactivated_leaves_the_others_alone(drive):
         assert drive.arrives(name, drive.send(name, 0))
 
 
-def test_a_picture_of_another_size_goes_through_beside_the_others(drive):
+def test_an_image_of_another_size_is_processed_beside_the_others(drive):
     sent = {name: drive.send(name, 0, rig.noise_image(64 + 16 * i, 96)) for i, name in enumerate(NAMES)}
     for i, (name, stamp) in enumerate(sent.items()):
         assert drive.arrives(name, stamp)
@@ -131,7 +131,7 @@ def test_names_are_read_with_and_without_brackets(text):
 
 
 @pytest.mark.parametrize("text", ["front,front", "front,,left", "../etc", "1st", "a/b"])
-def test_names_that_cannot_be_are_refused(text):
+def test_impossible_camera_names_are_refused(text):
     with pytest.raises(argparse.ArgumentTypeError):
         run.camera_names(text)
 

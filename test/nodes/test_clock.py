@@ -35,7 +35,7 @@ def test_ages_are_by_the_simulated_clock(simulated):
     assert age.max == pytest.approx(500.0)
 
 
-def test_a_clock_that_jumps_back_forgets_the_past_and_frames_go_on(simulated):
+def test_a_clock_that_jumps_back_resets_the_state_and_frames_go_on(simulated):
     made, set_time = simulated
     frame_at(made, 99.9)
     set_time(110.0)

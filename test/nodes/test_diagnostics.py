@@ -26,7 +26,7 @@ def counters(received=10, published=10, dropped=(), missed=0, idle_s=0.1, age=No
 
 
 @pytest.mark.parametrize(
-    ("condition", "level", "said"),
+    ("condition", "level", "text"),
     [
         (Condition(counters(), True, Mode.LOOP), OK, "active"),
         (Condition(counters(), True, Mode.DRY), OK, "active"),
@@ -48,9 +48,9 @@ def counters(received=10, published=10, dropped=(), missed=0, idle_s=0.1, age=No
         (Condition(counters(missed=2), True), WARN, "2 of 10 frames went on without a semantic prior"),
     ],
 )
-def test_every_rule_gives_its_level_and_names_the_cause(condition, level, said):
+def test_every_rule_gives_its_level_and_names_the_cause(condition, level, text):
     judged, message = judge(condition)
-    assert judged == level and said in message
+    assert judged == level and text in message
 
 
 def test_a_window_holds_what_happened_since_the_last_snapshot():

@@ -1,4 +1,4 @@
-"""Priors over topics: matched by stamp, awaited for so long, refused where they do not fit."""
+"""Priors over topics: matched by stamp, awaited up to a timeout, refused where they do not fit."""
 
 import threading
 import time
@@ -20,7 +20,7 @@ def derain_only(**options):
 
 
 class Parser:
-    """A parser with the model's classes that says what the test wants, when it wants."""
+    """A parser with the model's classes whose messages and their times the test decides."""
 
     def __init__(self, made, classes=("sky", "road", "car")):
         self.made = made
@@ -153,7 +153,7 @@ def test_a_waiting_worker_ends_at_deactivation(parsed):
     began = time.monotonic()
     assert made.change(made.derain, "deactivate")
     assert time.monotonic() - began < 10, "it waited for its prior"
-    assert made.client.until(lambda: made.balanced(made.derain))
+    assert made.client.until(lambda: made.is_accounted_for(made.derain))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Networks that fail: images still flow, marked as what they are, and everything says why."""
+"""Networks that fail: images are still published and marked, and diagnostics, mode and log report why."""
 
 import math
 
@@ -12,7 +12,7 @@ from ros2_derain.nodes import images, outputs
 CLEAN = [outputs.CLEAN_IMAGE]
 
 
-def spoilt(module):
+def broken(module):
     """The network, its output no longer finite."""
     with torch.no_grad():
         for weights in module.parameters():
@@ -22,21 +22,23 @@ def spoilt(module):
 
 def with_failing_parser(made):
     """The rig, its parser failing from now on, as a device does that fails while driving."""
-    spoilt(made.segmentation.interpreter._parser)
+    broken(made.segmentation.interpreter._parser)
     return made
 
 
 @pytest.mark.parametrize("create", [rig.composed, rig.separate])
-def test_a_derainer_that_fails_lets_the_raw_image_through(active, create):
+def test_a_derainer_that_fails_passes_the_raw_image_through(active, create):
     made = active(create)
-    spoilt(made.derain.engine.restorer._derainer)
+    broken(made.derain.engine.restorer._derainer)
     image = rig.noise_image()
     for _ in range(2):
         made.pass_through(image, out=CLEAN)
         assert (images.to_rgb(made.client.last(outputs.CLEAN_IMAGE)) == image).all()
     made.client.expect(made.client.mode, "pass_through")
-    said = lambda: "unprocessed: RuntimeError: the derainer's output" in made.client.message("derain_node")  # noqa: E731
-    assert made.client.until(said)
+    reported = lambda: (
+        "unprocessed: RuntimeError: the derainer's output" in made.client.message("derain_node")
+    )  # noqa: E731
+    assert made.client.until(reported)
     assert made.client.diagnosed("derain_node").level == b"\x02"
 
 
@@ -67,7 +69,7 @@ def test_a_parser_in_another_process_that_fails_is_counted(active):
     made.pass_through(out=CLEAN)
 
 
-def test_frames_over_budget_step_down_and_say_so(active, capfd):
+def test_frames_over_budget_step_down_and_are_reported(active, capfd):
     made = active(max_latency_ms=0.01, patience=1)
     for _ in range(4):
         made.pass_through(out=CLEAN)
@@ -85,13 +87,13 @@ def test_after_a_fault_the_ladder_is_climbed_to_the_top_and_every_step_is_announ
     climbed = ["pass_through", "derain_only", "one_iteration", "loop"]
     made.client.expect(lambda: made.client.modes()[-4:], climbed)
     assert made.counters().dropped == {}
-    said = capfd.readouterr()
-    assert "mode: one_iteration -> loop: no fault and no delay for 0.01 s" in said.out + said.err
+    log = capfd.readouterr()
+    assert "mode: one_iteration -> loop: no fault and no delay for 0.01 s" in log.out + log.err
 
 
 def test_a_network_that_fails_at_warm_up_is_refused(make_rig, tmp_path, capfd):
-    parser = spoilt(tiny_model.modules(100.0)["parser"])
-    made = make_rig(model=tiny_model.write(tmp_path / "spoilt", parser=parser))
+    parser = broken(tiny_model.modules(100.0)["parser"])
+    made = make_rig(model=tiny_model.write(tmp_path / "broken", parser=parser))
     assert not made.change(made.segmentation, "configure")
     assert not made.segmentation.configured
     assert "fails at its warm-up: the parser's output is not finite" in capfd.readouterr().err

@@ -1,4 +1,4 @@
-"""What diagnostics say of a stuck network, a frozen camera, wrong clocks, wrong QoS and a second instance."""
+"""Diagnostics of a stuck network, a frozen camera, wrong clocks, wrong QoS and a second instance."""
 
 from dataclasses import replace
 
@@ -33,12 +33,12 @@ CLEAN = [outputs.CLEAN_IMAGE]
         ({"rain_mm_h": 120.0}, ERROR, "rain of 120 mm/h"),
     ],
 )
-def test_every_rule_of_health_gives_its_level(state, level, text):
+def test_every_rule_about_the_camera_gives_its_level(state, level, text):
     judged, message = judge(Condition(Statistics().snapshot(), True, Mode.LOOP, **state))
     assert judged == level and text in message
 
 
-def test_a_publisher_that_cannot_be_heard_is_named_while_nothing_comes():
+def test_an_incompatible_publisher_is_named_while_no_frame_arrives():
     counters = Statistics().snapshot()
     text = "a publisher of image offers another reliability"
     assert text in judge(Condition(replace(counters, idle_s=1.5), True, incompatible=text))[1]
@@ -61,7 +61,7 @@ def test_while_a_frame_is_stuck_later_ones_are_passed_on_raw(active):
     made.pass_through(out=CLEAN)
     stamps = made.client.stamps(outputs.CLEAN_IMAGE)
     assert late not in stamps and stamps == sorted(stamps)
-    assert made.client.until(lambda: made.balanced(made.derain))
+    assert made.client.until(lambda: made.is_accounted_for(made.derain))
 
 
 def test_without_a_limit_a_stuck_frame_is_waited_for(active):
@@ -75,7 +75,7 @@ def test_without_a_limit_a_stuck_frame_is_waited_for(active):
     assert made.client.until(lambda: made.client.stamps(outputs.CLEAN_IMAGE) == [late, newest])
 
 
-def test_a_frozen_camera_is_named_and_forgotten_when_it_thaws(active):
+def test_a_frozen_camera_is_named_until_its_images_change(active):
     made = active()
     for _ in range(diagnostics.FROZEN_AFTER + 1):
         made.pass_through(out=CLEAN)
@@ -84,7 +84,7 @@ def test_a_frozen_camera_is_named_and_forgotten_when_it_thaws(active):
     assert made.client.until(lambda: "frozen" not in made.client.message("derain_node"))
 
 
-def test_stamps_from_the_future_are_named(active):
+def test_stamps_ahead_of_the_clock_are_named(active):
     made = active()
     now = made.client.node.get_clock().now().nanoseconds
     made.pass_through(header=rig.messages.to_header(now + 3600 * 10**9, "camera"), out=CLEAN)
@@ -99,7 +99,7 @@ def test_a_second_instance_is_named(active):
     assert made.client.until(lambda: "twice" not in made.client.message("derain_node"))
 
 
-def test_a_device_out_of_memory_lets_images_through_and_says_so(active):
+def test_a_device_out_of_memory_passes_images_through_and_is_reported(active):
     import torch
 
     made = active()

@@ -111,7 +111,7 @@ def is_grey(encoding):
 
 @pytest.mark.parametrize("padding", [0, 8, 13])
 @pytest.mark.parametrize("encoding", images.ENCODINGS)
-def test_every_encoding_gives_the_picture_back(encoding, padding):
+def test_every_encoding_gives_the_image_back(encoding, padding):
     rgb = picture()
     expected = rgb[..., 1:2].repeat(3, 2) if is_grey(encoding) else rgb
     seen = images.to_rgb(as_message(rgb, encoding, padding))
@@ -136,7 +136,7 @@ def test_rgb8_is_a_view_of_the_message():
     assert np.shares_memory(seen, np.frombuffer(msg.data, np.uint8))
 
 
-def test_a_picture_does_not_hold_on_to_padding():
+def test_an_image_does_not_keep_the_padding():
     msg = as_message(picture(), "rgb8", padding=5)
     assert not np.shares_memory(images.to_rgb(msg), np.frombuffer(msg.data, np.uint8))
 

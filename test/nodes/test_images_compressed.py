@@ -16,7 +16,7 @@ from ros2_derain.nodes.images import ImageError
 
 
 def scene(height=120, width=160):
-    """Smooth in colour and a little noisy, as a camera's picture is."""
+    """Smooth in colour and a little noisy, as a camera's image is."""
     y, x = np.mgrid[0:height, 0:width]
     rgb = np.dstack([x * 255 // width, y * 255 // height, 255 - x * 255 // width])
     noise = np.random.default_rng(3).integers(-6, 7, rgb.shape)

@@ -97,7 +97,7 @@ def test_frames_that_wait_at_deactivation_are_counted(active):
         made.send(rig.noise_image(360, 640))
         assert made.client.until(lambda sent=sent: made.derain.statistics.snapshot().received == sent)
     assert made.change(made.derain, "deactivate")
-    assert made.balanced(made.derain) and made.balanced(made.segmentation)
+    assert made.is_accounted_for(made.derain) and made.is_accounted_for(made.segmentation)
     assert made.client.until(lambda: "inactive" in made.client.message("derain_node"))
     values = made.client.values("derain_node")
     dropped = sum(int(v) for k, v in values.items() if k.startswith("dropped."))

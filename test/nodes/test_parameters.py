@@ -35,16 +35,16 @@ def test_every_setting_of_the_engine_is_a_parameter_with_its_default():
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "text"),
     [
         ("prior", "psychic", "prior is 'psychic'; it must be one of closed_loop, temporal, none"),
         ("iterations", 9, "iterations is 9; it must be from 1 to 5"),
         ("prior_timeout_ms", float("nan"), "prior_timeout_ms is nan"),
     ],
 )
-def test_values_that_cannot_be_are_named(name, value, said):
+def test_impossible_values_are_named(name, value, text):
     values = {item.name: item.default for item in fields(DerainParameters)}
-    with pytest.raises(ParameterError, match=said):
+    with pytest.raises(ParameterError, match=text):
         parameters.checked(DerainParameters, {**values, name: value})
 
 
@@ -82,7 +82,7 @@ def test_a_valid_change_takes_effect_on_the_next_frame(active):
     assert made.derain.engine.restorer.settings.prior == "none"
 
 
-def test_a_new_threshold_is_told_with_the_classes(active):
+def test_a_new_threshold_is_published_with_the_classes(active):
     made = active()
     assert made.client.until(lambda: made.client.count(rig.outputs.LABEL_INFO) == 1)
     assert made.set_parameter(made.segmentation, "confidence_threshold", 1.0).successful
@@ -93,7 +93,7 @@ def test_a_new_threshold_is_told_with_the_classes(active):
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "text"),
     [
         ("model", "other", "model: read at configure; clean the node up to change it"),
         ("device", "cuda", "device: read at configure"),
@@ -103,11 +103,11 @@ def test_a_new_threshold_is_told_with_the_classes(active):
         ("gate", "yes", "type"),
     ],
 )
-def test_an_invalid_change_is_refused_with_the_reason(active, name, value, said):
+def test_an_invalid_change_is_refused_with_the_reason(active, name, value, text):
     made = active()
     before = made.derain.parameters
     result = made.set_parameter(made.derain, name, value)
-    assert not result.successful and said in result.reason
+    assert not result.successful and text in result.reason
     assert made.derain.parameters == before
     made.pass_through()
 

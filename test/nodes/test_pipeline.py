@@ -1,4 +1,4 @@
-"""The composed pipeline: what comes out for what goes in, and every lifecycle combination."""
+"""The composed pipeline: outputs for every input, and every lifecycle combination."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def test_every_output_of_a_frame_has_the_frame_s_stamp_and_frame_id(active):
         assert made.client.stamps(topic) == sent, topic.name
         assert {m.header.frame_id for m in made.client.got[topic.name]} == {"camera_optical"}
     found = made.client.last(outputs.DETECTIONS)
-    assert found.detections, "the threshold of 0 lets every box through"
+    assert found.detections, "the threshold of 0 keeps every box"
     for detection in found.detections:
         assert detection.header == found.header
         assert detection.results[0].hypothesis.class_id in made.derain.identity.object_names
@@ -198,7 +198,7 @@ def test_frames_that_newer_ones_overwrote_are_counted(active, monkeypatch):
     last = [made.send(rig.noise_image()) for _ in range(3)][-1]
     assert made.client.until(lambda: last in made.client.stamps(topics.IMAGE)), "what the node has, too"
     may_go.set()
-    assert made.client.until(lambda: counters().received == 7 and made.balanced(made.derain))
+    assert made.client.until(lambda: counters().received == 7 and made.is_accounted_for(made.derain))
     assert (counters().published, counters().dropped) == (4, {"replaced": 1, "overwritten": 2})
 
 

@@ -25,13 +25,13 @@ def test_nodes_do_nothing_that_the_policy_does_not_allow(active, create):
     for name, allowed in policy.profiles().items():
         if name == "autostart":
             continue
-        for ask, permitted in (
+        for list_topics, permitted in (
             (graph.get_publisher_names_and_types_by_node, allowed.publish),
             (graph.get_subscriber_names_and_types_by_node, allowed.subscribe),
             (graph.get_service_names_and_types_by_node, allowed.reply),
             (graph.get_client_names_and_types_by_node, allowed.request),
         ):
-            found = {topic for topic, _ in ask(name, namespace)}
+            found = {topic for topic, _ in list_topics(name, namespace)}
             assert found <= absolute(permitted, namespace, name)
 
 
@@ -41,13 +41,13 @@ def test_every_output_is_allowed_to_one_node_only():
         assert sum(topic.name in profile.publish for profile in known.values()) == 1, topic.name
 
 
-def test_namespace_and_camera_are_as_asked(capsys):
+def test_namespace_and_camera_are_those_of_the_options(capsys):
     policy.main(["--namespace", "front", "--image", "/camera/image_raw"])
     root = ET.fromstring(capsys.readouterr().out.encode())
     assert {profile.get("ns") for profile in root.iter("profile")} == {"/front"}
     assert "/ros2_derain/front/pipeline" in {enclave.get("path") for enclave in root.iter("enclave")}
-    heard = {topic.text for group in root.iter("topics") if group.get("subscribe") for topic in group}
-    assert {"/camera/image_raw", "/camera/image_raw/compressed"} <= heard and "image" not in heard
+    subscribed = {topic.text for group in root.iter("topics") if group.get("subscribe") for topic in group}
+    assert {"/camera/image_raw", "/camera/image_raw/compressed"} <= subscribed and "image" not in subscribed
 
 
 def test_nothing_is_allowed_by_wildcard():

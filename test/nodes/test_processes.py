@@ -58,7 +58,7 @@ def send(client, index):
 def meet(client):
     """Send frames until something has come on every topic; how many it took.
 
-    Discovery goes both ways, and nothing tells when the other way is done.
+    Discovery goes both ways, and the other direction cannot be observed.
     """
     for attempt in range(1, int(HANG_S / 0.3)):
         send(client, attempt - 1000)
@@ -78,7 +78,7 @@ def frames(client, count):
 
 
 def counters(client):
-    """Frames published and priors missed, as derain_node says."""
+    """Frames published and priors missed, as derain_node reports."""
     values = client.values("derain_node")
     return int(values.get("frames_published", 0)), int(values.get("priors_missed", 0))
 
@@ -137,12 +137,12 @@ def test_the_pipeline_waits_for_its_manager_and_topics_are_remappable(client, ra
 
 
 @pytest.mark.parametrize(
-    ("parameter", "said"),
+    ("parameter", "text"),
     [("model:=./nowhere", "no model at ./nowhere"), ("prior:=psychic", "prior is 'psychic'")],
 )
-def test_what_cannot_start_says_why_and_fails(rainy_model, parameter, said):
+def test_a_process_that_cannot_start_reports_why_and_fails(rainy_model, parameter, text):
     code = "import sys; from ros2_derain.nodes import pipeline; sys.exit(pipeline.run())"
     with process(code, *arguments(rainy_model, "/broken"), "-p", parameter) as started:
         _, log = started.communicate(timeout=HANG_S)
     assert started.returncode == 1
-    assert said in log and "not started" in log and "Traceback" not in log
+    assert text in log and "not started" in log and "Traceback" not in log

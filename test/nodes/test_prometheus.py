@@ -40,13 +40,13 @@ def test_numbers_of_every_camera_are_served(served):
     assert not any("loopnet" in line or "temperature" in line for line in lines)
 
 
-def test_no_path_leads_to_a_file(served):
+def test_every_path_gives_the_page_and_no_file(served):
     page, url = served
     page.add(array("front/derain_node: pipeline", frames_received="7"))
     assert read(f"{url}/etc/passwd") == read(f"{url}/../etc/passwd") == page.text()
 
 
-def test_it_listens_on_this_computer_only(served):
+def test_the_page_is_served_on_this_computer_only(served):
     server = prometheus.serve(prometheus.Page(), 0)
     assert server.server_address[0] == "127.0.0.1"
     with pytest.raises(prometheus.MetricsError, match="name another one"):
@@ -55,7 +55,7 @@ def test_it_listens_on_this_computer_only(served):
     server.server_close()
 
 
-def test_it_shows_a_running_pipeline(active):
+def test_the_page_shows_a_running_pipeline(active):
     made, page = active(), prometheus.Page()
     made.client.node.create_subscription(DiagnosticArray, topics.DIAGNOSTICS.name, page.add, 50)
     node = f"{made.namespace.strip('/')}/derain_node"

@@ -41,7 +41,7 @@ def test_run_is_active_by_itself_and_ends_cleanly(rainy_model, tmp_path, number)
     assert "Traceback" not in log.read_text()
 
 
-def test_a_model_that_is_not_there_is_told_and_ends_with_1():
+def test_a_missing_model_is_reported_with_exit_status_1():
     ended = subprocess.run(
         [sys.executable, "-m", "ros2_derain.cli", "run", "--model", "nonsense"],
         capture_output=True,

@@ -71,8 +71,8 @@ def published(made, stamp):
     assert made.client.until(lambda: of(outputs.CLEAN_IMAGE) is not None)
     labels = of(outputs.LABEL_MAP)
     if labels is not None:
-        wanted = (outputs.CONFIDENCE, outputs.DETECTIONS, outputs.SEMANTIC_PRIOR)
-        assert made.client.until(lambda: all(of(output) is not None for output in wanted))
+        expected = (outputs.CONFIDENCE, outputs.DETECTIONS, outputs.SEMANTIC_PRIOR)
+        assert made.client.until(lambda: all(of(output) is not None for output in expected))
     assert made.client.until(lambda: of(outputs.DERAIN_STATUS) is not None)
     return {
         "image": images.to_rgb(of(outputs.CLEAN_IMAGE)),

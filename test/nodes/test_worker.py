@@ -10,34 +10,34 @@ from ros2_derain.nodes.worker import Worker
 
 
 class Station:
-    """Handlers that wait until they are let go, and what they handled."""
+    """Handlers that wait until they are released, and the items that they handled."""
 
-    def __init__(self, *lanes, **options):
+    def __init__(self, *queues, **options):
         self.done, self.replaced = [], []
         self.entered, self.may_go = threading.Event(), threading.Event()
         self.finished, self.has_replaced = threading.Semaphore(0), threading.Event()
-        handlers = {lane: self.handler(lane) for lane in lanes}
+        handlers = {queue: self.handler(queue) for queue in queues}
         self.worker = Worker("test", handlers, self.note_replaced, **options)
 
-    def handler(self, lane):
+    def handler(self, queue):
         def handle(item):
             self.entered.set()
             assert self.may_go.wait(HANG_S)
-            self.done.append((lane, item))
+            self.done.append((queue, item))
             self.finished.release()
 
         return handle
 
-    def note_replaced(self, lane):
-        self.replaced.append(lane)
+    def note_replaced(self, queue):
+        self.replaced.append(queue)
         self.has_replaced.set()
 
     def wait_until_done(self, items):
         for _ in range(items):
             assert self.finished.acquire(timeout=HANG_S)
 
-    def bring_too_many(self):
-        """A thread that offers what replaces a waiting item while another is worked on."""
+    def offer_too_many(self):
+        """A thread that offers what replaces a waiting item while another is processed."""
         self.worker.offer("image", 1)
         assert self.entered.wait(HANG_S)
         self.worker.offer("image", 2)
@@ -64,7 +64,7 @@ def test_a_newer_item_replaces_the_waiting_one():
     assert station.done == [("image", 1), ("image", 4)]
 
 
-def test_the_first_lane_goes_first_and_replaces_only_its_own():
+def test_the_first_queue_goes_first_and_replaces_only_its_own_items():
     station = Station("proposal", "image")
     station.worker.offer("image", 1)
     assert station.entered.wait(HANG_S)
@@ -82,9 +82,9 @@ def far_from_done(monkeypatch):
     monkeypatch.setattr(worker, "NEARLY_DONE_S", -HANG_S)
 
 
-def test_who_brings_too_many_is_held_up_until_one_is_taken(far_from_done):
+def test_a_sender_of_too_many_is_throttled_until_one_is_taken(far_from_done):
     station = Station("image", throttle_s=HANG_S)
-    caller = station.bring_too_many()
+    caller = station.offer_too_many()
     caller.join(0.1)
     assert caller.is_alive()
     station.may_go.set()
@@ -93,17 +93,17 @@ def test_who_brings_too_many_is_held_up_until_one_is_taken(far_from_done):
     station.end()
 
 
-def test_nobody_is_held_up_when_the_item_at_hand_is_nearly_done():
+def test_a_sender_is_not_throttled_when_the_current_item_is_nearly_done():
     station = Station("image", throttle_s=10 * HANG_S)
-    caller = station.bring_too_many()
+    caller = station.offer_too_many()
     caller.join(HANG_S)
     assert not caller.is_alive(), "the first item was expected to take no time"
     station.end()
 
 
-def test_nobody_is_held_up_whom_the_handler_waits_for(far_from_done):
+def test_a_sender_that_the_handler_waits_for_is_not_throttled(far_from_done):
     station = Station("image", throttle_s=HANG_S)
-    caller = station.bring_too_many()
+    caller = station.offer_too_many()
     caller.join(0.1)
     assert caller.is_alive()
     station.worker.suspend_throttle()
@@ -112,15 +112,15 @@ def test_nobody_is_held_up_whom_the_handler_waits_for(far_from_done):
     station.end()
 
 
-def test_nobody_is_held_up_for_longer_than_is_allowed(far_from_done):
+def test_a_sender_is_throttled_no_longer_than_the_limit(far_from_done):
     station = Station("image", throttle_s=0.001)
-    caller = station.bring_too_many()
+    caller = station.offer_too_many()
     caller.join(HANG_S)
     assert not caller.is_alive()
     station.end()
 
 
-def test_stop_finishes_the_item_at_hand_and_names_what_waits():
+def test_stop_finishes_the_current_item_and_names_what_waits():
     station = Station("image")
     station.worker.offer("image", 1)
     assert station.entered.wait(HANG_S)

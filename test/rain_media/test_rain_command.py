@@ -44,7 +44,7 @@ def clip(tmp_path) -> Path:
 # Pictures and folders
 
 
-def test_a_image_gets_the_rain_of_its_rate_and_seed(street, tmp_path):
+def test_an_image_gets_the_rain_of_its_rate_and_seed(street, tmp_path):
     assert rain(street, tmp_path / "rainy.png", "--rate", 150, "--seed", 4, "--wind", -3) == 0
     expected = RainRenderer(Rain(150, wind=-3), 96, 128, seed=4).render(SCENE)
     assert (read(tmp_path / "rainy.png") == expected).all()
@@ -99,7 +99,7 @@ def test_several_rates_make_one_folder_each_and_a_strip(street, tmp_path):
     assert (cells[:96, :128] == SCENE).all() and (cells[:96, 132 : 132 + 128] != SCENE).any()
 
 
-def test_a_preset_keeps_what_is_not_said_otherwise(street, tmp_path):
+def test_a_preset_keeps_what_no_option_changes(street, tmp_path):
     assert rain(street, tmp_path / "out.png", "--preset", "rain100h", "--breadth", 1.0) == 0
     card = json.loads((tmp_path / "out.rain.json").read_text())["outputs"][0]
     expected = preset("rain100h")

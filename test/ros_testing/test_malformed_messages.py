@@ -96,9 +96,9 @@ def test_valid_images_between_malformed_ones_come_out(active):
     made, random = active(max_pixels=LIMIT), np.random.default_rng(1)
     for _ in range(5):
         for _ in range(20):
-            junk = malformed_messages.image(random)
-            junk.header = made.next_header()
-            made.client.image.publish(junk)
+            malformed = malformed_messages.image(random)
+            malformed.header = made.next_header()
+            made.client.image.publish(malformed)
         made.pass_through()
     assert made.counters().dropped.get("error", 0) == 0
 
@@ -107,9 +107,9 @@ def test_valid_compressed_images_between_malformed_ones_come_out(active):
     made, random = active(input_transport="compressed", max_pixels=LIMIT), np.random.default_rng(2)
     for _ in range(5):
         for _ in range(20):
-            junk = malformed_messages.compressed(random)
-            junk.header = made.next_header()
-            made.client.jpeg.publish(junk)
+            malformed = malformed_messages.compressed(random)
+            malformed.header = made.next_header()
+            made.client.jpeg.publish(malformed)
         good = images.compress_rgb(rig.noise_image(), made.next_header())
         made.client.jpeg.publish(good)
         assert made.client.until(lambda good=good: came_out(made, good))

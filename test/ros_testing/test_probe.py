@@ -77,6 +77,6 @@ def test_reset_keeps_frames_whose_output_may_still_come(probe, monkeypatch):
     errors_of(probe, (1, "front", 10))
     probe.reset()
     assert set(probe.sent) == {1, 2} and not probe.received
-    monkeypatch.setattr(probe_module, "REMEMBERED_S", -1.0)
+    monkeypatch.setattr(probe_module, "KEPT_S", -1.0)
     probe.reset()
     assert not probe.sent

@@ -118,8 +118,8 @@ def test_diagnostics_go_on_while_simulated_time_stands_still(make_rig):
 
 def test_a_mistyped_parameter_is_named_with_the_nearest_one(make_rig, capfd):
     make_rig(gate_opn_mm_h=3.0)
-    said = capfd.readouterr().err
-    assert "parameter gate_opn_mm_h is unknown and ignored: did you mean gate_open_mm_h?" in said
+    log = capfd.readouterr().err
+    assert "parameter gate_opn_mm_h is unknown and ignored: did you mean gate_open_mm_h?" in log
 
 
 def test_parameters_that_are_read_at_configure_may_be_set_to_what_they_are(active):
