@@ -35,10 +35,8 @@ def test_a_derainer_that_fails_passes_the_raw_image_through(active, create):
         made.pass_through(image, out=CLEAN)
         assert (images.to_rgb(made.client.last(outputs.CLEAN_IMAGE)) == image).all()
     made.client.expect(made.client.mode, "pass_through")
-    reported = lambda: (
-        "unprocessed: RuntimeError: the derainer's output" in made.client.message("derain_node")
-    )  # noqa: E731
-    assert made.client.until(reported)
+    text = "unprocessed: RuntimeError: the derainer's output"
+    assert made.client.until(lambda: text in made.client.message("derain_node"))
     assert made.client.diagnosed("derain_node").level == b"\x02"
 
 
