@@ -191,8 +191,7 @@ def _time_end_to_end(
     """Camera process, pipeline process, and this process as the subscriber."""
     delays: dict[Topic, dict[int, float]] = {outputs.CLEAN_IMAGE: {}, outputs.DETECTIONS: {}}
     camera_fps = LOAD * engine_fps
-    frames = _number_of_frames(args, 1.0 - ENGINE_SHARE, camera_fps)
-    playback = processes.Playback(rainy, camera_fps, frames + WARM_UP_FRAMES)
+    frames = WARM_UP_FRAMES + _number_of_frames(args, 1.0 - ENGINE_SHARE, camera_fps)
     log = out / "engine.csv"
     arguments = [str(log), *_ros_arguments(settings, *args.size)]
     with (
@@ -212,8 +211,8 @@ def _time_end_to_end(
             observer.listen(topic, partial(received, topic))
         pipeline = processes.Pipeline((child,))
         processes.await_active(observer, pipeline)
-        with Progress("end to end", playback.frames) as progress:
-            sent = processes.send(observer, pipeline, playback, out, subscribers=1)
+        with Progress("end to end", frames) as progress:
+            sent = processes.send(observer, pipeline, rainy, camera_fps, frames, out)
     spent, (clean, detections) = timed_pipeline.read(log), delays.values()
     complete = [
         stamp
@@ -223,7 +222,7 @@ def _time_end_to_end(
     if not complete:
         raise BenchError("No output frame arrived from the pipeline: run 'ros2-derain demo' to see why")
     return {
-        "camera_fps": round(playback.fps, 2),
+        "camera_fps": round(camera_fps, 2),
         "frames_in": len(sent) - WARM_UP_FRAMES,
         "frames_out": len(complete),
         **_latencies([(spent[stamp], clean[stamp], detections[stamp]) for stamp in complete]),

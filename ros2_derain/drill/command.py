@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from itertools import groupby
 from pathlib import Path
 
 from ros2_derain import environment, machine
@@ -112,28 +111,20 @@ def main(args: argparse.Namespace) -> int:
 
 def run(faults: Iterable[Fault], settings: Settings) -> Iterator[Row]:
     """Inject the faults; those with the same kind of pipeline share one, until one of them fails."""
-    for start, group in groupby(
-        sorted(faults, key=lambda fault: fault.pipeline.__name__), lambda fault: fault.pipeline
-    ):
-        yield from _on_one_kind(list(group), partial(start, settings))
-
-
-def _on_one_kind(faults: list[Fault], start: Callable) -> Iterator[Row]:
-    """After a fault that failed, a new pipeline is started for the next ones."""
-    waiting = list(faults)
-    while waiting:
-        with ExitStack() as stack:
-            try:
-                pipeline = stack.enter_context(start())
-            except (DrillError, RosTestingError) as error:
-                fault = waiting.pop(0)
-                yield Row(fault.name, fault.expected, f"could not be started: {error}", None, False)
-                continue
-            passed = True
-            while waiting and passed:
-                row = _inject(waiting.pop(0), pipeline)
-                passed = row.passed
-                yield row
+    start = None
+    with ExitStack() as stack:
+        for fault in sorted(faults, key=lambda fault: fault.pipeline.__name__):
+            if fault.pipeline is not start:
+                stack.close()
+                start = None
+                try:
+                    pipeline = stack.enter_context(fault.pipeline(settings))
+                except (DrillError, RosTestingError) as error:
+                    yield Row(fault.name, fault.expected, f"could not be started: {error}", None, False)
+                    continue
+            row = _inject(fault, pipeline)
+            start = fault.pipeline if row.passed else None
+            yield row
 
 
 def _inject(fault: Fault, pipeline: TestPipeline) -> Row:

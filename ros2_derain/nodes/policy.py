@@ -41,7 +41,6 @@ ALWAYS = ("/parameter_events", "/rosout")
 class Profile:
     """What one node may do. Names are as in its code: relative, or of the node (``~/``)."""
 
-    node: str
     publish: tuple[str, ...]
     subscribe: tuple[str, ...] = ()
     reply: tuple[str, ...] = ()
@@ -59,7 +58,6 @@ def profiles(
     managed = tuple(f"~/{name}" for name in (*PARAMETERS, *LIFECYCLE))
     always = (*ALWAYS, topics.DIAGNOSTICS.name, "~/transition_event")
     derain = Profile(
-        "derain_node",
         (*_names(outputs.of_node(outputs.DERAIN)), topics.PROPOSAL.name, *always),
         (
             image,
@@ -71,19 +69,17 @@ def profiles(
         managed,
     )
     segmentation = Profile(
-        "segmentation_node",
         (*_names(outputs.of_node(outputs.SEGMENTATION)), *always),
         (*_names((outputs.CLEAN_IMAGE, outputs.DERAIN_STATUS, topics.PROPOSAL)), "/clock"),
         managed,
     )
     autostart = Profile(
-        "autostart",
         ALWAYS,
         ("/clock",),
         tuple(f"~/{name}" for name in PARAMETERS),
         tuple(f"{node}/{service}" for node in NODES for service in ("change_state", "get_state")),
     )
-    return {profile.node: profile for profile in (derain, segmentation, autostart)}
+    return {"derain_node": derain, "segmentation_node": segmentation, "autostart": autostart}
 
 
 def to_xml(namespace: str = "/", **remapped: str) -> str:
@@ -103,13 +99,12 @@ def to_xml(namespace: str = "/", **remapped: str) -> str:
         path = f"/ros2_derain{namespace.rstrip('/')}/{process}"
         inside = ET.SubElement(ET.SubElement(enclaves, "enclave", path=path), "profiles")
         for node in nodes:
-            _add(inside, known[node], namespace)
+            _add(ET.SubElement(inside, "profile", node=node, ns=namespace), known[node])
     ET.indent(policy)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(policy, encoding="unicode") + "\n"
 
 
-def _add(parent: ET.Element, profile: Profile, namespace: str) -> None:
-    element = ET.SubElement(parent, "profile", node=profile.node, ns=namespace)
+def _add(element: ET.Element, profile: Profile) -> None:
     for kind, permission, names in (
         ("topic", "publish", profile.publish),
         ("topic", "subscribe", profile.subscribe),

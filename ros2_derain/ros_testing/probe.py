@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
-from rclpy.qos import ReliabilityPolicy
 from rclpy.serialization import serialize_message
 from rclpy.subscription import MessageInfo
 from sensor_msgs.msg import CompressedImage, Image
@@ -138,13 +137,11 @@ class Probe(Observer):
 
     Args:
         namespace: of the pipeline.
-        reliable: whether the camera offers reliable images; real ones rarely do.
     """
 
-    def __init__(self, namespace: str = "", reliable: bool = False) -> None:
+    def __init__(self, namespace: str = "") -> None:
         super().__init__(namespace)
-        qos = topics.recent()
-        qos.reliability = ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT
+        qos = topics.best_effort()  # as most cameras
         self._image = self._node.create_publisher(Image, topics.IMAGE.name, qos)
         self._compressed = self._node.create_publisher(CompressedImage, topics.IMAGE_COMPRESSED.name, qos)
         self._number = 0

@@ -140,21 +140,6 @@ def _signals_deferred() -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class Playback:
-    """What a camera process plays.
-
-    Attributes:
-        folder: images, in the order of their names.
-        fps: frames per second.
-        frames: number of frames.
-    """
-
-    folder: Path
-    fps: float
-    frames: int
-
-
-@dataclass(frozen=True)
 class Pipeline:
     """The processes of a pipeline.
 
@@ -214,16 +199,17 @@ def await_active(observer: Observer, pipeline: Pipeline) -> None:
 
 
 def send(
-    observer: Observer, pipeline: Pipeline, playback: Playback, out: Path, subscribers: int
+    observer: Observer, pipeline: Pipeline, folder: Path, fps: float, frames: int, out: Path
 ) -> dict[int, int]:
-    """Play a clip to an active pipeline from a camera process, and wait until both nodes are idle.
+    """Play images to an active pipeline from a camera process, and wait until both nodes are idle.
 
     Args:
         observer: is spun meanwhile.
         pipeline: its processes.
-        playback: what the camera plays.
+        folder: images, in the order of their names.
+        fps: frames per second.
+        frames: number of frames; after the last image follows the first.
         out: folder for the camera's logs.
-        subscribers: the camera waits for this many subscribers of ``image``.
 
     Returns:
         the image's index by stamp in ns, in the order of sending.
@@ -232,17 +218,11 @@ def send(
         RosTestingError: a process ended or did not finish in time; the message shows the end of its log.
     """
     log = out / "sent.csv"
-    arguments = [
-        str(playback.folder),
-        f"--fps={playback.fps}",
-        f"--frames={playback.frames}",
-        f"--subscribers={subscribers}",
-        f"--timeout={DISCOVERY_S}",
-        f"--log={log}",
-    ]
+    options = {"fps": fps, "frames": frames, "timeout": DISCOVERY_S, "log": log}
+    arguments = [str(folder), *(f"--{name}={value}" for name, value in options.items())]
     with Child("the camera", "ros2_derain.ros_testing.camera", arguments, out / "camera.log") as camera:
         camera.start()
-        timeout_s = START_S + DISCOVERY_S + 2 * playback.frames / playback.fps
+        timeout_s = START_S + DISCOVERY_S + 2 * frames / fps
         _spin_until(observer, camera.ended, timeout_s, "the camera was not done", camera, *pipeline.children)
         camera.require_success()
     settled_ns = time.time_ns() + int(SETTLE_S * 1e9)
