@@ -6,8 +6,7 @@ stays as it is. Children inherit all of it.
 ROS 2 from PyPI (``ros-rclpy``) finds its libraries by itself: its start-up hook
 runs Python a second time with ``LD_LIBRARY_PATH`` and
 ``_ROS_WHEELS_BOOTSTRAP_COMPLETE`` set. A child with the same interpreter needs
-nothing more; one with another environment's interpreter needs both unset, which
-:func:`for_other_python` does.
+nothing more; one with another environment's interpreter needs both unset.
 """
 
 from __future__ import annotations
@@ -91,12 +90,6 @@ def isolate(domain_id: int | None = None) -> int:
     if os.environ.get("ROS_DISTRO") == "humble":  # knows only the older switch
         os.environ["ROS_LOCALHOST_ONLY"] = "1"
     return chosen
-
-
-def for_other_python() -> dict[str, str]:
-    """A copy of the environment for a child that runs another environment's Python."""
-    ours = ("LD_LIBRARY_PATH", "_ROS_WHEELS_BOOTSTRAP_COMPLETE")
-    return {name: value for name, value in os.environ.items() if name not in ours}
 
 
 def _add_prefix() -> None:

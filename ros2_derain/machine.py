@@ -1,4 +1,4 @@
-"""What a measurement was taken on and with."""
+"""Machine, versions and commit of a measurement."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def in_words(described: Mapping) -> str:
 
 
 def cores() -> int:
-    """How many this process may use; 0 where the system doesn't say."""
+    """Number that this process may use; 0 where the system does not report it."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 0
 
 
 def versions() -> dict[str, str]:
-    """Versions of what was measured and of what it stands on."""
+    """Versions of the package and of those below it."""
     found = {"ros2_derain": commit(), "python": platform.python_version()}
     if os.environ.get("ROS_DISTRO"):
         found["ros_distro"] = os.environ["ROS_DISTRO"]
@@ -71,7 +71,7 @@ def _git(tree: Path, *arguments: str) -> str:
 
 
 def processor() -> str:
-    """What the processor calls itself, e.g. ``Intel(R) Xeon(R) Processor``."""
+    """Name of the processor, such as ``Intel(R) Xeon(R) Processor``."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -83,14 +83,14 @@ def processor() -> str:
 class StealMeter:
     """How much of the cores' time a hypervisor gives to other machines, from when this is made.
 
-    Figures that were taken meanwhile are those of a slower machine.
+    What is measured meanwhile is measured on a slower machine.
     """
 
     def __init__(self) -> None:
         self._begin = _core_time()
 
     def share(self) -> float:
-        """0..1, of all cores; 0 where the system doesn't say."""
+        """0..1, of all cores; 0 where the system does not report it."""
         stolen, total = (now - begin for now, begin in zip(_core_time(), self._begin, strict=True))
         return stolen / total if total else 0.0
 

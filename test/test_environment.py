@@ -92,13 +92,6 @@ def test_isolate_replaces_domain_and_discovery_range():
     assert after("environment.isolate()", ROS_DISTRO="humble")["ROS_LOCALHOST_ONLY"] == "1"
 
 
-def test_child_with_another_python_does_not_inherit_our_libraries():
-    code = "import json\nprint(json.dumps(environment.for_other_python()))"
-    found = json.loads(run(code, LD_LIBRARY_PATH="/x", _ROS_WHEELS_BOOTSTRAP_COMPLETE="1").stdout)
-    assert "LD_LIBRARY_PATH" not in found and "_ROS_WHEELS_BOOTSTRAP_COMPLETE" not in found
-    assert found["PATH"] == os.environ["PATH"]
-
-
 def test_shared_memory_holds_many_images():
     """The profile is in force: the participant's segment has room for ten 1280x720 images."""
     if os.environ.get("RMW_IMPLEMENTATION", "rmw_fastrtps_cpp") != "rmw_fastrtps_cpp":

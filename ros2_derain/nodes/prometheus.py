@@ -13,7 +13,7 @@ from wsgiref.simple_server import WSGIServer
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from prometheus_client import CollectorRegistry, generate_latest, start_http_server
+from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 from rclpy.executors import ExternalShutdownException
@@ -63,10 +63,6 @@ class Page(Collector):
                 gauge = gauges.setdefault(metric, GaugeMetricFamily(metric, text, labels=["node"]))
                 gauge.add_metric([node], value)
         yield from gauges.values()
-
-    def text(self) -> str:
-        """The page in Prometheus's text format."""
-        return generate_latest(self.registry).decode()
 
 
 def serve(page: Page, port: int) -> WSGIServer:

@@ -9,48 +9,34 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 
-def newest() -> QoSProfile:
-    """For camera images: best effort, and a new one replaces the one that waits."""
-    return _keep_last(1, ReliabilityPolicy.BEST_EFFORT)
-
-
-def best_effort() -> QoSProfile:
-    """For what accompanies camera images: best effort, the last five."""
-    return _keep_last(5, ReliabilityPolicy.BEST_EFFORT)
-
-
-def recent() -> QoSProfile:
-    """For outputs: reliable, the last five."""
-    return _keep_last(5, ReliabilityPolicy.RELIABLE)
-
-
-def newest_reliable() -> QoSProfile:
-    """For requests that the next one makes pointless: reliable, the last one."""
-    return _keep_last(1, ReliabilityPolicy.RELIABLE)
-
-
-def latched() -> QoSProfile:
-    """For what a late joiner must know: reliable, the last one is sent to it."""
-    return _keep_last(1, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
-
-
-def _keep_last(
+def keep_last(
     depth: int,
     reliability: ReliabilityPolicy,
     durability: DurabilityPolicy = DurabilityPolicy.VOLATILE,
 ) -> QoSProfile:
+    """A quality of service that keeps the last ``depth`` messages."""
     return QoSProfile(
-        history=HistoryPolicy.KEEP_LAST,
-        depth=depth,
-        reliability=reliability,
-        durability=durability,
+        history=HistoryPolicy.KEEP_LAST, depth=depth, reliability=reliability, durability=durability
     )
+
+
+newest = partial(keep_last, 1, ReliabilityPolicy.BEST_EFFORT)
+"""For camera images: a new one replaces the one that waits."""
+best_effort = partial(keep_last, 5, ReliabilityPolicy.BEST_EFFORT)
+"""For what accompanies camera images."""
+recent = partial(keep_last, 5, ReliabilityPolicy.RELIABLE)
+"""For outputs."""
+newest_reliable = partial(keep_last, 1, ReliabilityPolicy.RELIABLE)
+"""For requests that the next one makes pointless."""
+latched = partial(keep_last, 1, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
+"""For what a late joiner must know: the last message is sent to it."""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import urllib.request
 
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from prometheus_client import generate_latest
 
 from ros2_derain.nodes import prometheus, topics
 
@@ -23,8 +24,12 @@ def served():
 
 
 def read(url):
-    with urllib.request.urlopen(url, timeout=30) as answer:
-        return answer.read().decode()
+    with urllib.request.urlopen(url, timeout=30) as response:
+        return response.read().decode()
+
+
+def text(page):
+    return generate_latest(page.registry).decode()
 
 
 def test_numbers_of_every_camera_are_served(served):
@@ -43,7 +48,7 @@ def test_numbers_of_every_camera_are_served(served):
 def test_every_path_gives_the_page_and_no_file(served):
     page, url = served
     page.add(array("front/derain_node: pipeline", frames_received="7"))
-    assert read(f"{url}/etc/passwd") == read(f"{url}/../etc/passwd") == page.text()
+    assert read(f"{url}/etc/passwd") == read(f"{url}/../etc/passwd") == text(page)
 
 
 def test_the_page_is_served_on_this_computer_only(served):
@@ -59,4 +64,4 @@ def test_the_page_shows_a_running_pipeline(active):
     made, page = active(), prometheus.Page()
     made.client.node.create_subscription(DiagnosticArray, topics.DIAGNOSTICS.name, page.add, 50)
     node = f"{made.namespace.strip('/')}/derain_node"
-    assert made.client.until(lambda: f'ros2_derain_frames_received{{node="{node}"}} 0.0' in page.text())
+    assert made.client.until(lambda: f'ros2_derain_frames_received{{node="{node}"}} 0.0' in text(page))
