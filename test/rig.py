@@ -30,7 +30,7 @@ TINY = {
 """Quick to load, and without time limits: a busy machine must not change the outputs."""
 
 ALWAYS_PUBLISHED = tuple(t for t in outputs.OUTPUTS if t not in (outputs.CLEAN_COMPRESSED, outputs.OVERLAY))
-"""What is published whether or not somebody subscribes."""
+"""What is published with and without subscribers."""
 
 PER_FRAME = (
     outputs.CLEAN_IMAGE,

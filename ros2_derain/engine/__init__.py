@@ -3,8 +3,8 @@
 from ros2_derain.models import ModelError
 
 from .engine import Engine, interpreted, scene_of
-from .interpreter import Interpretation, Interpreter
-from .loaded_model import LoadedModel, ModelIdentity, Runtime, SharedModel, choose, to_image
+from .interpreter import Interpreter
+from .loaded_model import LoadedModel, ModelIdentity, SharedModel, choose, to_image
 from .restorer import PriorSource, Restorer
 from .scene import (
     NOT_PARSED,
@@ -21,7 +21,6 @@ from .scene import (
     passed_through,
 )
 from .settings import MAX_ITERATIONS, PRECISIONS, PRIORS, EngineSettings
-from .sharing import CpuScheduler, GpuBatcher
 
 __all__ = [
     "MAX_ITERATIONS",
@@ -29,14 +28,11 @@ __all__ = [
     "PRECISIONS",
     "PRIORS",
     "UNLABELLED",
-    "CpuScheduler",
     "Detection",
     "Engine",
     "EngineError",
     "EngineSettings",
     "Frame",
-    "GpuBatcher",
-    "Interpretation",
     "Interpreter",
     "LoadedModel",
     "Mode",
@@ -47,7 +43,6 @@ __all__ = [
     "RainEstimate",
     "Restored",
     "Restorer",
-    "Runtime",
     "Scene",
     "SharedModel",
     "choose",

@@ -54,7 +54,7 @@ class Interpreter:
         return cls(LoadedModel.load(settings, ("parser",)), settings)
 
     def warm_up(self, height: int, width: int) -> None:
-        """Run every path at this size, so that the first frame doesn't pay for it."""
+        """Run every path at this size, so that the first frame is not slower."""
         for _ in range(2):
             self.interpret(np.zeros((height, width, 3), np.uint8))
         self.runtime.synchronize()

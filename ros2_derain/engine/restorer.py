@@ -85,7 +85,7 @@ class Restorer:
         self._gate.reset()
 
     def warm_up(self, height: int, width: int) -> None:
-        """Run every path once at this size, so that the first frame doesn't pay for it."""
+        """Run every path once at this size, so that the first frame is not slower."""
         image = np.zeros((height, width, 3), np.uint8)
         state = None
         with torch.inference_mode():

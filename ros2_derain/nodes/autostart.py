@@ -6,7 +6,7 @@ owner of autostart, whether the nodes share a process or not::
     autostart segmentation_node derain_node --ros-args -r __ns:=/front
 
 A node is brought up once for every time its process starts, so a respawned node
-comes back, and one that somebody deactivated on purpose stays as it is. A node
+comes back, and one that was deactivated on purpose stays as it is. A node
 that refuses a transition is left alone after one error that names it.
 """
 

@@ -36,7 +36,7 @@ UNUSABLE = "stamps are 0 or do not advance: time between frames is that of recep
 
 @dataclass(frozen=True)
 class Condition:
-    """What the rules look at.
+    """Input of the rules.
 
     Attributes:
         counters: frames, drops, latencies.
@@ -146,7 +146,7 @@ def status(name: str, hardware: str, condition: Condition, facts: dict[str, str]
     Args:
         name: the node's name.
         hardware: what it runs on.
-        condition: what the rules look at.
+        condition: input of the rules.
         facts: further keys and values, such as the model's identity.
     """
     level, message = judge(condition)

@@ -7,8 +7,9 @@ import pytest
 import tiny_model
 import torch
 
-from ros2_derain.engine import Engine, EngineError, EngineSettings, Frame, Mode, Runtime, choose, to_image
+from ros2_derain.engine import Engine, EngineError, EngineSettings, Frame, Mode, choose, to_image
 from ros2_derain.engine.interpreter import suppress
+from ros2_derain.engine.loaded_model import Runtime
 
 MS = 10**6
 

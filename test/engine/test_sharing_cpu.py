@@ -8,7 +8,8 @@ import torch
 from limits import HANG_S
 from threads import in_threads
 
-from ros2_derain.engine import CpuScheduler, sharing
+from ros2_derain.engine import sharing
+from ros2_derain.engine.sharing import CpuScheduler
 
 
 @pytest.mark.parametrize(
@@ -28,7 +29,7 @@ def test_each_frame_is_computed_on_its_share_of_the_cores():
             return torch.get_num_threads()
 
     assert in_threads(2, drive) == [1, 1]
-    assert torch.get_num_threads() == usual, "nobody else's threads are fewer"
+    assert torch.get_num_threads() == usual, "the number of other threads stays"
 
 
 def test_as_many_frames_as_slots_are_processed_at_a_time():

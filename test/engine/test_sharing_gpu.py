@@ -10,8 +10,8 @@ import torch
 from limits import HANG_S
 from threads import in_threads
 
-from ros2_derain.engine import CpuScheduler, Engine, EngineSettings, Frame, GpuBatcher, LoadedModel
-from ros2_derain.engine.sharing import STUCK_S, BatchedNetwork
+from ros2_derain.engine import Engine, EngineSettings, Frame, LoadedModel
+from ros2_derain.engine.sharing import STUCK_S, BatchedNetwork, CpuScheduler, GpuBatcher
 
 
 class Doubler(torch.nn.Module):

@@ -62,7 +62,7 @@ class Graph:
         while not self._closing.is_set():
             with self._spinning:
                 self.executor.spin_once(timeout_sec=0.05)
-            time.sleep(0.001)  # whoever waits for the lock gets it
+            time.sleep(0.001)  # a thread that waits for the lock gets it
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -170,7 +170,7 @@ def test_refusal_is_reported_once_and_the_next_node_still_starts(graph, autostar
     assert f"ros2 lifecycle set {graph.namespace}/refusing configure" in printed
 
 
-def test_node_that_somebody_deactivated_stays_so(graph, autostart):
+def test_a_deactivated_node_stays_inactive(graph, autostart):
     node = graph.add("first")
     process = autostart("first", "second")
     wait_for(lambda: node.state == "active", "the node active")

@@ -1,4 +1,4 @@
-"""Several cameras in one process: one model, and for each a namespace, a state and a health of its own."""
+"""Several cameras in one process: one model, and for each a namespace, state and diagnostics of its own."""
 
 import argparse
 import threading
@@ -7,7 +7,8 @@ import pytest
 import rig
 from rclpy.parameter import Parameter
 
-from ros2_derain.engine import CpuScheduler, GpuBatcher, LoadedModel
+from ros2_derain.engine import LoadedModel
+from ros2_derain.engine.sharing import CpuScheduler, GpuBatcher
 from ros2_derain.nodes import outputs, pipeline, run, runtime
 
 NAMES = ("front", "left", "right")

@@ -75,15 +75,15 @@ def test_frames_over_budget_step_down_and_are_reported(active, capfd):
     assert "mode: loop -> one_iteration: frames took longer than 0.01 ms" in capfd.readouterr().err
 
 
-def test_after_a_fault_the_ladder_is_climbed_to_the_top_and_every_step_is_announced(active, capfd):
+def test_after_a_fault_every_step_up_the_ladder_is_published(active, capfd):
     made = active(max_latency_ms=0.01, patience=1, recover_after_s=0.01)
     for _ in range(4):
         made.pass_through(out=CLEAN)
     assert made.set_parameter(made.derain, "max_latency_ms", 0.0).successful
     for _ in range(6):
         made.pass_through(out=CLEAN)
-    climbed = ["pass_through", "derain_only", "one_iteration", "loop"]
-    made.client.expect(lambda: made.client.modes()[-4:], climbed)
+    steps = ["pass_through", "derain_only", "one_iteration", "loop"]
+    made.client.expect(lambda: made.client.modes()[-4:], steps)
     assert made.counters().dropped == {}
     log = capfd.readouterr()
     assert "mode: one_iteration -> loop: no fault and no delay for 0.01 s" in log.out + log.err
