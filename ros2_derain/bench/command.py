@@ -209,7 +209,7 @@ def _time_end_to_end(
         child.start()
         for topic in delays:
             observer.listen(topic, partial(received, topic))
-        pipeline = processes.Pipeline((child,))
+        pipeline = (child,)
         processes.await_active(observer, pipeline)
         with Progress("end to end", frames) as progress:
             sent = processes.send(observer, pipeline, rainy, camera_fps, frames, out)

@@ -171,12 +171,7 @@ CLEAN_COMPRESSED = Output(
     compact=True,
 )
 
-SEMANTIC_PRIOR = Output(
-    "semantic_prior",
-    Image,
-    node=SEGMENTATION,
-    make=_semantic_prior,
-)
+SEMANTIC_PRIOR = Output("semantic_prior", Image, node=SEGMENTATION, make=_semantic_prior)
 LABEL_MAP = Output(
     "segmentation/label_map",
     Image,

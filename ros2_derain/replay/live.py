@@ -114,7 +114,7 @@ def _play(session: Session, camera: CameraTopic, folder: Path, settings: LiveSet
     info = camera.camera_info or f"{camera.namespace}/camera_info"
     options = _run_options(session, camera, base, info, settings)
     with (
-        processes.Pipeline.start(options, folder, settings.two_processes) as pipeline,
+        processes.start_pipeline(options, folder, settings.two_processes) as pipeline,
         Observer(camera.namespace) as observer,
         Player(f"{base}/compressed" if compressed else base, compressed, info) as player,
         Progress(f"playing {session.job.bag.name}", session.frames) as progress,
@@ -127,7 +127,7 @@ def _play(session: Session, camera: CameraTopic, folder: Path, settings: LiveSet
         played = _Playback(session, camera, settings.rate, observer, player).run(progress.step)
         processes.await_quiet(observer, recorder)
         played.status = dict(observer.status)
-        played.exit_status = pipeline.stop()
+        played.exit_status = {child.name: child.stop() for child in reversed(pipeline)}
         return played
 
 

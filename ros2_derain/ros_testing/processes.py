@@ -11,7 +11,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from ros2_derain.nodes import run, topics
@@ -139,35 +138,24 @@ def _signals_deferred() -> Iterator[None]:
             signal.raise_signal(number)
 
 
-@dataclass(frozen=True)
-class Pipeline:
-    """The processes of a pipeline.
+Pipeline = tuple[Child, ...]
+"""The processes of a pipeline: one, or one for each node and one that activates them."""
 
-    Attributes:
-        children: one, or one for each node and one that activates them.
+
+@contextlib.contextmanager
+def start_pipeline(options: Sequence[str], out: Path, two_processes: bool = False) -> Iterator[Pipeline]:
+    """Start the processes of a pipeline; they end with the context.
+
+    Args:
+        options: as for ``ros2-derain run``.
+        out: folder for their logs.
+        two_processes: the nodes run in a process each and exchange their priors over topics.
     """
-
-    children: tuple[Child, ...]
-
-    @classmethod
-    @contextlib.contextmanager
-    def start(cls, options: Sequence[str], out: Path, two_processes: bool = False) -> Iterator[Pipeline]:
-        """Start the processes; they end with the context.
-
-        Args:
-            options: as for ``ros2-derain run``.
-            out: folder for their logs.
-            two_processes: the nodes run in a process each and exchange their priors over topics.
-        """
-        with contextlib.ExitStack() as stack:
-            children = tuple(_children(options, out, two_processes))
-            for child in children:
-                stack.enter_context(child).start()
-            yield cls(children)
-
-    def stop(self) -> dict[str, int]:
-        """End the processes, the last one first; returns the exit status by name."""
-        return {child.name: child.stop() for child in reversed(self.children)}
+    with contextlib.ExitStack() as stack:
+        pipeline = tuple(_children(options, out, two_processes))
+        for child in pipeline:
+            stack.enter_context(child).start()
+        yield pipeline
 
 
 def _children(options: Sequence[str], out: Path, two_processes: bool) -> Iterator[Child]:
@@ -194,7 +182,7 @@ def await_active(observer: Observer, pipeline: Pipeline) -> None:
         def active(node: str = node) -> bool:
             return observer.state(node) == ACTIVE
 
-        processes = sorted(pipeline.children, key=lambda child: child.name != node)
+        processes = sorted(pipeline, key=lambda child: child.name != node)
         _spin_until(observer, active, START_S, f"{node} was not active", *processes)
 
 
@@ -223,7 +211,7 @@ def send(
     with Child("the camera", "ros2_derain.ros_testing.camera", arguments, out / "camera.log") as camera:
         camera.start()
         timeout_s = START_S + DISCOVERY_S + 2 * frames / fps
-        _spin_until(observer, camera.ended, timeout_s, "the camera was not done", camera, *pipeline.children)
+        _spin_until(observer, camera.ended, timeout_s, "the camera was not done", camera, *pipeline)
         camera.require_success()
     settled_ns = time.time_ns() + int(SETTLE_S * 1e9)
     _spin_until(
@@ -231,7 +219,7 @@ def send(
         lambda: is_idle(observer, settled_ns),
         FINISH_S,
         "the nodes did not report on /diagnostics that they were idle",
-        *pipeline.children,
+        *pipeline,
     )
     with log.open(newline="") as lines:
         return {int(row["stamp_ns"]): int(row["index"]) for row in csv.DictReader(lines)}
