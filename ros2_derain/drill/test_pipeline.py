@@ -204,8 +204,10 @@ class TestPipeline:
         return self.wait(settled, timeout_s)
 
     def require_settled(self, timeout_s: float = 20.0) -> None:
-        """Raises:
-        CheckFailed: derain_node did not account for every frame.
+        """Wait as :meth:`settle` does.
+
+        Raises:
+            CheckFailed: derain_node did not account for every frame.
         """
         if not self.settle(timeout_s):
             raise CheckFailed("the counters of derain_node do not account for every frame")

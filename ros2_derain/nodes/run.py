@@ -137,9 +137,10 @@ def parameter_arguments(values: Mapping[str, Any]) -> list[str]:
 
 
 def check_name(option: str, name: str) -> None:
-    """
+    """Check the name of a topic or namespace.
+
     Raises:
-        RunError: it is no valid name of a topic or namespace.
+        RunError: it is not valid.
     """
     token = "[A-Za-z_][A-Za-z0-9_]*"
     if not re.fullmatch(f"(~?/)?{token}(/{token})*", name):

@@ -80,15 +80,19 @@ class Child:
         return self._process.poll() is not None
 
     def require_alive(self) -> None:
-        """Raises:
-        RosTestingError: it has ended; the message shows the end of its log.
+        """Check that it runs.
+
+        Raises:
+            RosTestingError: it has ended; the message shows the end of its log.
         """
         if self.ended():
             raise RosTestingError(f"{self.name} ended with status {self._process.returncode}{self.tail()}")
 
     def require_success(self) -> None:
-        """Raises:
-        RosTestingError: it has not ended with status 0; the message shows the end of its log.
+        """Check that it has ended with status 0.
+
+        Raises:
+            RosTestingError: it has not; the message shows the end of its log.
         """
         if self._process.poll() != 0:
             raise RosTestingError(f"{self.name} ended with status {self._process.returncode}{self.tail()}")
