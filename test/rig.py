@@ -155,6 +155,19 @@ class Client:
         assert self.until(lambda: self.got[topic.name]), f"nothing on {topic.name}"
         return self.got[topic.name][-1]
 
+    def numbers_messages(self):
+        """Whether this RMW tells a subscription the number that the publisher gave a message."""
+        received = []
+        subscription = self.node.create_subscription(
+            outputs.MODE.type,
+            outputs.MODE.name,
+            lambda message, info: received.append(info),
+            outputs.MODE.qos(),
+        )
+        assert self.until(lambda: received)
+        self.node.destroy_subscription(subscription)
+        return received[0]["publication_sequence_number"] is not None
+
     def modes(self):
         """Every mode that was announced so far, in order."""
         return [message.data for message in self.got[outputs.MODE.name]]

@@ -12,13 +12,12 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
 from rclpy.serialization import serialize_message
-from rclpy.subscription import MessageInfo
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
 
@@ -26,6 +25,9 @@ from ros2_derain.image_decoding import ImageError
 from ros2_derain.nodes import images, messages, outputs, runtime, topics
 from ros2_derain.nodes.topics import Topic
 from ros2_derain.ros_testing.observer import Observer
+
+if TYPE_CHECKING:  # from Kilted on
+    from rclpy.subscription import MessageInfo
 
 CHECKED = (outputs.CLEAN_IMAGE, outputs.TRUST, outputs.LABEL_MAP, outputs.CONFIDENCE, outputs.DETECTIONS)
 """Output topics whose headers are compared with the frames that were sent."""

@@ -58,14 +58,18 @@ def test_nothing_found_is_an_empty_array(active):
 def test_overlay_and_jpeg_are_made_for_subscribers_only(active):
     made = active()
     made.pass_through()
-    for topic in (outputs.OVERLAY, outputs.CLEAN_COMPRESSED):
+    on_demand = (outputs.OVERLAY, outputs.CLEAN_COMPRESSED)
+    for topic in on_demand:
         assert made.client.count(topic) == 0
         made.client.listen(topic)
     assert made.client.until(lambda: made.segmentation.has_subscriber(outputs.OVERLAY))
     assert made.client.until(lambda: made.derain.has_subscriber(outputs.CLEAN_COMPRESSED))
-    stamp = made.pass_through()
-    for topic in (outputs.OVERLAY, outputs.CLEAN_COMPRESSED):
-        assert made.client.until(lambda topic=topic: made.client.stamps(topic) == [stamp])
+
+    def arrived():  # not at once: the client finds the nodes later than they find it
+        stamp = made.pass_through()
+        return made.client.until(lambda: all(stamp in made.client.stamps(t) for t in on_demand), 1.0)
+
+    assert made.client.until(arrived)
     clean = images.to_rgb(made.client.last(outputs.CLEAN_IMAGE)).astype(int)
     decoded = images.compressed_to_rgb(made.client.last(outputs.CLEAN_COMPRESSED)).astype(int)
     assert abs(decoded.mean() - clean.mean()) < 3
@@ -185,6 +189,8 @@ def test_frames_that_newer_ones_overwrote_are_counted(active, monkeypatch):
     monkeypatch.setattr(managed_node, "THROTTLE_S", HANG_S)
     monkeypatch.setattr(worker, "NEARLY_DONE_S", -HANG_S)
     made = active()
+    if not made.client.numbers_messages():
+        pytest.skip("this RMW does not number messages")
     made.pass_through(rig.noise_image())
     made.client.listen(topics.IMAGE)
     may_go = rig.stuck(made)
