@@ -47,6 +47,9 @@ COMMANDS = {
 }
 """Name of a subcommand -> its module, and its line in the help."""
 
+RUN_PIPELINE = ("run", "demo", "bench", "drill")
+"""Subcommands that run the nodes; ``replay --live`` does, too."""
+
 FAILED, INTERRUPTED, BY_SIGNAL = 2, 130, 128
 
 
@@ -59,9 +62,10 @@ def main(argv: list[str] | None = None) -> int:
         terminal (SIGHUP) with 129, with the same clean-up as Ctrl-C.
     """
     argv = sys.argv[1:] if argv is None else argv
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # the terminal, and file names, need not be UTF-8
+            stream.reconfigure(errors="backslashreplace")
     chosen = _parser().parse_args(argv[:1]).command
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # file names need not be UTF-8
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # e.g. under nohup
             signal.signal(number, _terminate)
@@ -72,9 +76,20 @@ def main(argv: list[str] | None = None) -> int:
             prog=f"ros2-derain {chosen}", formatter_class=argparse.RawDescriptionHelpFormatter
         )
         module.add_arguments(parser)
-        return module.main(parser.parse_args(argv[1:]))
+        args = parser.parse_args(argv[1:])
+        if chosen in RUN_PIPELINE or getattr(args, "live", False):
+            environment.warn_of_small_shared_memory()
+        return module.main(args)
     except KeyboardInterrupt:
         return INTERRUPTED
+    except UnicodeEncodeError as error:
+        if error.reason != "surrogates not allowed":
+            raise
+        print(
+            f"ros2-derain {chosen}: {error.object!r} is not UTF-8, as ROS 2 requires: rename it",
+            file=sys.stderr,
+        )
+        return FAILED
     except Exception as error:
         if not _is_for_the_user(error):
             raise

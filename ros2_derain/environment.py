@@ -14,6 +14,7 @@ from __future__ import annotations
 import ctypes
 import os
 import random
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -26,6 +27,10 @@ DOMAIN_IDS = range(1, 102)
 
 FASTDDS_3_SINCE = 9
 """First major version of rmw_fastrtps_cpp with Fast DDS 3 (Kilted); Jazzy has version 8."""
+
+SHARED_MEMORY = Path("/dev/shm")
+SHARED_MEMORY_MB = 512
+"""The size that it should have: 64 MB for each process (see ``config/fastdds.xml``)."""
 
 _M_TRIM_THRESHOLD = -1  # mallopt(3)
 _M_MMAP_MAX = -4
@@ -71,6 +76,23 @@ def profile_variable() -> str:
                 return "FASTRTPS_DEFAULT_PROFILES_FILE"
             break
     return "FASTDDS_DEFAULT_PROFILES_FILE"
+
+
+def warn_of_small_shared_memory() -> None:
+    """Print a warning where Fast DDS has too little shared memory for images, so that it would lose most."""
+    if not os.environ.get("RMW_IMPLEMENTATION", "rmw_fastrtps_cpp").startswith("rmw_fastrtps"):
+        return
+    try:
+        size_mb = shutil.disk_usage(SHARED_MEMORY).total / 2**20
+    except OSError:
+        size_mb = 0.0
+    if size_mb < SHARED_MEMORY_MB:
+        print(
+            f"WARNING: {SHARED_MEMORY} has {size_mb:.0f} MB, images between processes may be lost: give it "
+            f"{SHARED_MEMORY_MB} MB (docker run --shm-size {SHARED_MEMORY_MB}m, or mount -o "
+            f"remount,size={SHARED_MEMORY_MB}m {SHARED_MEMORY})",
+            file=sys.stderr,
+        )
 
 
 def isolate(domain_id: int | None = None) -> int:

@@ -1,5 +1,6 @@
 """The console command: help, exit statuses, and error messages."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -102,6 +103,42 @@ def test_a_signal_ends_the_command_and_its_children(number, status, tmp_path):
     finally:
         for process in [*demo.children(recursive=True), demo] if demo.is_running() else []:
             process.kill()
+
+
+@pytest.mark.slow
+def test_a_terminal_that_is_not_utf8_never_gives_a_traceback(tmp_path):
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii"}
+
+    def run(*arguments):
+        called = [sys.executable, "-m", "ros2_derain.cli", *arguments]
+        found = subprocess.run(called, capture_output=True, env=os.environ | plain, timeout=HANG_S)
+        assert b"Traceback" not in found.stderr, found.stderr
+        assert (found.stdout + found.stderr).isascii()
+        return found
+
+    assert run("hälp").returncode == 2
+    assert rb"b\udcc3\udca4g does not exist" in run("replay", "bäg", "--out", tmp_path / "out").stderr
+    options = ("--frames", "3", "--size", "128x96", "--device", "cpu", "--out")
+    found = run("demo", *options, tmp_path / "demo")
+    assert found.returncode == 0, found.stderr
+    assert rb"\u2192" in found.stdout  # an arrow
+    assert run("demo", *options, tmp_path / "dämo").returncode in (0, 2)
+    assert run("run", "--params-file", "pärams.yaml").returncode == 2
+
+
+def test_a_small_shared_memory_is_reported_with_the_size_that_it_should_have(tmp_path):
+    mounted = f"mount -t tmpfs -o size=64m none /dev/shm && exec {sys.executable} -m ros2_derain.cli"
+    if subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode:
+        pytest.skip("this machine allows no namespaces")
+
+    def run(arguments):
+        called = ["unshare", "-rm", "sh", "-c", f"{mounted} {arguments}"]
+        return subprocess.run(called, capture_output=True, text=True, timeout=HANG_S).stderr
+
+    for arguments in ("run --params-file none", "replay none --live --out none", "bench --model none"):
+        assert "WARNING: /dev/shm has 64 MB" in run(arguments) and "512" in run(arguments)
+    assert "/dev/shm" not in run("replay none --out none")
+    assert "/dev/shm" not in command("run", "--params-file", "none").stderr
 
 
 def test_models_lists_what_ships():

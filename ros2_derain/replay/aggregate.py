@@ -59,6 +59,10 @@ class Aggregate:
         for stage, spent in milliseconds.items():
             self._stages.setdefault(stage, array("d")).append(spent)
 
+    def noted(self, note: str) -> int:
+        """How many frames have a note."""
+        return self._notes[note]
+
     def summary(self) -> dict:
         """The figures of all frames, as in ``summary.json``."""
         read = sum(self._modes.values())

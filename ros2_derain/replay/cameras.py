@@ -8,12 +8,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from ros2_derain.bags.messages import BAD_MESSAGE, IMAGE, camera_of, cause, decode_image, reason, stamp_ns
+from ros2_derain.bags.messages import BAD_MESSAGE, IMAGE, camera_of, cause, decode_image, raw_stamp_ns, reason
 from ros2_derain.bags.reader import BagReader, Message, Topic
 from ros2_derain.engine import Engine, EngineSettings, Frame, LoadedModel, Perception, Scene
+from ros2_derain.engine.control import FrameClock
 from ros2_derain.nodes import outputs, overlay, topics
 from ros2_derain.replay import ReplayError, frame_metrics
-from ros2_derain.replay.frame_metrics import BACKWARD, GAP, REPEATED, RESIZED, FrameSample
+from ros2_derain.replay.frame_metrics import BACKWARD, GAP, REPEATED, RESIZED, UNSTAMPED, FrameSample
 from ros2_derain.replay.ground_truth import GroundTruth
 from ros2_derain.replay.injected_rain import InjectedRain
 from ros2_derain.replay.worst_frames import WorstFrame, WorstFrames, scaled_down, severity_of
@@ -167,6 +168,7 @@ class CameraReplay:
         self._class_names = model.identity.class_names
         self._engine, self._rains, self._truth = engine, rains, truth
         self._parser = Engine.of(model, settings)
+        self._clock = FrameClock()
         self._index = -1
         self._previous: tuple[Frame, Perception | None] | None = None
 
@@ -178,7 +180,8 @@ class CameraReplay:
         try:
             decoded = bag.decode(message)
             image = decode_image(decoded, message.type)
-            frame = Frame(stamp_ns(decoded, message.received_ns), decoded.header.frame_id, image)
+            stamp_ns = raw_stamp_ns(message.raw)
+            frame = Frame(stamp_ns, decoded.header.frame_id, image, message.received_ns)
         except BAD_MESSAGE as error:
             return FrameResult(frame_metrics.unread_record(*place, error))
         decoded_ms = 1e3 * (time.perf_counter() - began)
@@ -188,6 +191,8 @@ class CameraReplay:
         if scene is None:
             return FrameResult(frame_metrics.dropped_record(*place, frame.stamp_ns))
         sample = FrameSample(frame, scene, self._previous, self._notes(frame))
+        unusable = {UNSTAMPED, REPEATED} & set(sample.notes)
+        time_ns = message.received_ns if unusable else stamp_ns
         record = frame_metrics.record_of(*place, sample)
         if self._truth is not None:
             record["truth"], unused = self._truth.add(frame, self._index, self._parser, scene)
@@ -197,28 +202,27 @@ class CameraReplay:
         if self._rains and scene.perception is not None:
             record["injected"] = {}
             for rain, engine in self._rains:
-                figures, *shown = rain.add(frame, engine, self._number, scene.perception)
+                figures, *shown = rain.add(frame, time_ns, engine, self._number, scene.perception)
                 record["injected"][f"{rain.rate:g}"] = figures
                 milliseconds[f"total_{rain.rate:g}_mm_h"] = shown[1].milliseconds["total"]
-        self._offer(record, *shown)
+        self._offer(record, time_ns, *shown)
         self._previous = frame, scene.perception
         return FrameResult(record, milliseconds, scene)
 
     def _notes(self, frame: Frame) -> list[str]:
         """Anomalies of a frame, compared with the previous one."""
-        if self._previous is None:
-            return []
-        before = self._previous[0]
-        passed_ns = frame.stamp_ns - before.stamp_ns
+        gap_s = self._clock.advance(frame)
+        before = self._previous[0] if self._previous else frame
         odd = {
-            REPEATED: passed_ns == 0,
-            BACKWARD: passed_ns < 0,
-            GAP: passed_ns > self._settings.reset_gap_s * 1e9,
+            UNSTAMPED: frame.stamp_ns == 0,
+            REPEATED: frame.stamp_ns == before.stamp_ns != 0 and gap_s is not None,
+            BACKWARD: gap_s is not None and gap_s < 0,
+            GAP: gap_s is not None and gap_s > self._settings.reset_gap_s,
             RESIZED: frame.image.shape != before.image.shape,
         }
         return [note for note, holds in odd.items() if holds]
 
-    def _offer(self, record: dict, frame: Frame, scene: Scene) -> None:
+    def _offer(self, record: dict, time_ns: int, frame: Frame, scene: Scene) -> None:
         severity = severity_of(record)
 
         def make() -> WorstFrame:
@@ -226,6 +230,6 @@ class CameraReplay:
             if scene.perception is not None:
                 drawn = overlay.draw(drawn, scene.perception, self._class_names, OPACITY)
             images = (scaled_down(image) for image in (frame.image, scene.image, drawn))
-            return WorstFrame(severity, self._topic, frame.stamp_ns, record, *images)
+            return WorstFrame(severity, self._topic, time_ns, record, *images)
 
-        self._worst.offer(severity, self._topic, frame.stamp_ns, make)
+        self._worst.offer(severity, self._topic, time_ns, make)

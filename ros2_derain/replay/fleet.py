@@ -61,9 +61,11 @@ def find_bags(folder: Path) -> dict[str, Path]:
     """The bags below a folder by their names: folders that are bags, and storage files that stand alone.
 
     Raises:
-        ReplayError: there are none.
+        ReplayError: there are none, or the results of one would replace those of the fleet.
     """
     found = dict(_bags(folder, folder))
+    if taken := sorted(found.keys() & {SUMMARY, REPORT}):
+        raise ReplayError(f"{found[taken[0]]}: the fleet's own results have this name: rename the bag")
     if not found:
         raise ReplayError(
             f"{folder} holds no bags: neither folders of them nor {' or '.join(STORAGES)} files"
@@ -74,7 +76,7 @@ def find_bags(folder: Path) -> dict[str, Path]:
 def _bags(folder: Path, root: Path) -> Iterator[tuple[str, Path]]:
     for path in sorted(folder.iterdir()):
         if path.is_dir() and is_bag(path) or path.suffix in STORAGES:
-            yield path.relative_to(root).with_suffix("").as_posix(), path
+            yield path.relative_to(root).as_posix(), path
         elif path.is_dir():
             yield from _bags(path, root)
 
@@ -118,7 +120,7 @@ def finished(folder: Path, task: Job, model_sha256: str) -> bool:
     return (
         summary.get("model_sha256") == model_sha256
         and summary.get("settings") == task.figure_settings()
-        and summary.get("bag", {}).get("bytes") == task.bytes()
+        and summary.get("bag", {}).get("fingerprint") == task.fingerprint()
     )
 
 

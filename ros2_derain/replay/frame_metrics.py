@@ -31,6 +31,7 @@ FLICKER_WIDTH = 480
 """Pixels; label flicker is measured on images no wider than this."""
 
 REPEATED, BACKWARD, GAP, RESIZED = "stamp repeated", "stamp went back", "gap in time", "size changed"
+UNSTAMPED = "stamp is 0"
 """Anomalies of a frame, as in its ``notes``."""
 
 STEPS = {Mode.LOOP: 0, Mode.DRY: 0, Mode.ONE_ITERATION: 1, Mode.DERAIN_ONLY: 2, Mode.PASS_THROUGH: 3}

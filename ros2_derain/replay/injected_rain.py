@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -53,11 +54,14 @@ class InjectedRain:
         }
         self._quality: dict[str, list[tuple[float, float]]] = {name: [] for name in INPUTS}
 
-    def add(self, frame: Frame, engine: Engine, camera: int, dry: Perception) -> tuple[dict, Frame, Scene]:
+    def add(
+        self, frame: Frame, time_ns: int, engine: Engine, camera: int, dry: Perception
+    ) -> tuple[dict, Frame, Scene]:
         """Render rain onto a frame, and everything about it.
 
         Args:
             frame: of the dry drive.
+            time_ns: of the rain.
             engine: of this camera and this rate.
             camera: the camera's number.
             dry: what the dry run saw in it.
@@ -65,8 +69,8 @@ class InjectedRain:
         Returns:
             the frame's figures, JSON-ready; the rainy frame; its scene.
         """
-        image = self.overlay.render(frame.image, frame.stamp_ns / 1e9, camera)
-        rainy = Frame(frame.stamp_ns, frame.frame_id, image)
+        image = self.overlay.render(frame.image, time_ns / 1e9, camera)
+        rainy = replace(frame, image=image)
         scene = engine.process(rainy)
         found = {"rain": engine.interpreter.interpret(image).perception, "derained": scene.perception}
         images = {"rain": image, "derained": scene.image}

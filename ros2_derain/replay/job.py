@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +11,9 @@ from pathlib import Path
 from ros2_derain import environment
 from ros2_derain.engine import EngineSettings
 from ros2_derain.replay.criteria import Criterion
+
+HEAD_BYTES = 1 << 14
+"""Beginning of a file that is part of its identity."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +52,23 @@ class Job:
     known: Mapping[str, float] = field(default_factory=dict)
 
     def bytes(self) -> int:
-        """Size of the bag's storage files."""
-        from ros2_derain.bags.reader import storage_files  # loads ROS
+        """Size of the bag's files, but for its metadata."""
+        return sum(path.stat().st_size for path in _files(self.bag) if path.name != "metadata.yaml")
 
-        files = storage_files(self.bag) if self.bag.is_dir() else [self.bag]
-        return sum(file.stat().st_size for file in files)
+    def fingerprint(self) -> str:
+        """Identity of the inputs: a hash of the names, sizes, modification times and beginnings of all files.
+
+        The inputs are the bag, and the folders of truth and the file of classes where there are such.
+        """
+        digest = hashlib.sha256()
+        named = (self.truth, self.truth_boxes, self.references, self.classes)
+        for source in (self.bag, *(Path(name) for name in named if name)):
+            for path in _files(source):
+                found = path.stat()
+                with path.open("rb") as file:
+                    head = file.read(HEAD_BYTES)
+                digest.update(repr((os.fsencode(path.name), found.st_size, found.st_mtime_ns, head)).encode())
+        return digest.hexdigest()
 
     def figure_settings(self) -> dict:
         """What the figures depend on, JSON-ready."""
@@ -67,6 +84,15 @@ class Job:
             "truth_boxes": self.truth_boxes,
             "references": self.references,
         }
+
+
+def _files(source: Path) -> list[Path]:
+    """The files of an input, by name: those of a folder, or one with what SQLite has yet to write into it.
+
+    SQLite's index (-shm), which reading may change, is left out.
+    """
+    found = source.iterdir() if source.is_dir() else (source, source.with_name(f"{source.name}-wal"))
+    return sorted(path for path in found if path.is_file() and not path.name.endswith("-shm"))
 
 
 def run_in_worker(job: Job, folder: Path, criteria: Sequence[Criterion], threads: int | None = None) -> str:

@@ -7,8 +7,11 @@ as scenes, which are processed like those of an offline replay.
 
 from __future__ import annotations
 
+import struct
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -16,7 +19,7 @@ import numpy as np
 
 from ros2_derain import environment
 from ros2_derain.bags import BagDamaged
-from ros2_derain.bags.messages import BAD_MESSAGE, COMPRESSED, camera_of, detections, stamp_ns
+from ros2_derain.bags.messages import COMPRESSED, camera_of, detections, raw_stamp_ns
 from ros2_derain.bags.reader import BagReader, Message
 from ros2_derain.engine import NOT_PARSED, Frame, Mode, Perception, RainEstimate, Scene
 from ros2_derain.nodes import outputs, topics
@@ -57,18 +60,33 @@ class LiveSettings:
     inputs: Sequence[Topic] = ()
 
 
+@dataclass(frozen=True)
+class SentImage:
+    """An image that was sent.
+
+    Attributes:
+        stamp_ns: of its header.
+        received_ns: when the recorder of the bag received it.
+        sent_ns: when it was sent, by the system's clock.
+    """
+
+    stamp_ns: int
+    received_ns: int
+    sent_ns: int
+
+
 @dataclass
 class Played:
     """What was played, and the nodes' own counts at the end.
 
     Attributes:
-        sent: when each image was sent, in ns of the system's clock, by its stamp.
+        sent: each image whose stamp can be read.
         images: how many were sent.
         status: the last diagnostics of each node.
         exit_status: of each process of the pipeline.
     """
 
-    sent: dict[int, int] = field(default_factory=dict)
+    sent: list[SentImage] = field(default_factory=list)
     images: int = 0
     status: dict[str, Status] = field(default_factory=dict)
     exit_status: dict[str, int] = field(default_factory=dict)
@@ -191,10 +209,8 @@ class _Playback:
                 continue
             sent_ns = self._player.send(message.raw)
             played.images += 1
-            try:
-                played.sent[stamp_ns(self._bag.decode(message), message.received_ns)] = sent_ns
-            except BAD_MESSAGE:  # the pipeline refuses it, and counts that
-                pass
+            with suppress(struct.error):  # the pipeline refuses it, and counts that
+                played.sent.append(SentImage(raw_stamp_ns(message.raw), message.received_ns, sent_ns))
             step()
 
     def _finish(self) -> None:
@@ -224,15 +240,16 @@ def _account(session: Session, played: Played, recording: BagReader) -> dict:
     for message in recording.messages(stamps):
         if message.stamp_ns is not None:
             stamps[message.topic].append(message.stamp_ns)
+    sent = Counter(image.stamp_ns for image in played.sent)
     nodes, frames_in = {}, played.images
     for node, output in zip(processes.NODES, (outputs.CLEAN_IMAGE, outputs.DETECTIONS), strict=True):
         status = played.status[node]
-        accounting = account(frames_in, stamps[output.name], status)
+        accounting = account(frames_in, sent, stamps[output.name], status)
         session.problems += [f"{node}: {problem}" for problem in accounting.problems]
         nodes[node] = {**asdict(accounting), "latency_ms": stages(status.numbers("latency_ms."))}
         frames_in = int(status.number("frames_published"))
     for topic, found in stamps.items():
-        session.problems += unknown_stamps(topic, found, played.sent)
+        session.problems += unknown_stamps(topic, found, sent)
     failed = {name: status for name, status in played.exit_status.items() if status}
     session.problems += [f"{name} ended with status {status}, see its log" for name, status in failed.items()]
     return {"nodes": nodes, "topics": {topic.name: topic.messages for topic in recording.topics}}
@@ -241,18 +258,19 @@ def _account(session: Session, played: Played, recording: BagReader) -> dict:
 class RecordedEngine:
     """Takes the place of the engine: gives the scene that the pipeline published for a frame.
 
-    Frames are asked for in the order in which they were sent.
+    Frames are asked for in the order in which they were sent. Those with one stamp are matched by order.
 
     Args:
         recording: of the pipeline's topics.
-        sent: when each frame was sent, in ns of the system's clock, by its stamp.
+        sent: the images that were sent.
     """
 
-    def __init__(self, recording: BagReader, sent: Mapping[int, int]) -> None:
-        self._recording, self._sent = recording, sent
-        order = {stamp_ns: number for number, stamp_ns in enumerate(sent)}
+    def __init__(self, recording: BagReader, sent: Sequence[SentImage]) -> None:
+        self._recording = recording
+        self._sent_ns = {(image.stamp_ns, image.received_ns): image.sent_ns for image in sent}
+        self._asked: Counter[int] = Counter(dict.fromkeys((image.stamp_ns for image in sent), 0))
         self._clean, self._status, self._trust, self._labels, self._confidence, self._boxes = (
-            _Cursor(recording.messages([topic.name]), order)
+            _Cursor(recording.messages([topic.name]), self._asked)
             for topic in (
                 outputs.CLEAN_IMAGE, outputs.DERAIN_STATUS, outputs.TRUST, outputs.LABEL_MAP,
                 outputs.CONFIDENCE, outputs.DETECTIONS,
@@ -264,11 +282,16 @@ class RecordedEngine:
 
     def process(self, frame: Frame) -> Scene | None:
         """The scene of a frame; None where the pipeline dropped it."""
+        scene = self._scene(frame)
+        self._asked[frame.stamp_ns] += 1
+        return scene
+
+    def _scene(self, frame: Frame) -> Scene | None:
         stamp_ns = frame.stamp_ns
-        clean = self._clean.take(stamp_ns) if stamp_ns in self._sent else None
-        if clean is None:
+        clean = self._clean.take(stamp_ns)
+        if clean is None or frame.received_ns is None:
             return None
-        sent_ns = self._sent[stamp_ns]
+        sent_ns = self._sent_ns[stamp_ns, frame.received_ns]
         trust, boxes = self._trust.take(stamp_ns), self._boxes.take(stamp_ns)
         perception = self._perception(stamp_ns, boxes)
         status = self._status_values(stamp_ns)
@@ -316,23 +339,29 @@ class _Cursor:
 
     Args:
         messages: in the order of reception.
-        order: number of each frame, by its stamp.
+        asked: how many frames of each stamp that was sent have been asked for before the current one.
     """
 
-    def __init__(self, messages: Iterator[Message], order: Mapping[int, int]) -> None:
-        self._messages, self._order = messages, order
+    def __init__(self, messages: Iterator[Message], asked: Counter[int]) -> None:
+        self._messages, self._asked = messages, asked
+        self._seen: Counter[int | None] = Counter()
         self._next = next(messages, None)
 
     def take(self, stamp_ns: int) -> Message | None:
-        """The message with this stamp, if there is one; those of earlier frames are skipped."""
-        number = self._order[stamp_ns]
-        while self._next is not None and self._number_of(self._next) < number:
-            self._next = next(self._messages, None)
+        """The current frame's message, if there is one; those of earlier frames are skipped."""
+        while self._next is not None and self._is_earlier(self._next.stamp_ns):
+            self._advance()
         if self._next is None or self._next.stamp_ns != stamp_ns:
             return None
-        taken, self._next = self._next, next(self._messages, None)
-        return taken
+        return self._advance()
 
-    def _number_of(self, message: Message) -> int:
-        """-1 for a stamp that was never sent."""
-        return -1 if message.stamp_ns is None else self._order.get(message.stamp_ns, -1)
+    def _is_earlier(self, stamp_ns: int | None) -> bool:
+        """Whether the next message, of this stamp, belongs to a frame before the current one, or to none."""
+        return stamp_ns not in self._asked or self._seen[stamp_ns] < self._asked[stamp_ns]
+
+    def _advance(self) -> Message | None:
+        current = self._next
+        if current is not None:
+            self._seen[current.stamp_ns] += 1
+        self._next = next(self._messages, None)
+        return current

@@ -18,7 +18,7 @@ from ros2_derain.replay import ReplayError, criteria, ground_truth, injected_rai
 from ros2_derain.replay.aggregate import Aggregate, BandAggregate
 from ros2_derain.replay.cameras import CameraReplay, CameraTopic, FrameResult, Processor, find_cameras
 from ros2_derain.replay.criteria import Criterion
-from ros2_derain.replay.frame_metrics import FramePoint, values_of
+from ros2_derain.replay.frame_metrics import REPEATED, UNSTAMPED, FramePoint, values_of
 from ros2_derain.replay.ground_truth import GroundTruth
 from ros2_derain.replay.injected_rain import InjectedRain
 from ros2_derain.replay.job import Job
@@ -71,6 +71,7 @@ class Session:
         rains: to inject.
         truth: ground truth; None: there is none.
         problems: failures of the replay as a whole, a sentence each.
+        fingerprint: identity of the inputs, from before anything is read.
         total, bands, by_camera: figures of all frames, by rain, by camera.
         points: of the curves.
         worst: frames for the report.
@@ -84,6 +85,7 @@ class Session:
     rains: list[InjectedRain]
     truth: GroundTruth | None
     problems: list[str]
+    fingerprint: str
     total: Aggregate = field(default_factory=Aggregate)
     bands: BandAggregate = field(default_factory=BandAggregate)
     by_camera: dict[str, Aggregate] = field(default_factory=dict)
@@ -99,6 +101,7 @@ class Session:
             EngineError: the device is not there.
             ModelError: the model does not load.
         """
+        fingerprint = job.fingerprint()
         cameras, notes = find_cameras(bag, job.topics, (job.truth, job.references))
         options = {"--truth": job.truth, "--truth-boxes": job.truth_boxes, "--references": job.references}
         given = [option for option, source in options.items() if source]
@@ -107,7 +110,7 @@ class Session:
         model = LoadedModel.load(job.settings)
         rains = [InjectedRain(rate, job.seed, model) for rate in job.rates]
         truth = ground_truth.find(bag, job, cameras[0].messages, model)
-        return cls(job, bag, cameras, notes, model, rains, truth, list(bag.cuts))
+        return cls(job, bag, cameras, notes, model, rains, truth, list(bag.cuts), fingerprint)
 
     @property
     def frames(self) -> int:
@@ -213,13 +216,16 @@ class Session:
         if not counted["frames"]["read"]:
             reasons = "; ".join(counted["frames"]["unread_first_reason"].values()) or "there is none"
             self.problems.append(f"no image could be read: {reasons}")
+        elif self.truth:
+            self.problems += self.truth.problems()
+        truth_notes = self.truth.notes() if self.truth else []
         return {
             **origin(BY, self.model.identity),
             "classes": list(self.model.identity.class_names),
             "bag": self._bag_summary(),
             "settings": self.job.figure_settings(),
             "problems": self.problems,
-            "notes": [*self.notes, *self._doubts(counted)],
+            "notes": [*self.notes, *self._stamp_notes(), *truth_notes, *self._doubts(counted)],
             **counted,
             "seconds": round(seconds, 3),
             "frames_per_second": round(counted["frames"]["in"] / seconds, 3) if seconds else None,
@@ -241,10 +247,23 @@ class Session:
             "name": self.bag.path.name,
             "storage": self.bag.storage,
             "bytes": self.job.bytes(),
+            "fingerprint": self.fingerprint,
             "seconds": (last - first) / 1e9,
             "messages": sum(topic.messages for topic in self.bag.topics),
             "cameras": cameras,
         }
+
+    def _stamp_notes(self) -> list[str]:
+        """A sentence for each camera whose stamps cannot be used."""
+        notes = []
+        for topic, counted in self.by_camera.items():
+            unusable = counted.noted(UNSTAMPED) + counted.noted(REPEATED)
+            if unusable:
+                notes.append(
+                    f"{topic}: {unusable} frames have a stamp that is 0 or repeats the one before: their "
+                    "time is that of reception; the outputs keep the stamp"
+                )
+        return notes
 
     def _doubts(self, counted: dict) -> list[str]:
         """Why the figures of injected rain may mean less than they seem to."""

@@ -20,7 +20,7 @@ class WorstFrame:
 
     Attributes:
         severity: 0..1; the higher, the worse.
-        camera, stamp_ns: which frame.
+        camera, time_ns: which frame: its stamp, or its reception where that cannot be used.
         record: its line of ``frames.jsonl``.
         before, after, drawn: input, clean image, clean image with classes and boxes; H x W x 3
             uint8 RGB.
@@ -28,7 +28,7 @@ class WorstFrame:
 
     severity: float
     camera: str
-    stamp_ns: int
+    time_ns: int
     record: dict
     before: np.ndarray
     after: np.ndarray
@@ -46,9 +46,9 @@ class WorstFrames:
         self._count = count
         self._kept: list[WorstFrame] = []
 
-    def offer(self, severity: float, camera: str, stamp_ns: int, make: Callable[[], WorstFrame]) -> None:
+    def offer(self, severity: float, camera: str, time_ns: int, make: Callable[[], WorstFrame]) -> None:
         """Keep this frame if it is among the worst; ``make`` is called only then."""
-        near = [f for f in self._kept if f.camera == camera and abs(f.stamp_ns - stamp_ns) < APART_S * 1e9]
+        near = [f for f in self._kept if f.camera == camera and abs(f.time_ns - time_ns) < APART_S * 1e9]
         rivals = near or (self._kept if len(self._kept) >= self._count else [])
         if rivals:
             mildest = min(rivals, key=lambda frame: frame.severity)
@@ -60,7 +60,7 @@ class WorstFrames:
 
     def __iter__(self):
         """The worst first."""
-        return iter(sorted(self._kept, key=lambda frame: (-frame.severity, frame.camera, frame.stamp_ns)))
+        return iter(sorted(self._kept, key=lambda frame: (-frame.severity, frame.camera, frame.time_ns)))
 
 
 def scaled_down(image: np.ndarray) -> np.ndarray:

@@ -219,8 +219,9 @@ def _parse(argv: list[str]) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Play the clip that the command line names; returns the exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    rclpy.init(args=arguments)
-    args = _parse(rclpy.utilities.remove_ros_args(["camera", *arguments])[1:])
+    begin = arguments.index("--ros-args") if "--ros-args" in arguments else len(arguments)
+    rclpy.init(args=arguments[begin:])  # which refuses file names that are not UTF-8
+    args = _parse([*arguments[:begin], *rclpy.utilities.remove_ros_args(["camera", *arguments[begin:]])[1:]])
     try:
         with contextlib.ExitStack() as stack:
             _play(args, stack)

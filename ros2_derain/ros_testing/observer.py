@@ -169,7 +169,9 @@ class Accounting:
     problems: tuple[str, ...]
 
 
-def account(frames_in: int, recorded: Sequence[int], status: Status) -> Accounting:
+def account(
+    frames_in: int, sent: Mapping[int, int], recorded: Sequence[int], status: Status
+) -> Accounting:
     """Compare the counters of sender, node and recorder.
 
     The node counts frames received, published, and dropped by cause. Frames that are lost between the
@@ -179,6 +181,7 @@ def account(frames_in: int, recorded: Sequence[int], status: Status) -> Accounti
 
     Args:
         frames_in: frames sent to the node.
+        sent: how often the camera sent each stamp, in ns; a stamp that it never sent may occur once.
         recorded: stamps of the node's output as it was recorded, in ns.
         status: the node's latest diagnostics, published after the last frame.
     """
@@ -191,17 +194,18 @@ def account(frames_in: int, recorded: Sequence[int], status: Status) -> Accounti
         for cause in (TRANSPORT, RECORDER)
         if lost[cause] < 0
     ]
-    repeated = [stamp for stamp, count in times.items() if count > 1]
+    repeated = [stamp for stamp, count in times.items() if count > sent.get(stamp, 1)]
     if repeated:
         problems.append(f"frames published more than once: {len(repeated)}, such as {repeated[0]} ns")
-    gap = frames_in - len(times) - sum(lost.values())
+    frames_out = sum(min(count, sent.get(stamp, 1)) for stamp, count in times.items())
+    gap = frames_in - frames_out - sum(lost.values())
     if gap:
         problems.append(
             f"frames {'unaccounted for' if gap > 0 else 'accounted for twice'}: {abs(gap)}; "
-            f"{frames_in} sent, {received} received, {published} published, {len(times)} recorded, "
+            f"{frames_in} sent, {received} received, {published} published, {frames_out} recorded, "
             f"dropped by the node: {format_drops(dropped)}"
         )
-    return Accounting(frames_in, len(times), {c: n for c, n in lost.items() if n}, tuple(problems))
+    return Accounting(frames_in, frames_out, {c: n for c, n in lost.items() if n}, tuple(problems))
 
 
 def unknown_stamps(topic: str, recorded: Iterable[int], sent: Iterable[int]) -> list[str]:

@@ -149,7 +149,7 @@ class Probe(Observer):
         self._number = 0
         self._template = lru_cache(maxsize=8)(MessageTemplate)
         self.sent: dict[int, Sent] = {}
-        self.repeated: Counter[int] = Counter()
+        self.repeated: dict[int, list[Sent]] = defaultdict(list)
         self.received: dict[str, list[Received]] = defaultdict(list)
         self.modes: list[str] = []
         for topic in CHECKED:
@@ -210,7 +210,7 @@ class Probe(Observer):
 
     def _note(self, stamp: int, sent: Sent) -> None:
         if stamp in self.sent:
-            self.repeated[stamp] += 1
+            self.repeated[stamp].append(self.sent[stamp])
         self.sent[stamp] = sent
 
     # The listener
@@ -238,11 +238,16 @@ class Probe(Observer):
                     found.append(f"{name} has the stamp {output.stamp_ns}, which was never sent")
                 elif output.frame_id != sent.frame_id:
                     found.append(f"{name} has frame_id {output.frame_id!r} instead of {sent.frame_id!r}")
-                elif None not in (output.number, sent.number) and output.number != sent.number:
+                elif output.number is not None and not self._may_show(output):
                     found.append(f"{name} shows image {output.number} under the stamp of {sent.number}")
-            limit = {stamp: instances * (1 + self.repeated[stamp]) for stamp in times}
+            limit = {stamp: instances * (1 + len(self.repeated[stamp])) for stamp in times}
             found += [f"{name} has a stamp {n} times" for stamp, n in times.items() if n > limit[stamp]]
         return found
+
+    def _may_show(self, output: Received) -> bool:
+        """Whether an image with this output's number, or without a number, was sent under its stamp."""
+        sent = (self.sent[output.stamp_ns], *self.repeated[output.stamp_ns])
+        return bool({output.number, None} & {frame.number for frame in sent})
 
     def reset(self) -> None:
         """Drop the outputs received so far; frames whose output may still come are kept."""

@@ -234,7 +234,7 @@ def test_an_object_that_the_rain_hides_lowers_average_precision(dry_model, tmp_p
             engine = Engine.of(model, EngineSettings(model=dry_model, device="cpu"))
             return replace(engine.process(frame), perception=dry)
 
-    rain.add(Frame(0, "cam", SCENE), Half(), 0, dry)
+    rain.add(Frame(0, "cam", SCENE), 0, Half(), 0, dry)
     found = rain.figures()
     assert found["rain"]["ap50"] == 0 and found["derained"]["ap50"] == 1
     assert found["rain"]["miou"] == 0 and found["derained"]["miou"] == 1

@@ -14,6 +14,7 @@ from made_bags import (
     drive,
     encoded,
     of,
+    pixels,
     raw_image,
     read_bag,
     stamp_ns,
@@ -26,6 +27,31 @@ from ros2_derain.replay import output_folder
 from ros2_derain.replay.cameras import CameraReplay
 
 # Images and stamps
+
+
+@pytest.mark.parametrize("stamps", [3 * [0], 3 * [FIRST_NS], [FIRST_NS, 0, 0]])
+def test_stamps_that_cannot_be_used_are_replaced_by_the_reception_and_kept_in_the_outputs(
+    rainy_model, tmp_path, stamps, capsys
+):
+    usable = drive(3)
+    listed = [
+        ("/image", raw_image(stamp, pixels(image))) for stamp, (_, image) in zip(stamps, usable, strict=True)
+    ]
+    made = {}
+    for name, messages in (("usable", usable), ("unusable", listed)):
+        bag = write_bag(tmp_path / name, messages, apart_ns=STEP_NS)
+        assert replay(bag, tmp_path / "out" / name, rainy_model, "--inject-rain", 50) == 0
+        made[name] = of(read_bag(tmp_path / "out" / name / "output"), "/derain/image")
+    assert [stamp_ns(image) for image in made["unusable"]] == stamps
+    for image, expected in zip(made["unusable"], made["usable"], strict=True):
+        assert np.array_equal(image.data, expected.data)
+    found, expected = (summary(tmp_path / "out" / name) for name in ("unusable", "usable"))
+    assert found["outputs"] == expected["outputs"] and found["injected"] == expected["injected"]
+    unusable = sum(stamp == 0 or (index and stamp == stamps[index - 1]) for index, stamp in enumerate(stamps))
+    text = f"/image: {unusable} frames have a stamp that is 0 or repeats the one before"
+    assert text not in "".join(expected["notes"]) and text in found["notes"][0]
+    assert f"NOTE: {text}" in capsys.readouterr().out
+    assert text in (tmp_path / "out" / "unusable" / "report.html").read_text()
 
 
 def test_bad_frames_are_counted_by_cause_and_the_run_goes_on(rainy_model, tmp_path):

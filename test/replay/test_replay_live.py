@@ -1,5 +1,6 @@
 """``ros2-derain replay --live``: a bag over DDS into a running pipeline, every frame accounted for."""
 
+import numpy as np
 import pytest
 from made_bags import (
     FIRST_NS,
@@ -47,6 +48,31 @@ def test_a_live_replay_keeps_stamps_and_accounts_for_every_frame(rainy_model, tm
     assert seen and all(line["rain_mm_h"] == pytest.approx(100, rel=0.05) for line in seen)
     assert found["latency_ms"]["total"]["p50"] > 0
     assert "Where the frames went" in (out / "report.html").read_text()
+
+
+@pytest.mark.slow
+def test_a_live_replay_pairs_repeated_stamps_by_order(rainy_model, tmp_path, capfd):
+    stamps = [0, 0, FIRST_NS, FIRST_NS, 0, FIRST_NS + STEP_NS]
+    listed = [("/image", raw_image(stamp, np.roll(SCENE, 9 * i, 1))) for i, stamp in enumerate(stamps)]
+    listed[1] = ("/image", raw_image(0, SCENE, "no_encoding"))
+    bag, out = write_bag(tmp_path / "bag", listed, apart_ns=APART_NS), tmp_path / "out"
+    references = [("/clean", raw_image(0, np.roll(SCENE, 9 * i, 1))) for i in range(6)]
+    bag = write_bag(tmp_path / "compared", [*listed, *references], apart_ns=APART_NS)
+    options = ("--live", "--rate", 0.5, "--references", "/clean")
+    assert replay(bag, out, rainy_model, *options) == 0, capfd.readouterr()
+    found = summary(out)
+    assert found["problems"] == [] and found["frames"]["in"] == 6 and found["frames"]["unread"] == 1
+    published = found["live"]["nodes"]["derain_node"]["frames_out"]
+    assert found["frames"]["read"] == published == found["truth"]["images"]["frames"] > 0
+    assert stamps_of(out) == [stamp for i, stamp in enumerate(stamps) if i != 1]
+    if published == 5:  # each compared with its own reference
+        assert all(
+            line["truth"]["images"]["input"]["psnr_db"] is None for line in records(out) if "mode" in line
+        )
+
+
+def stamps_of(out) -> list[int]:
+    return [stamp_ns(image) for image in of(read_bag(out / "output"), "/derain/image")]
 
 
 def test_live_plays_one_camera(rainy_model, tmp_path, capsys):

@@ -81,7 +81,8 @@ def test_a_truth_that_does_not_fit_is_noted_and_one_that_is_not_there_refused(
     folder.mkdir()
     for name in "012":
         cv2.imwrite(str(folder / f"{name}.png"), np.zeros((10, 10), np.uint8))
-    assert replay(bag, tmp_path / "out", dry_model, "--truth", folder, "--topic", "/image") == 0
+    assert replay(bag, tmp_path / "out", dry_model, "--truth", folder, "--topic", "/image") == 1
+    assert "PROBLEM: --truth could be used on no frame: " in capsys.readouterr().out
     whole = summary(tmp_path / "out")
     assert whole["truth"]["labels"]["frames"] == 0 and "another size" in next(iter(whole["frames"]["odd"]))
     (folder / "2.png").unlink()
@@ -149,7 +150,8 @@ def test_boxes_that_do_not_fit_are_noted_and_a_class_that_is_not_known_is_refuse
     dry_model, tmp_path, capsys
 ):
     bag = with_boxes(tmp_path / "bag", [(("car", 0.0, 0.0, 500.0, 40.0),)])
-    assert replay(bag, tmp_path / "out", dry_model, "--truth-boxes", "/boxes") == 0
+    assert replay(bag, tmp_path / "out", dry_model, "--truth-boxes", "/boxes") == 1
+    assert "PROBLEM: --truth-boxes could be used on no frame: " in capsys.readouterr().out
     whole = summary(tmp_path / "out")
     assert whole["truth"]["boxes"]["frames"] == 0 and "beyond the image" in next(iter(whole["frames"]["odd"]))
     bag = with_boxes(tmp_path / "other", [(("truck", 0.0, 0.0, 50.0, 40.0),)])
@@ -230,7 +232,8 @@ def test_references_that_do_not_fit_are_noted_and_those_that_are_not_there_refus
     bag, out = write_bag(tmp_path / "bag", drive(2)), tmp_path / "out"
     small = [np.zeros((10, 10, 3), np.uint8)] * 2
     folder = write_references(tmp_path / "small", small, stamped=False)
-    assert replay(bag, out, rainy_model, "--record", "none", "--references", folder) == 0
+    assert replay(bag, out, rainy_model, "--record", "none", "--references", folder) == 1
+    assert "PROBLEM: --references could be used on no frame: " in capsys.readouterr().out
     whole = summary(out)
     assert whole["truth"]["images"] == {
         "frames": 0,
@@ -244,3 +247,42 @@ def test_references_that_do_not_fit_are_noted_and_those_that_are_not_there_refus
     (folder / "0001.png").unlink()
     assert replay(bag, tmp_path / "other", rainy_model, "--references", folder) == 2
     assert "holds 1 images for 2 frames" in capsys.readouterr().err
+
+
+def test_truth_of_other_stamps_or_that_is_partly_damaged_is_reported(rainy_model, tmp_path, capsys):
+    clean = [raw_image(FIRST_NS + (index + 50) * STEP_NS) for index in range(3)]
+    bag = write_bag(tmp_path / "late", [*drive(3), *(("/clean", image) for image in clean)])
+    options = ("--record", "none", "--references", "/clean")
+    assert replay(bag, tmp_path / "none", rainy_model, *options) == 1
+    assert "could be used on no frame: none of it has the stamp of a frame" in capsys.readouterr().out
+    clean = [raw_image(FIRST_NS + index * STEP_NS) for index in range(3)]
+    clean[1] = raw_image(FIRST_NS + STEP_NS, SCENE, "no_encoding")
+    bag = write_bag(tmp_path / "damaged", [*drive(3), *(("/clean", image) for image in clean)])
+    assert replay(bag, tmp_path / "some", rainy_model, *options) == 0
+    assert "NOTE: --references could not be used on 1 frames" in capsys.readouterr().out
+    assert summary(tmp_path / "some")["truth"]["images"]["frames"] == 2
+
+
+@pytest.mark.parametrize("source", ["/truth", "/clean", "by order"])
+@pytest.mark.parametrize("stamps", [(0, 0), (FIRST_NS, FIRST_NS), (0, FIRST_NS)])
+def test_truth_is_matched_by_order_where_stamps_cannot_be_used(dry_model, tmp_path, source, stamps):
+    # each frame has labels or a reference of its own; the second is damaged
+    parser = engine(dry_model).interpreter
+    images = [pixels(image) for _, image in drive(4)]
+    listed = [("/image", raw_image(stamps[0], image)) for image in images]
+    listed[1] = ("/image", raw_image(stamps[0], images[1], "no_encoding"))
+    for index, image in enumerate(images):
+        encoding = "no_encoding" if index == 1 else None
+        labels = parser.interpret(image).perception.labels
+        listed.append(("/truth", raw_image(stamps[1], labels, encoding or "mono8")))
+        listed.append(("/clean", raw_image(stamps[1], image, encoding or "rgb8")))
+    bag, out = write_bag(tmp_path / "bag", listed), tmp_path / "out"
+    if source == "by order":
+        source = write_references(tmp_path / "references", images, stamped=False)
+    option = "--truth" if source == "/truth" else "--references"
+    assert replay(bag, out, dry_model, "--topic", "/image", "--record", "none", option, source) == 0
+    found = summary(out)["truth"]
+    if option == "--truth":
+        assert found["labels"]["frames"] == 3 and found["labels"]["output"]["miou"] == 1
+    else:  # equal to the frame, as that is dry
+        assert found["images"]["frames"] == 3 and found["images"]["output"]["ssim"] == pytest.approx(1)

@@ -69,7 +69,7 @@ def test_an_output_under_a_wrong_stamp_is_found(probe, output, expected):
 def test_a_repeated_output_is_found_unless_two_are_expected(probe):
     assert "has a stamp 2 times" in errors_of(probe, (1, "front", 10), (1, "front", 10))[0]
     assert probe.stamp_errors(instances=2) == []
-    probe.repeated[1] = 1
+    probe.repeated[1].append(probe.sent[1])
     assert probe.stamp_errors() == []
 
 
