@@ -268,7 +268,7 @@ class RecordedEngine:
     def __init__(self, recording: BagReader, sent: Sequence[SentImage]) -> None:
         self._recording = recording
         self._sent_ns = {(image.stamp_ns, image.received_ns): image.sent_ns for image in sent}
-        self._asked: Counter[int] = Counter(dict.fromkeys((image.stamp_ns for image in sent), 0))
+        self._asked: Counter[int | None] = Counter(dict.fromkeys((image.stamp_ns for image in sent), 0))
         self._clean, self._status, self._trust, self._labels, self._confidence, self._boxes = (
             _Cursor(recording.messages([topic.name]), self._asked)
             for topic in (
@@ -342,7 +342,7 @@ class _Cursor:
         asked: how many frames of each stamp that was sent have been asked for before the current one.
     """
 
-    def __init__(self, messages: Iterator[Message], asked: Counter[int]) -> None:
+    def __init__(self, messages: Iterator[Message], asked: Counter[int | None]) -> None:
         self._messages, self._asked = messages, asked
         self._seen: Counter[int | None] = Counter()
         self._next = next(messages, None)

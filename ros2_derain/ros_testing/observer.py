@@ -169,9 +169,7 @@ class Accounting:
     problems: tuple[str, ...]
 
 
-def account(
-    frames_in: int, sent: Mapping[int, int], recorded: Sequence[int], status: Status
-) -> Accounting:
+def account(frames_in: int, sent: Mapping[int, int], recorded: Sequence[int], status: Status) -> Accounting:
     """Compare the counters of sender, node and recorder.
 
     The node counts frames received, published, and dropped by cause. Frames that are lost between the
