@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from ros2_derain.data.clips import CARD, Clip, Video, VideoWriter
-from ros2_derain.data.images import DataError, read_image, write_image
+from ros2_derain.data.images import DataError, check_unique_stems, read_image, write_image
 from ros2_derain.rain import Rain, RainRenderer
 
 CAMERA_SEEDS = 1000
@@ -135,8 +135,10 @@ class ImageFolder:
         A file that cannot be read is left out and listed in ``left_out``.
 
         Raises:
-            DataError: no file can be read.
+            DataError: no file can be read, or the streaks of two would have one name.
         """
+        if self.mask:
+            check_unique_stems(self.clip.files)
         target.mkdir(parents=True)
         if self.mask:
             (target / STREAKS).mkdir()

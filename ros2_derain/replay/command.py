@@ -52,9 +52,9 @@ summary.json, such as 'p95 latency: latency_ms.total.p95 < 100'; see config/crit
 and counts every frame that was dropped, by cause. {BAG}/ is then what was recorded, with /diagnostics.
 
 --bags replays every bag below a folder, each into a folder of its name below --out, and reports on all of
-them; bags that are finished, and whose files have not changed, are not replayed again. --jobs N replays N of them at once, each in a process of
-its own; --engine ray spreads them over a Ray cluster, on this machine without --address; a cluster must see
-both folders. A worker that is lost has its bag tried again.
+them; a bag that is finished, and whose files have not changed, is not replayed again. --jobs N replays N of
+them at once, each in a process of its own; --engine ray spreads them over a Ray cluster, on this machine
+without --address; a cluster must see both folders. A worker that is lost has its bag tried again.
 
 An image that cannot be read is counted with its cause and the run goes on. Exit status: 0; 1 when a criterion
 is not met, a bag breaks off or fails, truth can be used on no frame, or the disk is full; 2 when the run

@@ -61,6 +61,14 @@ def test_a_folder_is_a_clip_whose_rain_moves_on(clip, tmp_path):
     assert (out / "clip.yaml").read_text() == "fps: 10\n"
 
 
+def test_streaks_that_would_have_one_name_are_refused(clip, tmp_path, capsys):
+    cv2.imwrite(str(clip / "1.jpg"), SCENE)
+    assert rain(clip, tmp_path / "rainy", "--rate", 80) == 0
+    assert rain(clip, tmp_path / "masked", "--rate", 80, "--mask") == 2
+    assert "1.jpg and 1.png: keep one of them" in capsys.readouterr().err
+    assert not (tmp_path / "masked").exists()
+
+
 def test_one_broken_image_of_a_folder_is_named_and_the_others_keep_their_time(clip, tmp_path, capsys):
     (clip / "1.png").write_bytes((clip / "0.png").read_bytes()[:-40])
     assert rain(clip, tmp_path / "rainy", "--rate", 80) == 0
