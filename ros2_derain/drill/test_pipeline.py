@@ -13,9 +13,8 @@ from typing import Any
 from ros2_derain.drill import CheckFailed, DrillError
 from ros2_derain.nodes import outputs, run
 from ros2_derain.nodes.topics import Topic
-from ros2_derain.ros_testing.observer import ACTIVE
 from ros2_derain.ros_testing.probe import Probe
-from ros2_derain.ros_testing.processes import NODES, Child
+from ros2_derain.ros_testing.processes import NODES, Child, await_active
 
 START_S = 300.0
 """Longest wait until processes are active."""
@@ -114,11 +113,7 @@ class TestPipeline:
 
     def wait_until_ready(self) -> None:
         """Wait until both nodes are active and the first frame is out, then set a rate they keep up with."""
-        for node in NODES:
-            if not self.probe.spin_until(partial(self._is_active_or_dead, node), START_S):
-                raise DrillError(f"{node} was not active within {START_S:.0f} s{self._tails()}")
-            for child in self.children.values():
-                child.require_alive()
+        await_active(self.probe, tuple(self.children.values()), START_S)
         if not self.probe.spin_until(self.probe.connected, START_S):
             raise DrillError(f"camera and pipeline did not discover each other{self._tails()}")
         self.recovery_s(START_S)
@@ -319,9 +314,6 @@ class TestPipeline:
         for transition in transitions:
             if not self.probe.change(node, transition):
                 raise CheckFailed(f"{node} did not {transition}")
-
-    def _is_active_or_dead(self, node: str) -> bool:
-        return self.probe.state(node) == ACTIVE or any(child.ended() for child in self.children.values())
 
     def _tails(self) -> str:
         return "".join(child.tail() for child in self.children.values())

@@ -219,7 +219,7 @@ class DerainNode(ManagedNode[DerainParameters]):
         return True
 
     def _publish_degraded_first(self, header: Header, restored: Restored) -> None:
-        """The mode and the status before the image, so that nobody takes a degraded one for clean."""
+        """The mode and the status before the image, so that a degraded one is not taken for clean."""
         scene = scene_of(restored)
         self._rain_mm_h = scene.rain.rate
         self._announce(scene)

@@ -452,7 +452,7 @@ class ManagedNode(LifecycleNode, ABC, Generic[P]):
         self._diagnostics.publish(message)
 
     def condition(self) -> Condition:
-        """What the diagnostics' rules look at, of any node."""
+        """Input of the diagnostics' rules, of any node."""
         duplicate = self.configured and self._has_duplicate()
         now = time.monotonic()
         self._duplicate_since = (self._duplicate_since or now) if duplicate else None

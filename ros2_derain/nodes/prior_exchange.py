@@ -57,7 +57,7 @@ class StampedStore(Generic[T]):
             return self._values.pop(stamp_ns, None)
 
     def discard(self, stamp_ns: int) -> None:
-        """Forget the value with this stamp."""
+        """Drop the value with this stamp."""
         with self._changed:
             self._values.pop(stamp_ns, None)
 
@@ -72,9 +72,9 @@ class TopicPriors:
     """A :class:`~ros2_derain.engine.PriorSource` over topics.
 
     The previous frame's prior is awaited on ``semantic_prior``. An intermediate image is published
-    on ``derain/proposal``; segmentation_node answers with a prior of the same stamp. Once an answer
-    did not arrive in time, no other is requested in the same frame: that bounds its delay, and no
-    late answer is mistaken for another.
+    on ``derain/proposal``; segmentation_node publishes a prior of the same stamp. Once a prior did not
+    arrive in time, no other is requested in the same frame: that bounds its delay, and no late prior
+    is mistaken for another.
 
     Args:
         node: the active derain_node.
@@ -130,10 +130,10 @@ class TopicPriors:
         self._store.discard(frame.stamp_ns)
         header = messages.to_header(frame.stamp_ns, frame.frame_id)
         self._proposals.publish(images.from_rgb(to_image(clean), header))
-        answer = self._wait(frame.stamp_ns)
-        if answer is None:
+        prior = self._wait(frame.stamp_ns)
+        if prior is None:
             self._silent_on = frame
-        return self._fitting(answer, _prior_size(frame))
+        return self._fitting(prior, _prior_size(frame))
 
     def _wait(self, stamp_ns: int) -> torch.Tensor | None:
         """The prior with this stamp; None if not in time. The executor delivers it: it must be free."""

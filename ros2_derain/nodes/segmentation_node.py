@@ -104,7 +104,7 @@ class SegmentationNode(ManagedNode[SegmentationParameters]):
         """Nothing is kept from one image to the next."""
 
     def feed(self, is_fed: bool) -> None:
-        """Whether derain_node of the same process hands frames over; otherwise they come by topic."""
+        """Whether derain_node of the same process hands frames over; otherwise they arrive by topic."""
         self._is_fed = is_fed
         for topic in (CLEAN_IMAGE, DERAIN_STATUS, PROPOSAL):
             self.unsubscribe(topic)
@@ -112,7 +112,7 @@ class SegmentationNode(ManagedNode[SegmentationParameters]):
             self._subscribe_inputs()
 
     def _subscribe_inputs(self) -> None:
-        """Take images, their status, and what a derain_node elsewhere wants parsed."""
+        """Take images, their status, and the proposals of a derain_node in another process."""
         if not self._is_fed:
             self.subscribe(DERAIN_STATUS, self._on_derain_status)
             self.subscribe(CLEAN_IMAGE, self._on_image)
@@ -166,7 +166,7 @@ class SegmentationNode(ManagedNode[SegmentationParameters]):
             self._publish(message.header, scene, mode, arrived)
 
     def _mode_of(self, stamp_ns: int) -> Mode:
-        """How derain_node processed the image with this stamp; ``loop`` where nobody says."""
+        """How derain_node processed the image with this stamp; ``loop`` where that is unknown."""
         if self.count_publishers(self.resolve_topic_name(DERAIN_STATUS.name)) == 0:
             return Mode.LOOP
         self.suspend_throttle()

@@ -19,7 +19,7 @@ from typing import Any
 THROTTLE_S = 0.025
 """Longest time that a producer is blocked."""
 NEARLY_DONE_S = 0.01
-"""When the current item should be done this soon, nobody is blocked: the next shall be the newest."""
+"""When the current item should be done this soon, no producer is blocked: the next item shall be the newest."""
 
 
 class Worker:

@@ -174,20 +174,17 @@ def _children(options: Sequence[str], out: Path, two_processes: bool) -> Iterato
     yield Child("autostart", "ros2_derain.nodes.autostart", reversed(NODES), out / "autostart.log")
 
 
-def await_active(observer: Observer, pipeline: Pipeline) -> None:
-    """Wait until both nodes are active.
+def await_active(observer: Observer, pipeline: Pipeline, timeout_s: float = START_S) -> None:
+    """Wait until both nodes are active, at most ``timeout_s`` for each.
 
     Raises:
         RosTestingError: a process ended, or a node was not active in time; the message shows the end of
             the process's log.
     """
     for node in NODES:
-
-        def active(node: str = node) -> bool:
-            return observer.state(node) == ACTIVE
-
+        active = lambda node=node: observer.state(node) == ACTIVE  # noqa: E731
         processes = sorted(pipeline, key=lambda child: child.name != node)
-        _spin_until(observer, active, START_S, f"{node} was not active", *processes)
+        _spin_until(observer, active, timeout_s, f"{node} was not active", *processes)
 
 
 def send(
