@@ -79,10 +79,10 @@ class DerainNode(ManagedNode[DerainParameters]):
         self._priors: TopicPriors | None = None
         self._publication = threading.Lock()
         """Held while an image is published, so that none follows a later one."""
-        self._forget_frames()
+        self._reset_frames()
 
-    def _forget_frames(self) -> None:
-        """Start without a past: at construction and at every activation."""
+    def _reset_frames(self) -> None:
+        """Drop what earlier frames left: at construction and at every activation."""
         self._calibrations = messages.Calibrations()
         self._last_frame: Frame | None = None
         self._last_number: int | None = None
@@ -113,7 +113,7 @@ class DerainNode(ManagedNode[DerainParameters]):
         return {"parse_failed": self._on_parse_failed, "image": self._process}
 
     def start(self) -> None:
-        self._forget_frames()
+        self._reset_frames()
         self.publish(MODE, MODE.type(data=self._mode.value))
         if self._segmentation is not None:
             self._segmentation.feed(True)

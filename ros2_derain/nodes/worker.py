@@ -1,6 +1,6 @@
 """A thread that always works on the newest item, so that the executor never waits for it.
 
-Each queue has room for one item: a new item replaces the waiting one, and the owner is told so
+Each queue has room for one item: a new item replaces the waiting one, and the owner is notified so
 that it can count it. Queues are served in the order given: the first that has an item goes first.
 
 A producer that replaces items faster than they can be processed is throttled while the current
@@ -19,7 +19,7 @@ from typing import Any
 THROTTLE_S = 0.025
 """Longest time that a producer is blocked."""
 NEARLY_DONE_S = 0.01
-"""When the current item should be done this soon, no producer is blocked: the next item shall be the newest."""
+"""No producer is blocked when the current item should be done this soon: the next shall be the newest."""
 
 
 class Worker:
