@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -79,51 +79,35 @@ class Bag:
             BagError: the bag is truncated.
             RainMediaError: no image can be read, or the new bag cannot be written.
         """
-        counts = _ImageCounts()
+        rainy: Counter[str] = Counter()
+        unread: dict[str, dict] = {}
         with BagReader(self.path) as source, _writer(target, source.storage) as bag:
             copies = _connections(source, bag)
             for message in source.messages():
                 raw = message.raw
                 if message.topic in self.topics:
-                    raw = self._rainy(source, message, overlay, counts)
+                    try:
+                        decoded = source.decode(message)
+                        image = decode_image(decoded, message.type)
+                    except BAD_MESSAGE as error:
+                        first = {"images": 0, "first_reason": reason(error)}
+                        unread.setdefault(message.topic, first)["images"] += 1
+                    else:
+                        raw = self._rainy(message, decoded, image, overlay)
+                        rainy[message.topic] += 1
                 _write(bag, copies[message.topic, message.type], message.received_ns, raw)
                 step()
-        if not counts.rainy:
-            first = next(iter(counts.reasons.values()), "there is none")
-            raise RainMediaError(f"{self.path} has no image that can be read: {first}")
+        if not rainy:
+            first_reason = next((found["first_reason"] for found in unread.values()), "there is none")
+            raise RainMediaError(f"{self.path} has no image that can be read: {first_reason}")
         seeds = {camera: overlay.camera_seed(index) for index, camera in enumerate(self.cameras)}
-        return {"cameras": seeds, "rainy": dict(counts.rainy), "copied_unread": counts.unread()}
+        return {"cameras": seeds, "rainy": dict(rainy), "copied_unread": unread}
 
-    def _rainy(
-        self, source: BagReader, received: Message, overlay: RainOverlay, counts: _ImageCounts
-    ) -> bytes:
-        try:
-            message = source.decode(received)
-            image = decode_image(message, received.type)
-        except BAD_MESSAGE as error:
-            counts.refuse(received.topic, error)
-            return received.raw
+    def _rainy(self, received: Message, decoded: Any, image: np.ndarray, overlay: RainOverlay) -> bytes:
+        """An image message with rain, serialized."""
         camera = self.cameras.index(camera_of(received.topic))
-        rainy = overlay.render(image, stamp_ns(message, received.received_ns) / 1e9, camera)
-        counts.rainy[received.topic] += 1
-        changed = with_image(message, received.type, rainy)
-        return bytes(TYPES.serialize_cdr(changed, received.type))
-
-
-@dataclass
-class _ImageCounts:
-    """Images with rain and unreadable images per topic, and the first reason for the latter."""
-
-    rainy: Counter = field(default_factory=Counter)
-    refused: Counter = field(default_factory=Counter)
-    reasons: dict[str, str] = field(default_factory=dict)
-
-    def refuse(self, topic: str, error: Exception) -> None:
-        self.refused[topic] += 1
-        self.reasons.setdefault(topic, reason(error))
-
-    def unread(self) -> dict:
-        return {t: {"images": n, "first_reason": self.reasons[t]} for t, n in self.refused.items()}
+        rainy = overlay.render(image, stamp_ns(decoded, received.received_ns) / 1e9, camera)
+        return bytes(TYPES.serialize_cdr(with_image(decoded, received.type, rainy), received.type))
 
 
 def _writer(target: Path, storage: str) -> Writer:
