@@ -67,10 +67,7 @@ class DerainNode(ManagedNode[DerainParameters]):
     events = ("passed_by", "priors_missed", "identical_images", "stamp_jumps")
 
     def __init__(
-        self,
-        models: SharedModel | None = None,
-        segmentation: SegmentationNode | None = None,
-        **options: Any,
+        self, models: SharedModel | None = None, segmentation: SegmentationNode | None = None, **options: Any
     ) -> None:
         own = models or SharedModel(("derainer", "gauge"))
         super().__init__("derain_node", DerainParameters, own, **options)

@@ -44,12 +44,7 @@ REPEAT_AFTER_S = 5.0
 """A warning with the same cause is logged again after this long."""
 
 QOS_OVERRIDES = QoSOverridingOptions(
-    (
-        QoSPolicyKind.HISTORY,
-        QoSPolicyKind.DEPTH,
-        QoSPolicyKind.RELIABILITY,
-        QoSPolicyKind.DURABILITY,
-    )
+    (QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH, QoSPolicyKind.RELIABILITY, QoSPolicyKind.DURABILITY)
 )
 """What ``qos_overrides.<resolved topic>.<publisher or subscription>.<policy>`` may change."""
 
@@ -170,10 +165,7 @@ class ManagedNode(LifecycleNode, ABC, Generic[P]):
         super().destroy_node()
 
     def _transition(
-        self,
-        name: str,
-        previous: LifecycleState,
-        act: Callable[[LifecycleState], None],
+        self, name: str, previous: LifecycleState, act: Callable[[LifecycleState], None]
     ) -> TransitionCallbackReturn:
         """Run one transition; rclpy would drop an exception silently."""
         try:
@@ -195,10 +187,7 @@ class ManagedNode(LifecycleNode, ABC, Generic[P]):
             raise EngineError(f"model {self.settings.model} fails at its warm-up: {error}") from error
         for topic in self.outputs:
             self._publishers_by_topic[topic] = self.create_lifecycle_publisher(
-                topic.type,
-                topic.name,
-                topic.qos(),
-                qos_overriding_options=QOS_OVERRIDES,
+                topic.type, topic.name, topic.qos(), qos_overriding_options=QOS_OVERRIDES
             )
         self._diagnostics: Publisher = self.create_publisher(
             DIAGNOSTICS.type, DIAGNOSTICS.name, DIAGNOSTICS.qos()
@@ -327,7 +316,7 @@ class ManagedNode(LifecycleNode, ABC, Generic[P]):
             topic.qos(),
             qos_overriding_options=QOS_OVERRIDES if report_incompatible else None,
             event_callbacks=SubscriptionEventCallbacks(
-                incompatible_qos=lambda event: self._on_incompatible(topic, event, report_incompatible),
+                incompatible_qos=lambda event: self._on_incompatible(topic, event, report_incompatible)
             ),
         )
 

@@ -117,9 +117,7 @@ def to_vision_info(identity: ModelIdentity, database: str, header: Header) -> Vi
         header: of the present moment.
     """
     return VisionInfo(
-        header=header,
-        method=f"{identity.name} sha256:{identity.sha256}",
-        database_location=database,
+        header=header, method=f"{identity.name} sha256:{identity.sha256}", database_location=database
     )
 
 

@@ -92,10 +92,7 @@ def to_xml(namespace: str = "/", **remapped: str) -> str:
     known = profiles(**remapped)
     policy = ET.Element("policy", version="0.2.0")
     enclaves = ET.SubElement(policy, "enclaves")
-    for process, nodes in (
-        ("pipeline", NODES),
-        *((node, (node,)) for node in (*NODES, "autostart")),
-    ):
+    for process, nodes in (("pipeline", NODES), *((node, (node,)) for node in (*NODES, "autostart"))):
         path = f"/ros2_derain{namespace.rstrip('/')}/{process}"
         inside = ET.SubElement(ET.SubElement(enclaves, "enclave", path=path), "profiles")
         for node in nodes:

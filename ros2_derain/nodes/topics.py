@@ -17,9 +17,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 
 def keep_last(
-    depth: int,
-    reliability: ReliabilityPolicy,
-    durability: DurabilityPolicy = DurabilityPolicy.VOLATILE,
+    depth: int, reliability: ReliabilityPolicy, durability: DurabilityPolicy = DurabilityPolicy.VOLATILE
 ) -> QoSProfile:
     """A quality of service that keeps the last ``depth`` messages."""
     return QoSProfile(

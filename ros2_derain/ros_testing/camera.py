@@ -44,10 +44,7 @@ DISCOVERY_S = 0.3
 MAX_STEP_S = 0.05
 """Longest step of the simulated clock."""
 
-OUTPUTS = (
-    topics.Topic(topics.IMAGE.name, Image),
-    topics.Topic(topics.CAMERA_INFO.name, CameraInfo),
-)
+OUTPUTS = (topics.Topic(topics.IMAGE.name, Image), topics.Topic(topics.CAMERA_INFO.name, CameraInfo))
 """Sent reliably, so that both best-effort and reliable subscribers receive them."""
 
 
