@@ -1,5 +1,5 @@
 # Sets up, runs and tests ros2_derain on a machine without a ROS distribution.
-# Needs Python 3.11 or 3.12 (Jazzy: 3.11) with venv and headers, gcc, g++ and make.
+# Needs Python 3.11 to 3.13 with venv and headers, gcc, g++ and make.
 
 # The ROS 2 that is installed from PyPI: kilted, or jazzy with an environment of its own.
 DISTRO := kilted
@@ -18,9 +18,8 @@ INSTALLED := $(VENV)/.installed
 COMPILED := $(VENV)/.compiled
 
 , := ,
-space := $(subst ,, )
-# The versions of Python that its packages are built for.
-PYTHONS := $(if $(filter jazzy,$(DISTRO)),3.11,3.11 3.12)
+# The versions of Python that ROS 2 on PyPI is built for.
+PYTHONS := 3.11 3.12 3.13
 fail = { printf 'make: %s\n' $(1) >&2; exit 1; }
 
 .PHONY: help setup demo test bench lint clean distclean
@@ -33,7 +32,7 @@ help:
 	@echo 'make lint       style, formatting, import contracts and types: ruff, import-linter, mypy'
 	@echo 'make clean      remove the outputs of builds and runs; make distclean removes .venv/ and .venv-jazzy/ too'
 	@echo 'DISTRO=jazzy    any of these with ROS 2 Jazzy, in .venv-jazzy/ (default: Kilted)'
-	@echo 'PYTHON=...      the Python of $(VENV)/ (default: the first $(subst $(space), or ,$(PYTHONS)) found)'
+	@echo 'PYTHON=...      the Python of $(VENV)/ (default: the first 3.11 to 3.13 found)'
 
 setup: $(COMPILED)
 
@@ -66,9 +65,9 @@ $(CREATED):
 	@python=''; for candidate in $(or $(PYTHON),python3 $(addprefix python,$(PYTHONS))); do \
 	  if "$$candidate" -c 'import sys; sys.exit("%d.%d" % sys.version_info[:2] not in "$(PYTHONS)".split())' \
 	    >/dev/null 2>&1; then python=$$candidate; break; fi; done; \
-	test -n "$$python" || $(call fail,"$(if $(PYTHON),$(PYTHON) is not,found no) Python $(subst $(space), or ,$(PYTHONS)): \
+	test -n "$$python" || $(call fail,"$(if $(PYTHON),$(PYTHON) is not,found no) Python 3.11 to 3.13: \
 	install one (Debian 12: apt-get install python3 python3-venv python3-dev) or name it: \
-	make PYTHON=/path/to/python$(lastword $(PYTHONS))"); \
+	make PYTHON=/path/to/python3.12"); \
 	"$$python" -c 'import ensurepip, venv' >/dev/null 2>&1 || $(call fail,\
 	  "$$python has no venv module: install it (Debian$(,) Ubuntu: apt-get install python3-venv)"); \
 	"$$python" -c 'import os, sys, sysconfig; \

@@ -50,7 +50,7 @@ setup(
         "torch>=2.11",
     ],
     extras_require={
-        # ROS 2 Kilted from PyPI, for machines without a ROS distribution, and
+        # ROS 2 from PyPI, for machines without a ROS distribution, and
         # what interfaces/build.py needs to compile message packages for it.
         "ros": [
             "ros-rclpy[fastrtps]",

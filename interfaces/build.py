@@ -121,7 +121,7 @@ def check_wheels() -> None:
         if importlib.util.find_spec(module) is None:
             raise BuildError(
                 f"Python module {module} is missing from {sys.prefix}: "
-                f"pip install -c constraints.txt '{wheel}'"
+                f"pip install '{wheel}' with the constraints that 'make setup' uses"
             )
 
 

@@ -78,6 +78,19 @@ def test_manifest_names_every_ros_package_that_is_imported():
     assert imported & known <= named
 
 
+def test_manifest_names_what_the_tests_import():
+    packages = {
+        "cv_bridge": "cv_bridge",
+        "hypothesis": "python3-hypothesis",
+        "psutil": "python3-psutil",
+        "pytest": "python3-pytest",
+    }
+    pattern = re.compile(r"""(?:^\s*(?:from|import) |importorskip\(")(\w+)""", re.MULTILINE)
+    imported = {name for file in (ROOT / "test").rglob("*.py") for name in pattern.findall(file.read_text())}
+    named = {e.text for e in MANIFEST.findall("test_depend")}
+    assert named == {package for module, package in packages.items() if module in imported}
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_command_starts_a_function_that_exists(command):
     (entry,) = [e for e in distribution("ros2_derain").entry_points if e.name == command]
