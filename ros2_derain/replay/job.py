@@ -52,8 +52,9 @@ class Job:
     known: Mapping[str, float] = field(default_factory=dict)
 
     def bytes(self) -> int:
-        """Size of the bag's files, but for its metadata."""
-        return sum(path.stat().st_size for path in _files(self.bag) if path.name != "metadata.yaml")
+        """Size of the bag's storage files, compressed or not."""
+        stored = (path for path in _files(self.bag) if ".mcap" in path.name or ".db3" in path.name)
+        return sum(path.stat().st_size for path in stored)
 
     def fingerprint(self) -> str:
         """Identity of the inputs: a hash of the names, sizes, modification times and beginnings of all files.
