@@ -125,6 +125,12 @@ def write_bag(
     return path
 
 
+def big_bag(path: Path) -> Path:
+    """Some megabytes that do not compress, in several chunks."""
+    noise = np.random.default_rng(0).integers(0, 255, (40, 96, 128, 3), np.uint8)
+    return write_bag(path, [("/image", raw_image(FIRST_NS + i, image)) for i, image in enumerate(noise)])
+
+
 def read_bag(path: Path) -> list[tuple[str, int, bytes, object]]:
     """Topic, time of reception, serialized and deserialized message of all that is in a bag."""
     with AnyReader([path]) as bag:

@@ -10,10 +10,12 @@ from pathlib import Path
 
 from ros2_derain.bags import BagError, conversion
 from ros2_derain.bags.conversion import NewCamera
+from ros2_derain.bags.files import METADATA
 from ros2_derain.bags.messages import BAD_MESSAGE, COMPRESSED, IMAGE, decode_image, reason
-from ros2_derain.bags.reader import METADATA, BagReader, Topic, storage_files
+from ros2_derain.bags.reader import BagReader, Topic
 from ros2_derain.data.clips import CODECS, FPS, Clip, Video
 from ros2_derain.data.images import left_out_note
+from ros2_derain.image_decoding import inspect
 from ros2_derain.reporting.files import staged
 from ros2_derain.reporting.progress import Progress
 
@@ -33,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
     subparsers = parser.add_subparsers(dest="subcommand", metavar="SUBCOMMAND", required=True)
     info = subparsers.add_parser("info", help="topics, message counts, image sizes, damage")
-    info.add_argument("bag", type=Path, nargs="+", metavar="BAG", help="folder, .mcap or .db3")
+    info.add_argument("bag", type=Path, nargs="+", metavar="BAG", help="folder, .mcap or .db3, also .zstd")
     info.set_defaults(act=_info)
     images = subparsers.add_parser("from-images", help="convert a folder of consecutive images to a bag")
     images.add_argument("input", type=Path, metavar="FOLDER", help="images, in the order of their names")
@@ -47,12 +49,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for subparser in (images, video):
         _add_camera(subparser)
     back = subparsers.add_parser("to-video", help="convert the images of a topic to a video")
-    back.add_argument("bag", type=Path, metavar="BAG", help="folder, .mcap or .db3")
+    back.add_argument("bag", type=Path, metavar="BAG", help="folder, .mcap or .db3, also .zstd")
     back.add_argument("output", type=Path, metavar="OUT", help=".mp4 or .avi")
     back.add_argument(
         "--topic", default="", help="image topic (default: the clean images, or the only image topic)"
     )
-    back.add_argument("--fps", type=float, help="frames per second (default: by the stamps)")
+    back.add_argument("--fps", type=float, help="constant frames per second (default: by the stamps)")
     back.add_argument("--force", action="store_true", help="replace an earlier output")
     back.set_defaults(act=_to_video)
 
@@ -60,7 +62,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_camera(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("output", type=Path, metavar="OUT", help="folder of the new mcap bag")
     parser.add_argument(
-        "--fps", type=float, help="frames per second (default: clip.yaml's or the video's, or 25)"
+        "--fps",
+        type=float,
+        help="frames per second (default: clip.yaml's, or 25; of a video its presentation times)",
     )
     parser.add_argument("--topic", default="/camera/image_raw", help="of the images (default: %(default)s)")
     parser.add_argument("--frame-id", default="camera_optical", help="of the headers (default: %(default)s)")
@@ -92,11 +96,11 @@ def _info(args: argparse.Namespace) -> int:
 
 def _describe(path: Path) -> str:
     """A bag in lines: its storage, size and topics, and for image topics the first image."""
-    with BagReader(path, recover=True) as bag:
+    with BagReader(path) as bag:
         first, last = bag.span_ns
         seconds = (last - first) / 1e9
         count = sum(topic.messages for topic in bag.topics)
-        size = sum(file.stat().st_size for file in (storage_files(path) if path.is_dir() else [path]))
+        size = sum(file.stat().st_size for file in bag.files)
         began = datetime.fromtimestamp(first / 1e9, timezone.utc)
         lines = [
             f"{path}: {bag.storage}, {size / 1e6:.1f} MB, {count} messages in {seconds:.1f} s, "
@@ -120,7 +124,10 @@ def _image(bag: BagReader, topic: Topic) -> str:
             height, width = decode_image(image, message.type).shape[:2]
         except BAD_MESSAGE as error:
             return f"not a camera image: {reason(error)}"
-        return f"{width}x{height} {image.encoding if topic.type == IMAGE else image.format}"
+        if topic.type == IMAGE:
+            return f"{width}x{height} {image.encoding}"
+        note = inspect(bytes(image.data), image.format).note
+        return f"{width}x{height} {image.format}" + (f" (NOTE: {note})" if note else "")
     return ""
 
 
@@ -160,7 +167,7 @@ def _make(args: argparse.Namespace, total: int, make) -> int:
 def _to_video(args: argparse.Namespace) -> int:
     if args.output.suffix.lower() not in CODECS:
         raise BagError(f"{args.output} must end in one of {', '.join(CODECS)}")
-    with BagReader(args.bag, recover=True) as bag:
+    with BagReader(args.bag) as bag:
         total = max([topic.messages for topic in bag.topics if topic.name == args.topic], default=0)
     with staged(args.output, args.force, "") as stage, Progress("frames into the video", total) as progress:
         summary = conversion.to_video(args.bag, args.topic, args.fps, stage / args.output.name, progress.step)

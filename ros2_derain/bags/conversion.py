@@ -6,7 +6,6 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 
 import numpy as np
 from rclpy.serialization import serialize_message
@@ -16,7 +15,7 @@ from ros2_derain.bags import BagError
 from ros2_derain.bags.messages import BAD_MESSAGE, decode_image, pinhole, reason, stamp_ns
 from ros2_derain.bags.reader import BagReader
 from ros2_derain.bags.writing import BagWriter
-from ros2_derain.data.clips import Video, VideoWriter
+from ros2_derain.data.clips import Video, VideoWriter, frame_rate
 from ros2_derain.data.images import UnreadableError, read_image
 from ros2_derain.nodes import images
 from ros2_derain.nodes.messages import to_header
@@ -26,8 +25,11 @@ from ros2_derain.nodes.topics import Topic
 FPS = 10.0
 """Frames per second of a video where the stamps give none."""
 
-Frame = tuple[int, np.ndarray, CompressedImage | None]
-"""Index (of the stamp), pixels, and the message where it is not made of the pixels."""
+MAX_GAP_S = 60.0
+"""A longer gap between stamps, like a step back, is none of the scene: a video shows the frame as usual."""
+
+Frame = tuple[float, np.ndarray, CompressedImage | None]
+"""Time since the first [s], pixels, and the message where it is not made of the pixels."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +50,9 @@ class NewCamera:
     start_ns: int
     focal: float | None = None
 
-    def stamp_ns(self, index: int) -> int:
-        """Stamp of an image by its index."""
-        return self.start_ns + round(index * 1e9 / self.fps)
+    def stamp_ns(self, time_s: float) -> int:
+        """Stamp of an image by its time since the first."""
+        return self.start_ns + round(time_s * 1e9)
 
 
 def from_files(
@@ -76,7 +78,7 @@ def from_files(
     def frames() -> Iterator[Frame]:
         for index, path in enumerate(files):
             try:
-                yield index, read_image(path), _file(path) if compressed else None
+                yield index / camera.fps, read_image(path), _file(path) if compressed else None
             except UnreadableError as error:
                 left_out.append(str(error))
 
@@ -87,8 +89,8 @@ def from_files(
 
 
 def from_video(video: Video, camera: NewCamera, bag: Path, step: Callable[[], None]) -> int:
-    """Write a video's frames as messages with a ``camera_info`` each; returns how many."""
-    frames = ((index, image, None) for index, image in enumerate(video.frames()))
+    """Write a video's frames as messages with a ``camera_info`` each, at their times; returns how many."""
+    frames = ((time_s, image, None) for time_s, image in video.frames())
     return _write(frames, camera, bag, step)
 
 
@@ -97,8 +99,8 @@ def _write(frames: Iterable[Frame], camera: NewCamera, path: Path, step: Callabl
     count, connections = 0, {}
     info_topic = f"{camera.topic.rpartition('/')[0]}/camera_info"
     with BagWriter(path, compressed=False) as bag:
-        for index, image, file in frames:
-            time_ns = camera.stamp_ns(index)
+        for time_s, image, file in frames:
+            time_ns = camera.stamp_ns(time_s)
             header = to_header(time_ns, camera.frame_id)
             height, width = image.shape[:2]
             info = pinhole(header, height, width, camera.focal)
@@ -125,29 +127,37 @@ def _file(path: Path) -> CompressedImage:
 
 
 def to_video(path: Path, topic: str, fps: float | None, target: Path, step: Callable[[], None]) -> str:
-    """Write the images of a topic as a video; images that cannot be read are left out.
+    """Write the images of a topic as a video, at their stamps; images that cannot be read are left out.
 
     Args:
         path: the bag.
         topic: '' for a bag with one camera or with the pipeline's outputs.
-        fps: frames per second; None: by the stamps.
+        fps: constant frames per second; None: by the stamps.
         target: .mp4 or .avi.
         step: called after each image.
 
     Returns:
-        a summary in one line.
+        a summary: a line, and one for each thing that is missing from the bag.
 
     Raises:
         BagError: no image can be read, or the topic is ambiguous.
     """
     unread, first_reason = 0, ""
-    with BagReader(path, recover=True) as bag:
+    with BagReader(path) as bag:
         topic = topic or _only_topic(bag)
         pace = fps or _pace(bag, topic)
+        time_s, before_ns = 0.0, 0
         with VideoWriter(target, pace) as video:
             for message in bag.messages([topic]):
                 try:
-                    video.write(decode_image(bag.decode(message), message.type))
+                    decoded = bag.decode(message)
+                    image = decode_image(decoded, message.type)
+                    now_ns = stamp_ns(decoded, message.received_ns)
+                    if video.count:
+                        gap_s = (now_ns - before_ns) / 1e9
+                        time_s += gap_s if 0 < gap_s <= MAX_GAP_S else 1 / pace
+                    video.write(image, None if fps else time_s)
+                    before_ns = now_ns
                 except BAD_MESSAGE as error:
                     unread, first_reason = unread + 1, first_reason or reason(error)
                 step()
@@ -156,7 +166,8 @@ def to_video(path: Path, topic: str, fps: float | None, target: Path, step: Call
                     f"{path} has no image on {topic} that can be read: {first_reason or 'it is empty'}"
                 )
     left_out = f", {unread} left out: {first_reason}" if unread else ""
-    return f"{video.count} frames of {topic} at {pace:.3g} frames per second{left_out}"
+    written = f"{video.count} frames of {topic} at {pace:.3g} frames per second{left_out}"
+    return "\n".join([written, *(f"  {cut}" for cut in bag.cuts)])
 
 
 def _only_topic(bag: BagReader) -> str:
@@ -169,12 +180,11 @@ def _only_topic(bag: BagReader) -> str:
 
 
 def _pace(bag: BagReader, topic: str) -> float:
-    """Frames per second by the median interval of the stamps."""
+    """Frames per second by the intervals of the stamps."""
     stamps = []
     for message in bag.messages([topic]):
         try:
             stamps.append(stamp_ns(bag.decode(message), message.received_ns))
         except BAD_MESSAGE:
             continue
-    intervals = [b - a for a, b in zip(stamps, stamps[1:], strict=False) if b > a]
-    return min(1e9 / median(intervals), 240.0) if intervals else FPS
+    return frame_rate([stamp / 1e9 for stamp in stamps]) or FPS

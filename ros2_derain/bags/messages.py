@@ -142,7 +142,7 @@ def cause(error: Exception) -> str:
 def reason(error: Exception) -> str:
     """What is wrong with an image, in one line."""
     if isinstance(error, ImageError):
-        return error.detail.split(";")[0]
+        return error.detail
     return f"the message is damaged ({type(error).__name__}: {error})"
 
 

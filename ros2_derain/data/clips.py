@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,16 @@ import cv2
 import numpy as np
 import yaml
 
+from ros2_derain.image_decoding import LFS_POINTER
+
 from .images import DataError, list_images, read_image
+from .mp4_times import set_presentation_times
 
 CARD = "clip.yaml"
 FPS = 25.0
 """Frames per second of a folder that does not state its own."""
 MAX_FPS = 1000.0
+MAX_WRITTEN_FPS = 240.0
 CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
 """Suffix of a video -> FourCC of the codec that it is written with."""
 
@@ -87,15 +91,17 @@ class Video:
     """A video file; its sound is not read.
 
     Attributes:
-        fps: frames per second.
+        fps: frames per second; an average where they are not evenly spaced.
+        constant: frames are ``1 / fps`` apart, whatever their presentation times.
     """
 
     path: Path
     fps: float
+    constant: bool = False
 
     @classmethod
     def open(cls, path: Path, fps: float | None = None) -> Video:
-        """A video that OpenCV can decode; ``fps`` replaces the frame rate that it states.
+        """A video that OpenCV can decode; ``fps`` replaces its presentation times and frame rate.
 
         Raises:
             DataError: it cannot be decoded, or states no frame rate.
@@ -104,10 +110,10 @@ class Video:
         opened, stated = capture.isOpened(), capture.get(cv2.CAP_PROP_FPS)
         capture.release()
         if not opened:
-            raise DataError(f"{path} is not a video that can be decoded: convert it to .mp4 or .avi")
+            raise DataError(f"{path} is not a video that can be decoded: {_advice(path)}")
         if not fps and not 0 < stated < MAX_FPS:
             raise DataError(f"{path} states no frame rate (fps {stated:g}): pass --fps")
-        return cls(path, fps or stated)
+        return cls(path, fps or stated, constant=fps is not None)
 
     def __len__(self) -> int:
         return max(count_frames(self.path), 1)
@@ -118,13 +124,15 @@ class Video:
         Raises:
             DataError: it cannot be decoded.
         """
-        for number, frame in enumerate(self.frames()):
+        for number, (_, frame) in enumerate(self.frames()):
             if number == index:
                 return frame
         raise DataError(f"{self.path} has no frame {index} that can be decoded")
 
-    def frames(self) -> Iterator[np.ndarray]:
-        """Its frames: H x W x 3 uint8 RGB.
+    def frames(self) -> Iterator[tuple[float, np.ndarray]]:
+        """Presentation time [s] since the first frame, and image (H x W x 3 uint8 RGB), of each frame.
+
+        Where a container's times do not increase, a frame is ``1 / fps`` after the one before.
 
         Raises:
             DataError: the first cannot be decoded.
@@ -133,12 +141,19 @@ class Video:
         try:
             found, frame = capture.read()
             if not found:
-                raise DataError(f"{self.path} has no frame that can be decoded: convert it to .mp4 or .avi")
+                raise DataError(f"{self.path} has no frame that can be decoded: {_advice(self.path)}")
+            first_s, time_s = capture.get(cv2.CAP_PROP_POS_MSEC) / 1e3, 0.0
             while found:
-                yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+                yield time_s, cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
                 found, frame = capture.read()
+                next_s = capture.get(cv2.CAP_PROP_POS_MSEC) / 1e3 - first_s
+                time_s = time_s + 1 / self.fps if self.constant or next_s <= time_s else next_s
         finally:
             capture.release()
+
+    def frame_rate(self) -> float:
+        """Frames per second by their times, for a copy at a constant rate; decodes all frames."""
+        return (not self.constant and frame_rate([time_s for time_s, _ in self.frames()])) or self.fps
 
 
 class VideoWriter:
@@ -146,33 +161,56 @@ class VideoWriter:
 
     Args:
         path: ends in .mp4 (MPEG-4) or .avi (Motion JPEG).
-        fps: frames per second.
+        fps: frames per second; of frames that have times, the rate of the closest.
 
     Raises:
         DataError: OpenCV cannot write it, or it was not written completely.
 
     Attributes:
-        count: frames written.
+        count: frames passed to :meth:`write`.
     """
 
     def __init__(self, path: Path, fps: float) -> None:
         self.count = 0
         self._path, self._fps = path, fps
         self._writer: cv2.VideoWriter | None = None
-        self._size = (0, 0)
+        self._last: np.ndarray | None = None
+        self._times_s: list[float] = []
+        self._written = 0
 
-    def write(self, image: np.ndarray) -> None:
-        """Add an H x W x 3 uint8 RGB frame; one of another size is scaled to that of the first."""
+    def write(self, image: np.ndarray, time_s: float | None = None) -> None:
+        """Add an H x W x 3 uint8 RGB frame; one of another size is scaled to that of the first.
+
+        Args:
+            time_s: when it is shown, after the one before; for all frames of the video or for none.
+                In .avi, which has a constant rate, the frame before is repeated until then.
+        """
         if self._writer is None:
-            self._size = (image.shape[1], image.shape[0])
-            codec = cv2.VideoWriter.fourcc(*CODECS[self._path.suffix.lower()])
-            self._writer = cv2.VideoWriter(_utf8_name(self._path), codec, self._fps, self._size)
-            if not self._writer.isOpened():
-                raise DataError(f"OpenCV cannot write {self._path.name}: try .avi instead of .mp4")
-        if image.shape[1::-1] != self._size:
-            image = cv2.resize(image, self._size, interpolation=cv2.INTER_AREA)
-        self._writer.write(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+            self._writer = self._open(image.shape[1::-1])
+        bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+        if self._last is not None:
+            if image.shape != self._last.shape:
+                bgr = cv2.resize(bgr, self._last.shape[1::-1], interpolation=cv2.INTER_AREA)
+            if time_s is not None and self._path.suffix.lower() == ".avi":
+                for _ in range(round((time_s - self._times_s[0]) * self._fps) - self._written):
+                    self._add(self._last)
+        self._add(bgr)
+        self._last = bgr
         self.count += 1
+        if time_s is not None:
+            self._times_s.append(time_s)
+
+    def _open(self, size: Sequence[int]) -> cv2.VideoWriter:
+        codec = cv2.VideoWriter.fourcc(*CODECS[self._path.suffix.lower()])
+        writer = cv2.VideoWriter(_utf8_name(self._path), codec, self._fps, size)
+        if not writer.isOpened():
+            raise DataError(f"OpenCV cannot write {self._path.name}: try .avi instead of .mp4")
+        return writer
+
+    def _add(self, bgr: np.ndarray) -> None:
+        assert self._writer is not None
+        self._writer.write(bgr)
+        self._written += 1
 
     def __enter__(self) -> VideoWriter:
         return self
@@ -180,8 +218,24 @@ class VideoWriter:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if self._writer is not None:
             self._writer.release()
-        if kind is None and count_frames(self._path) != self.count:
+        if kind is None and count_frames(self._path) != self._written:
             raise DataError(f"{self._path.name} was not written completely: is the disk full?")
+        if kind is None and self._times_s and self._path.suffix.lower() == ".mp4":
+            set_presentation_times(self._path, self._times_s, 1 / self._fps)
+
+
+def frame_rate(times_s: Sequence[float]) -> float:
+    """Frames per second at which frames of these times can be shown; 0 where there are no two.
+
+    At most :data:`MAX_WRITTEN_FPS`. By the median interval, or by the shorter ones where
+    frames are not evenly spaced.
+    """
+    intervals = np.diff(times_s)
+    intervals = intervals[intervals > 0]
+    if not len(intervals):
+        return 0.0
+    short, median = np.quantile(intervals, (0.1, 0.5))
+    return float(min(1 / (median if short > median / 1.5 else short), MAX_WRITTEN_FPS))
 
 
 def count_frames(video: Path) -> int:
@@ -212,6 +266,13 @@ def _capture(path: Path) -> cv2.VideoCapture:
         link = Path(folder) / f"video{path.suffix}"
         link.symlink_to(path.resolve())
         return cv2.VideoCapture(str(link))
+
+
+def _advice(path: Path) -> str:
+    """What to do about a video that cannot be decoded."""
+    with path.open("rb") as file:
+        pointer = file.read(len(LFS_POINTER)) == LFS_POINTER
+    return "it is a Git LFS pointer: run 'git lfs pull'" if pointer else "convert it to .mp4 or .avi"
 
 
 def _utf8_name(path: Path) -> str:

@@ -16,7 +16,15 @@ from typing import TypeVar
 import cv2
 import numpy as np
 
-from ros2_derain.image_decoding import JPEG_START, PNG_SIGNATURE, ImageError, inspect
+from ros2_derain.image_decoding import (
+    JPEG_LEAD,
+    JPEG_START,
+    LFS_POINTER,
+    PNG_SIGNATURE,
+    ImageError,
+    decode_inspected,
+    inspect,
+)
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 """Suffixes of image files, in lower case; capitals are accepted."""
@@ -28,7 +36,6 @@ GAP = 4
 _LOSSLESS_WEBP = 101
 _FAST_PNG = 1
 _GREY, _PALETTE = 0, 3  # colour types of PNGs
-_LFS_POINTER = b"version https://git-lfs"
 
 T = TypeVar("T")
 
@@ -223,12 +230,13 @@ def _read_bytes(path: Path) -> bytes:
 
 
 def _decode(data: bytes, path: Path, flags: int) -> np.ndarray:
-    if data.startswith(_LFS_POINTER):
+    if data.startswith(LFS_POINTER):
         raise UnreadableError(f"{path} is a Git LFS pointer, not the image: run 'git lfs pull'")
     try:
-        if data.startswith((JPEG_START, PNG_SIGNATURE)):
-            inspect(data, path.suffix)
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
+        inspected = data.startswith((JPEG_START, PNG_SIGNATURE))
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data and not inspected else None
+        if inspected or image is None and JPEG_START in data[:JPEG_LEAD]:
+            image = decode_inspected(data, inspect(data, path.suffix), flags)
     except ImageError as error:
         raise UnreadableError(f"{path} cannot be read: {error.detail}; restore it or leave it out") from error
     except cv2.error as error:

@@ -183,9 +183,11 @@ class DerainNode(ManagedNode[DerainParameters]):
 
     def _frame(self, message: Image | CompressedImage, arrived: float) -> tuple[Header, Frame]:
         """The header and the frame of an image message that arrived then; raises ImageError."""
-        limit = self.parameters.max_pixels
         convert = images.to_rgb if isinstance(message, Image) else images.compressed_to_rgb
-        image = convert(message, max_pixels=limit)
+        image = convert(message, max_pixels=self.parameters.max_pixels, mono16_max=self.parameters.mono16_max)
+        if self._last_frame is None and isinstance(message, CompressedImage):
+            if note := images.note(message):
+                self.get_logger().info(f"images are read although unusual: {note}")
         header = message.header
         frame = Frame(messages.stamp_ns(header), header.frame_id, image, int(1e9 * arrived))
         self._compare(frame)

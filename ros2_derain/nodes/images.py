@@ -7,17 +7,20 @@ cannot be read *whole* is refused with an :class:`ImageError`, never half conver
 How the encodings of ``sensor_msgs/image_encodings.hpp`` are read:
 
 * ``rgb8 bgr8 rgba8 bgra8 mono8``: as named; alpha is dropped.
-* ``rgb16 bgr16 rgba16 bgra16 mono16``: scaled by 255/65535 and rounded, as
-  cv_bridge does. ``is_bigendian`` is honoured; it means nothing for 8-bit samples
-  and is ignored there.
+* ``rgb16 bgr16 rgba16 bgra16 mono16``: scaled and rounded, white being the parameter ``mono16_max``, or
+  the depth of 12, 14 or 16 bits that the image's maximum fits into; with 16 bits as cv_bridge does.
+  ``is_bigendian`` is honoured; it means nothing for 8-bit samples and is ignored there.
 * ``8UC1 8UC3 8UC4``: grey, BGR, BGRA, which is what OpenCV users publish under them.
 * ``32FC1 32FC3``: grey and BGR in 0..1. A value outside (a depth image in metres)
   and NaN or infinity are refused.
 * ``uyvy yuv422`` and ``yuyv yuv422_yuy2``: packed 4:2:2, even width.
 * ``nv12 nv21``: a luma plane and an interleaved chroma plane of the same ``step``;
   ``height`` is the image's, even like the width, and ``data`` holds
-  ``step * height * 3 / 2`` bytes.
-* ``bayer_{rggb,bggr,gbrg,grbg}{8,16}``: bilinear demosaicing.
+  ``step * height * 3 / 2`` bytes. A ``step`` of 3 / 2 widths, for which ``data`` holds ``step * height``
+  bytes, is read as the width.
+* ``bayer_{rggb,bggr,gbrg,grbg}{8,16}``: bilinear demosaicing; 16 bits as above.
+
+Upper and lower case are the same in a name.
 
 YUV is BT.601 in the video range (luma 16..235), as in cv_bridge and OpenCV.
 """
@@ -32,7 +35,17 @@ import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from ros2_derain.image_decoding import CAUSES, MAX_PIXELS, MIN_SIDE, ImageError, check_size, decode, quote
+from ros2_derain.image_decoding import (
+    CAUSES,
+    MAX_PIXELS,
+    MIN_SIDE,
+    ImageError,
+    check_size,
+    decode,
+    inspect,
+    quote,
+    reduce_16_bit,
+)
 
 __all__ = [
     "CAUSES",
@@ -115,16 +128,19 @@ _ENCODINGS = {
     **{f"{pattern}16": _Encoding(1, code, "u2") for pattern, code in _BAYER.items()},
 }
 
+_BY_NAME = {name.lower(): encoding for name, encoding in _ENCODINGS.items()}
+
 ENCODINGS = tuple(_ENCODINGS)
 """The encodings that :func:`to_rgb` reads."""
 
 
-def to_rgb(msg: Image, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+def to_rgb(msg: Image, *, max_pixels: int = MAX_PIXELS, mono16_max: int = 0) -> np.ndarray:
     """The image in a ``sensor_msgs/Image``.
 
     Args:
         msg: the message; its header is not looked at.
         max_pixels: largest height * width that is accepted.
+        mono16_max: value of white in 16-bit samples; 0: see above.
 
     Returns:
         H x W x 3 uint8 RGB, C-contiguous. For ``rgb8`` without row padding it is a
@@ -137,47 +153,56 @@ def to_rgb(msg: Image, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
             ``step`` (a row does not fit), ``length`` (not step * height bytes),
             ``not_finite`` or ``range`` (float samples).
     """
-    encoding = _ENCODINGS.get(msg.encoding)
+    encoding = _BY_NAME.get(msg.encoding.lower())
     if encoding is None:
         raise ImageError(
             "encoding",
-            f"encoding {quote(msg.encoding)} is not supported; publish one of {', '.join(ENCODINGS)}",
+            f"encoding {quote(msg.encoding)} is not supported",
+            f"publish one of {', '.join(ENCODINGS)}",
         )
     check_size(msg.height, msg.width, max_pixels)
     _check_even(msg, encoding)
     samples = _samples(msg, encoding.channels, encoding.sample, encoding.planes)
-    image = _to_8_bit(samples, msg.encoding)
+    image = _to_8_bit(samples, msg.encoding, mono16_max)
     if encoding.to_rgb is None:
         return np.ascontiguousarray(image)
     return cv2.cvtColor(image, encoding.to_rgb)
 
 
-def compressed_to_rgb(msg: CompressedImage, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+def compressed_to_rgb(
+    msg: CompressedImage, *, max_pixels: int = MAX_PIXELS, mono16_max: int = 0
+) -> np.ndarray:
     """The image in a ``sensor_msgs/CompressedImage``.
 
-    JPEG and PNG are told apart by content. From ``format`` only a Bayer pattern is
+    JPEG, PNG, TIFF and WebP are recognised by content. From ``format`` only a Bayer pattern is
     read: image_transport sends a raw mosaic as a grey PNG named, for example,
     ``bayer_rggb8; png compressed``.
 
     Args:
         msg: the message; its header is not looked at.
         max_pixels: largest height * width that is accepted, checked before decoding.
+        mono16_max: as in :func:`to_rgb`.
 
     Returns:
         H x W x 3 uint8 RGB, C-contiguous. 16 bits are reduced to 8, alpha is dropped,
         an EXIF orientation is not followed.
 
     Raises:
-        ImageError: with the cause ``length`` (empty), ``format`` (neither JPEG nor
-            PNG), ``truncated``, ``size``, ``too_large`` or ``decode``.
+        ImageError: with the cause ``length`` (empty), ``format`` (none of them),
+            ``truncated``, ``size``, ``too_large`` or ``decode``.
     """
     if not len(msg.data):
         raise ImageError("length", f"compressed image {quote(msg.format)} is empty")
-    image = decode(bytes(msg.data), msg.format, max_pixels=max_pixels)
+    image = decode(bytes(msg.data), msg.format, max_pixels=max_pixels, mono16_max=mono16_max)
     if image.ndim == 3:
         return image
-    pattern = re.match("bayer_[rgb]{4}", msg.format)
+    pattern = re.match("bayer_[rgb]{4}", msg.format.lower())
     return cv2.cvtColor(image, _BAYER.get(pattern[0] if pattern else "", cv2.COLOR_GRAY2RGB))
+
+
+def note(msg: CompressedImage) -> str:
+    """What is unusual about a compressed image that can be read; '' for nothing."""
+    return inspect(bytes(msg.data), msg.format).note
 
 
 def to_mono(msg: Image, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
@@ -301,24 +326,26 @@ def _samples(msg: Image, channels: int, sample: str = "u1", planes: float = 1.0)
             f"step {msg.step} is less than width {msg.width} * {channels * dtype.itemsize} "
             f"bytes of encoding {msg.encoding}",
         )
-    rows = int(msg.height * planes)
-    if len(msg.data) != msg.step * rows:
+    rows, step = int(msg.height * planes), msg.step
+    if planes != 1.0 and step == int(row * planes) and len(msg.data) == step * msg.height:
+        step = row
+    if len(msg.data) != step * rows:
         raise ImageError(
             "length",
-            f"{len(msg.data)} bytes of data; step {msg.step} * {rows} rows of encoding "
-            f"{msg.encoding} at {msg.width} x {msg.height} are {msg.step * rows}",
+            f"{len(msg.data)} bytes of data; step {step} * {rows} rows of encoding "
+            f"{msg.encoding} at {msg.width} x {msg.height} are {step * rows}",
         )
-    table = np.frombuffer(msg.data, np.uint8).reshape(rows, msg.step)[:, :row]
+    table = np.frombuffer(msg.data, np.uint8).reshape(rows, step)[:, :row]
     samples = np.require(table.view(dtype), dtype.newbyteorder("="), "A")
     return samples if channels == 1 else samples.reshape(rows, msg.width, channels)
 
 
-def _to_8_bit(samples: np.ndarray, encoding: str) -> np.ndarray:
+def _to_8_bit(samples: np.ndarray, encoding: str, mono16_max: int) -> np.ndarray:
     """Samples of any supported type as uint8, full scale to full scale."""
     if samples.dtype == np.uint8:
         return samples
     if samples.dtype == np.uint16:
-        return cv2.convertScaleAbs(samples, alpha=255.0 / 65535.0)
+        return reduce_16_bit(samples, mono16_max)
     low, high = float(samples.min()), float(samples.max())
     if not np.isfinite([low, high]).all():
         raise ImageError("not_finite", f"{encoding} image has NaN or infinite values")

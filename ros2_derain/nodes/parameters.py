@@ -140,6 +140,12 @@ class DerainParameters(NodeParameters):
         choices=("raw", "compressed"),
         live=False,
     )
+    mono16_max: int = _parameter(
+        0,
+        "Value of white in 16-bit images, such as 4095 for a camera of 12 bits; 0: the depth of 12, 14 or 16 "
+        "bits that the image's own maximum fits into.",
+        range=(0, 65535),
+    )
     jpeg_quality: int = _parameter(90, "Quality of derain/image/compressed.", range=(1, 100))
 
 

@@ -71,12 +71,12 @@ class Bag:
         """Write the bag with rain into the folder ``target``, in the same storage format.
 
         Stamps, times of reception, order and offered QoS stay. An image keeps its
-        encoding where that is rgb8, bgr8 or mono8, its compression where it is JPEG
-        or PNG, and becomes rgb8 otherwise. The rain's time is the header's stamp,
+        encoding where that is rgb8, bgr8 or mono8, or its compression, and becomes rgb8
+        otherwise. The rain's time is the header's stamp,
         where that is 0 the time of reception. An image that cannot be read is copied.
 
         Raises:
-            BagError: the bag is truncated.
+            BagError: the bag is damaged.
             RainMediaError: no image can be read, or the new bag cannot be written.
         """
         rainy: Counter[str] = Counter()
@@ -101,7 +101,8 @@ class Bag:
             first_reason = next((found["first_reason"] for found in unread.values()), "there is none")
             raise RainMediaError(f"{self.path} has no image that can be read: {first_reason}")
         seeds = {camera: overlay.camera_seed(index) for index, camera in enumerate(self.cameras)}
-        return {"cameras": seeds, "rainy": dict(rainy), "copied_unread": unread}
+        facts = {"cameras": seeds, "rainy": dict(rainy), "copied_unread": unread}
+        return facts | ({"missing": source.cuts} if source.cuts else {})
 
     def _rainy(self, received: Message, decoded: Any, image: np.ndarray, overlay: RainOverlay) -> bytes:
         """An image message with rain, serialized."""

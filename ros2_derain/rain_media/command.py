@@ -10,6 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from ros2_derain.bags.files import STORAGES, is_bag
 from ros2_derain.data.clips import CODECS, FPS, MAX_FPS, Clip, Video
 from ros2_derain.data.images import SUFFIXES, left_out_note, write_image
 from ros2_derain.rain import BLENDINGS, Rain, RainError, preset
@@ -27,7 +28,6 @@ from ros2_derain.reporting.progress import Progress
 CARD = "rain.json"
 STRIP_QUALITY = 85
 FORMAT = 1
-BAGS = (".mcap", ".db3", ".bag")
 FILES = (ImageFile, VideoFile)
 """Sources that are one file, and make one file."""
 
@@ -137,7 +137,7 @@ def _source(args: argparse.Namespace):
     suffix = path.suffix.lower()
     if not path.exists():
         raise RainMediaError(f"{path} does not exist")
-    if path.is_dir() and ((path / "metadata.yaml").is_file() or _files(path, BAGS[:2])) or suffix in BAGS:
+    if is_bag(path):
         return _bag(path, tuple(args.topics))
     if args.topics:
         raise RainMediaError(f"--topics goes with a bag, which {path} is not: leave it out")
@@ -147,7 +147,7 @@ def _source(args: argparse.Namespace):
         return VideoFile(Video.open(path, args.fps))
     if suffix in SUFFIXES:
         return ImageFile(path, args.mask)
-    known = ", ".join((*SUFFIXES, *CODECS, *BAGS[:2]))
+    known = ", ".join((*SUFFIXES, *CODECS, *STORAGES))
     raise RainMediaError(f"{path} is neither a folder nor a file that ends in one of {known}")
 
 
@@ -226,6 +226,7 @@ def _read_card(path: Path) -> list[RainOverlay]:
 
 def _summary(args: argparse.Namespace, overlays: list[RainOverlay], made: list[dict]) -> str:
     lines = [f"{args.output}: {', '.join(overlay.caption for overlay in overlays)}"]
+    lines += [f"  {missing}" for missing in made[0].get("missing", ())]
     for topic, unread in made[0].get("copied_unread", {}).items():
         lines.append(f"  {topic}: {unread['images']} copied without rain: {unread['first_reason']}")
     if left_out := made[0].get("left_out"):
@@ -233,10 +234,6 @@ def _summary(args: argparse.Namespace, overlays: list[RainOverlay], made: list[d
     if args.strip:
         lines.append(f"{args.strip}: side by side")
     return "\n".join(lines)
-
-
-def _files(folder: Path, suffixes: tuple[str, ...]) -> bool:
-    return any(path.suffix in suffixes for path in folder.iterdir())
 
 
 def _label(text: str) -> str:

@@ -175,10 +175,10 @@ class VideoFile:
         return self.video.read(0)
 
     def rain(self, overlay: RainOverlay, target: Path, step: Callable[[], None]) -> dict:
-        """Write the rainy video to ``target`` (.mp4: MPEG-4, .avi: Motion JPEG)."""
-        with VideoWriter(target, self.video.fps) as writer:
-            for frame in self.video.frames():
-                writer.write(overlay.render(frame, writer.count / self.video.fps))
+        """Write the rainy video to ``target`` (.mp4: MPEG-4, .avi: Motion JPEG), at the same times."""
+        with VideoWriter(target, self.video.frame_rate()) as writer:
+            for time_s, frame in self.video.frames():
+                writer.write(overlay.render(frame, time_s), time_s)
                 step()
         return {"pictures": writer.count, "fps": self.video.fps}
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from ros2_derain import machine, models
-from ros2_derain.bags.reader import STORAGES, is_bag
+from ros2_derain.bags.files import STORAGES, is_bag, is_storage
 from ros2_derain.replay import ReplayError, criteria, frame_metrics, injected_rain, job, session
 from ros2_derain.replay.aggregate import Aggregate, BandAggregate
 from ros2_derain.replay.criteria import Criterion
@@ -75,7 +75,7 @@ def find_bags(folder: Path) -> dict[str, Path]:
 
 def _bags(folder: Path, root: Path) -> Iterator[tuple[str, Path]]:
     for path in sorted(folder.iterdir()):
-        if path.is_dir() and is_bag(path) or path.suffix in STORAGES:
+        if path.is_dir() and is_bag(path) or is_storage(path):
             yield path.relative_to(root).as_posix(), path
         elif path.is_dir():
             yield from _bags(path, root)

@@ -108,7 +108,7 @@ def replay_live(
         ReplayError: it cannot begin, or a process failed; the message shows its log.
     """
     environment.isolate()
-    with BagReader(job.bag, recover=True) as bag, OutputFolder(folder, "all", force) as output:
+    with BagReader(job.bag) as bag, OutputFolder(folder, "all", force) as output:
         session = Session.open(job, bag)
         if len(session.cameras) != 1:
             raise ReplayError(

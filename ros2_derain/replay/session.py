@@ -48,7 +48,7 @@ def replay(
             later is in the summary's ``problems``.
         BagError: the bag cannot be read.
     """
-    with BagReader(job.bag, recover=True) as bag, OutputFolder(folder, job.record, force) as output:
+    with BagReader(job.bag) as bag, OutputFolder(folder, job.record, force) as output:
         session = Session.open(job, bag)
         output.require_space(session.pixels())
         output.open(session.cameras, session.model)

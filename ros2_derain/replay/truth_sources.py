@@ -117,7 +117,7 @@ class TopicImages:
 
     @staticmethod
     def _read(path: Path, topic: str) -> Iterator[Message]:
-        with BagReader(path, recover=True) as bag:
+        with BagReader(path) as bag:
             yield from bag.messages([topic])
 
 

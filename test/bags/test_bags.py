@@ -7,6 +7,7 @@ from made_bags import (
     FIRST_NS,
     SCENE,
     STEP_NS,
+    big_bag,
     detections,
     drive,
     encoded,
@@ -19,7 +20,7 @@ from made_bags import (
 from rosbags.rosbag2 import StoragePlugin
 
 from ros2_derain import cli
-from ros2_derain.bags import BagDamaged, BagError
+from ros2_derain.bags import BagDamaged
 from ros2_derain.bags.messages import detections as decoded_detections
 from ros2_derain.bags.reader import BagReader
 from ros2_derain.engine import Detection
@@ -138,19 +139,11 @@ def test_an_mcap_that_is_not_of_ros_is_refused_with_its_profile(data_dir, capsys
     assert "holds no ROS 2 messages: its mcap profile is 'custom-camera-models'" in capsys.readouterr().err
 
 
-def big_bag(path):
-    """Some megabytes that do not compress, in several chunks."""
-    noise = np.random.default_rng(0).integers(0, 255, (40, 96, 128, 3), np.uint8)
-    return write_bag(path, [("/image", raw_image(FIRST_NS + i, image)) for i, image in enumerate(noise)])
-
-
 def test_a_cut_mcap_is_read_up_to_the_cut(tmp_path, capsys):
     complete = (big_bag(tmp_path / "complete") / "complete.mcap").read_bytes()
     cut = tmp_path / "cut.mcap"
     cut.write_bytes(complete[: int(0.8 * len(complete))])
-    with pytest.raises(BagError, match="cannot be read"), BagReader(cut):
-        pass
-    with BagReader(cut, recover=True) as reader:
+    with BagReader(cut) as reader:
         images = [reader.decode(message) for message in reader.messages()]
         assert "was cut off" in reader.cuts[0]
     assert 20 <= len(images) < 40

@@ -153,7 +153,7 @@ def test_cut_files_are_refused_at_every_length(suffix, options):
     for percent in range(5, 100, 5):
         refused(data[: len(data) * percent // 100], "truncated", words=["cut off"])
     for missing in range(1, 5):
-        if suffix == ".png" or missing <= 2:
+        if suffix == ".png" or options:
             refused(data[:-missing], "truncated")
 
 
@@ -240,10 +240,62 @@ def test_small_files_are_refused():
 def test_other_content_is_refused():
     refused(b"", "length", words=["'jpeg' is empty"])
     refused(b"\xff", "format", words=["1 bytes", "ff"])
-    refused(file_of(scene(), ".webp"), "format", words=["neither JPEG nor PNG", "52 49 46 46"])
-    refused(file_of(scene(), ".bmp"), "format")
+    refused(file_of(scene(), ".bmp"), "format", words=["none of JPEG, PNG, TIFF and WebP", "42 4d"])
+    for named, start in (("h264", b"\0\0\0\x01\x67"), ("video/HEVC", b"\x01\x02"), ("", b"\0\0\x01\x40")):
+        refused(start + bytes(300), "format", image_format=named, words=["image_transport republish"])
     depth = struct.pack("<Iff", 0, 0.0, 0.0) + file_of(scene()[..., 0], ".png")
     refused(depth, "format", image_format="16UC1; compressedDepth png", words=["compressedDepth"])
+
+
+def test_jpeg_without_end_marker_and_with_bytes_before_it_is_read_like_any():
+    for options in ((), (cv2.IMWRITE_JPEG_RST_INTERVAL, 4)):
+        jpeg = file_of(scene(), ".jpg", *options)
+        expected = images.compressed_to_rgb(message(jpeg))
+        unusual = {
+            jpeg[:-2]: "no end marker",
+            jpeg[:-1]: "no end marker",
+            jpeg[:-2] + bytes(99): "no end marker",
+        }
+        unusual[b"HEAD\xff\xd8\0" * 9 + jpeg] = "63 bytes before its start"
+        for data, note in unusual.items():
+            assert np.array_equal(images.compressed_to_rgb(message(data)), expected)
+            assert note in images.note(message(data))
+        assert images.note(message(jpeg)) == ""
+
+
+def test_grey_pixels_at_the_end_of_a_jpeg_are_read_where_it_has_an_end():
+    grey = scene()
+    grey[-32:] = 128
+    jpeg = file_of(grey, ".jpg")
+    assert (images.compressed_to_rgb(message(jpeg))[-1, -1] == 128).all()
+    refused(jpeg[:-2], "truncated")
+
+
+@pytest.mark.parametrize("suffix", [".tiff", ".webp"])
+def test_tiff_and_webp(suffix):
+    for image in (scene(), scene()[..., 0]):
+        data = file_of(image, suffix, *((cv2.IMWRITE_WEBP_QUALITY, 101) if suffix == ".webp" else ()))
+        seen = images.compressed_to_rgb(message(data, f"bgr8; {suffix[1:]} compressed bgr8"))
+        assert np.array_equal(seen, image if image.ndim == 3 else np.dstack([image] * 3))
+        refused(data, "too_large", max_pixels=160 * 120 - 1)
+        for percent in range(0, 100, 7):
+            refused(data[: len(data) * percent // 100], "truncated", "length", "format", "decode")
+    lossy = images.compressed_to_rgb(message(file_of(scene(), ".webp", cv2.IMWRITE_WEBP_QUALITY, 80)))
+    assert np.abs(lossy.astype(int) - scene()).mean() < 6
+    refused(file_of(scene(63, 100), suffix), "size", words=["100 x 63"])
+
+
+def test_tiff_of_16_bits_is_reduced_and_of_floats_refused():
+    deep = scene()[..., 1].astype(np.uint16) * 257
+    assert np.array_equal(images.compressed_to_rgb(message(file_of(deep, ".tiff")))[..., 0], scene()[..., 1])
+    refused(file_of(scene()[..., 0].astype(np.float32), ".tiff"), "format", words=["float32"])
+
+
+def test_12_bits_in_a_png_of_16_are_scaled_to_white():
+    seen = images.compressed_to_rgb(
+        message(file_of(scene()[..., 1].astype(np.uint16) * 16, ".png"), "mono16; png")
+    )
+    assert np.abs(seen[..., 0].astype(int) - scene()[..., 1]).max() <= 1
 
 
 def test_png_without_pixels_is_refused():

@@ -285,13 +285,14 @@ def test_a_folder_without_a_readable_image_leaves_nothing(clip, tmp_path, capsys
     assert "0.png" in refused(capsys, tmp_path, clip, tmp_path / "out")
 
 
-def test_a_bag_without_cameras_or_cut_off_is_refused(tmp_path, capsys):
+def test_a_bag_without_cameras_is_refused_and_of_one_that_was_cut_off_the_loss_is_reported(tmp_path, capsys):
     silent = write_bag(tmp_path / "silent", [m for m in messages() if m[0] == "/note"])
     assert "/note" in refused(capsys, tmp_path, silent, tmp_path / "out")
     whole = write_bag(tmp_path / "whole", messages()) / "whole.mcap"
     cut = tmp_path / "cut.mcap"
     cut.write_bytes(whole.read_bytes()[:-2000])
-    assert "cut.mcap" in refused(capsys, tmp_path, cut, tmp_path / "out")
+    assert rain(cut, tmp_path / "out") == 0
+    assert "cut.mcap was cut off" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("values", [("--rate", "wet"), ("--exposure", "1/0")])
