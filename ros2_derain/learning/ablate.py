@@ -19,7 +19,7 @@ from ros2_derain.reporting import files, page, tables
 from ros2_derain.validation import STRICT, read_yaml, refuse_unknown, validated
 
 from ..options import positive
-from . import LearningError, recipe, sources, trainer
+from . import LearningError, recipe, recipe_files, sources, trainer
 from .checkpoints import LAST, read
 from .recipe import Recipe
 from .tasks import TASKS
@@ -103,10 +103,10 @@ def variant(group: Group, name: str, seed: int, steps: int | None) -> Recipe:
     Raises:
         LearningError: the recipe does not allow the change.
     """
-    path = recipe.find(group.recipe)
+    path = recipe_files.find(group.recipe)
     given = merged(read_yaml(path, "recipe", LearningError), group.variants[name])
     given = merged(given, {"seed": seed, **({"steps": steps} if steps else {})})
-    return recipe.parse(given, f"{group.recipe}, variant {name}")
+    return recipe_files.parse(given, f"{group.recipe}, variant {name}")
 
 
 def check_measurable(claim: Claim, name: str, chosen: Recipe) -> None:
@@ -147,7 +147,7 @@ def measured(chosen: Recipe, folder: Path, out: Path, workers: int | None = None
     result = out / RESULT
     if result.is_file():
         stored = json.loads(result.read_text())
-        if not recipe.changes(recipe.parse(stored["recipe"], str(result)), chosen):
+        if not recipe.changes(recipe_files.parse(stored["recipe"], str(result)), chosen):
             return stored["figures"]
         raise LearningError(f"{out} holds another recipe's result: remove it, or choose another --out")
     if trainer.run(chosen, folder, out, resume=(out / LAST).exists(), workers=workers):

@@ -19,7 +19,7 @@ from ros2_derain import models
 from ros2_derain.machine import processor
 from ros2_derain.reporting import files
 
-from . import LearningError, recipe, sources
+from . import LearningError, recipe_files, sources
 from .callbacks import Averaging
 from .recipe import Recipe
 
@@ -56,7 +56,7 @@ def recipe_of(checkpoint: dict[str, Any], where: Path) -> Recipe:
     Raises:
         LearningError: no recipe of this version can be made of it.
     """
-    return recipe.parse(checkpoint["recipe"], f"{where}: recipe of the checkpoint")
+    return recipe_files.parse(checkpoint["recipe"], f"{where}: recipe of the checkpoint")
 
 
 class AtomicFiles(TorchCheckpointIO):
@@ -104,7 +104,7 @@ def record(chosen: Recipe, journal: dict[str, Any]) -> dict[str, Any]:
     """A run as its model's card describes it: recipe, data with licences, steps, seconds, ancestors."""
     return {
         "recipe": chosen.as_dict(),
-        "data": sources.licences(chosen),
+        "data": _licences(chosen),
         "steps": journal["steps"],
         "seconds": journal["seconds"],
         "started_from": {part: ancestors(part, origin) for part, origin in journal["started_from"].items()},
@@ -250,3 +250,18 @@ def _tensors(name: str, part: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     except models.ModelError as error:
         raise LearningError(f"init: {error}") from error
     return loaded[part].state_dict(), {"model": card.name, "sha256": card.sha256}
+
+
+def _licences(recipe: Recipe) -> dict[str, str]:
+    """Licence of every folder that the sources and streaks of a recipe read."""
+    found: dict[str, str] = {}
+    for name, weight in recipe.sources.items():
+        if weight > 0:
+            own = recipe.datasets.get(name)
+            found |= {own.folder: own.licence} if own else sources.SOURCES[name].folders
+    for style in recipe.streaks.values():
+        folders = [f"{sources.PAIRS}/{name}" for name in style.pairs] + [
+            f"{sources.PATTERNS}/{name}" for name in style.patterns
+        ]
+        found |= {f"{folder} (streaks)": "none stated" for folder in folders}
+    return found

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pydantic.dataclasses
@@ -31,9 +31,6 @@ from ros2_derain.validation import STRICT
 
 from . import LearningError
 from .random_rain import StreakLayers, StreakStyle
-
-if TYPE_CHECKING:
-    from .recipe import Recipe
 
 PAIRS, PATTERNS = "rain_pairs", "rain_layers"
 """Folders of the data folder that hold rain/clean pairs and streak patterns."""
@@ -164,21 +161,6 @@ def held_out_pairs(styles: Mapping[str, StreakStyle], data: Path) -> Iterator[Pa
         for name, every in style.pairs.items():
             pairs = RainPairs(data / PAIRS / name) if every else ()
             yield from (pairs[index] for index in range(0, len(pairs), every or 1))
-
-
-def licences(recipe: Recipe) -> dict[str, str]:
-    """Licence of every folder that the sources and streaks of a recipe read."""
-    found: dict[str, str] = {}
-    for name, weight in recipe.sources.items():
-        if weight > 0:
-            own = recipe.datasets.get(name)
-            found |= {own.folder: own.licence} if own else SOURCES[name].folders
-    for style in recipe.streaks.values():
-        folders = [f"{PAIRS}/{name}" for name in style.pairs] + [
-            f"{PATTERNS}/{name}" for name in style.patterns
-        ]
-        found |= {f"{folder} (streaks)": "none stated" for folder in folders}
-    return found
 
 
 def class_pixels(data: Path) -> list[int]:

@@ -11,7 +11,7 @@ from ros2_derain.reporting import files
 from ros2_derain.validation import read_yaml
 
 from ..options import positive
-from . import LearningError, recipe, sources, trainer
+from . import LearningError, recipe_files, sources, trainer
 from .checkpoints import LAST, read
 from .recipe import Recipe
 
@@ -60,7 +60,7 @@ def main(args: argparse.Namespace) -> int:
         recipes, out = load_queue(args.queue), args.out or Path("runs") / args.queue.stem
         stopped = run_queue(recipes, sources.folder(args.data), out, args.minutes, args.workers, start)
     else:
-        chosen = recipe.load(recipe.find(args.recipe))
+        chosen = recipe_files.load(recipe_files.find(args.recipe))
         out, resume = args.out or Path("runs") / chosen.name, args.resume
         data, slice_ = sources.folder(args.data), {"steps": args.steps, "minutes": args.minutes}
         stopped = trainer.run(chosen, data, out, resume, workers=args.workers, start=start, **slice_)
@@ -78,7 +78,7 @@ def load_queue(path: Path) -> list[Recipe]:
         raise LearningError(f"{path}: expected a list of recipes, such as [derain, my.yaml]")
     beside = [path.parent / name for name in names]
     found = [str(file) if file.is_file() else name for file, name in zip(beside, names, strict=True)]
-    return [recipe.load(recipe.find(name)) for name in found]
+    return [recipe_files.load(recipe_files.find(name)) for name in found]
 
 
 def run_queue(

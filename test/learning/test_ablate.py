@@ -10,7 +10,7 @@ import yaml
 from tiny_training import GAUGE, write_data
 
 from ros2_derain import cli, resources
-from ros2_derain.learning import LearningError, ablate, recipe
+from ros2_derain.learning import LearningError, ablate, recipe_files
 from ros2_derain.learning.ablate import Claim
 
 RECIPE = {
@@ -129,7 +129,7 @@ def test_the_shipped_ablations_are_of_the_shipped_recipes():
     for name, group in groups.items():
         used = {variant for claim in group.claims for variant in (claim.better, claim.worse)}
         assert used == set(group.variants), f"{name}: a variant that no claim compares"
-        plain = recipe.load(recipe.find(group.recipe))
+        plain = recipe_files.load(recipe_files.find(group.recipe))
         for variant in group.variants:
             chosen = ablate.variant(group, variant, seed=1, steps=10)
             assert (chosen == ablate.variant(group, "full", 1, 10)) is (variant == "full")

@@ -8,7 +8,7 @@ import torch
 import yaml
 from tiny_training import train, write_data
 
-from ros2_derain.learning import losses, recipe
+from ros2_derain.learning import losses, recipe_files
 from ros2_derain.learning.checkpoints import LAST, read
 from ros2_derain.learning.tasks import TASKS
 from ros2_derain.learning.tasks.papers import Restored, RestoreTask
@@ -34,7 +34,7 @@ PARTS = {
 
 def tiny_recipe(path, name: str, **changed):
     """A shipped recipe with narrow networks, small clips and two steps."""
-    data = yaml.safe_load(recipe.find(name).read_text())
+    data = yaml.safe_load(recipe_files.find(name).read_text())
     paper = name.removesuffix("_light")
     networks = {"derainer": {"network": paper, "options": {**tiny_model.PAPERS[paper]}}}
     if paper == "ubcn":
@@ -64,7 +64,7 @@ def test_every_recipe_trains(tmp_path, name):
     assert logged - {"objects"} == set(PARTS[name.removesuffix("_light")])
     if "sapnet" in name:
         assert not rows[0].get("train/focal"), "the focal loss counts from half the run on"
-    before = recipe.load(path)
+    before = recipe_files.load(path)
     torch.manual_seed(before.seed)
     fresh = before.networks["derainer"].create().state_dict()
     trained = read(tmp_path / "run" / LAST)["state_dict"]
@@ -73,7 +73,7 @@ def test_every_recipe_trains(tmp_path, name):
 
 @pytest.mark.parametrize("name", PAPERS)
 def test_weights_are_the_papers(name):
-    chosen = recipe.load(recipe.find(name))
+    chosen = recipe_files.load(recipe_files.find(name))
     assert {part: weight for part, weight in chosen.loss.items() if weight} == PARTS[name]
     assert chosen.optimiser.weight_decay == 0
 
@@ -81,7 +81,7 @@ def test_weights_are_the_papers(name):
 @pytest.fixture
 def restore(tmp_path):
     """A RestoreTask of a shipped recipe, with a narrow network."""
-    return lambda name: RestoreTask(recipe.load(tiny_recipe(tmp_path / "r.yaml", name)), [1] * 11)
+    return lambda name: RestoreTask(recipe_files.load(tiny_recipe(tmp_path / "r.yaml", name)), [1] * 11)
 
 
 @pytest.fixture
@@ -126,7 +126,7 @@ def test_a_part_of_another_network_is_refused(tmp_path, capsys):
 
 def test_ubcn_without_feature_level_deraining_has_no_second_parser(tmp_path):
     path = tiny_recipe(tmp_path / "r.yaml", "ubcn_light", loss={"adversarial": 0})
-    task = TASKS["ubcn"](recipe.load(path), [1] * 11)
+    task = TASKS["ubcn"](recipe_files.load(path), [1] * 11)
     assert task.clean_parser is None and task.discriminator is None
 
 

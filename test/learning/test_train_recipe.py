@@ -5,7 +5,8 @@ import torch
 from tiny_training import GAUGE, LOOP, train, write_data, write_recipe
 
 from ros2_derain import resources
-from ros2_derain.learning.recipe import Optimiser, changes, find, load, parse
+from ros2_derain.learning.recipe import Optimiser, changes
+from ros2_derain.learning.recipe_files import find, load, parse
 from ros2_derain.learning.tasks import TASKS, base
 
 
