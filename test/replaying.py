@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ros2_derain import cli
 from ros2_derain.engine import Engine, EngineSettings
-from ros2_derain.replay import job
+from ros2_derain.replay import fleet
 
 DIED = "TEST_WORKER_DIED"
 """Variable that names the file which :func:`run_but_die_once` makes when it dies."""
@@ -48,7 +48,7 @@ def run_but_die_once(task: job.Job, *arguments) -> str:
     if task.bag.name == "monday" and not died.exists():
         died.touch()
         die()
-    return job.run_in_worker(task, *arguments)
+    return fleet.run_in_worker(task, *arguments)
 
 
 def die(*_) -> None:

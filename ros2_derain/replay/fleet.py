@@ -18,9 +18,11 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from urllib.parse import quote
 
+import torch
+
 from ros2_derain import machine, models
 from ros2_derain.bags.files import STORAGES, is_bag, is_storage
-from ros2_derain.replay import ReplayError, criteria, frame_metrics, injected_rain, job, session
+from ros2_derain.replay import ReplayError, criteria, frame_metrics, injected_rain, session
 from ros2_derain.replay.aggregate import Aggregate, BandAggregate
 from ros2_derain.replay.criteria import Criterion
 from ros2_derain.replay.job import Job
@@ -134,6 +136,18 @@ def attempt(task: Job, folder: Path, required: Sequence[Criterion]) -> str:
     return ""
 
 
+def run_in_worker(task: Job, folder: Path, required: Sequence[Criterion], threads: int | None = None) -> str:
+    """As :func:`attempt`, in a process of its own.
+
+    Args:
+        task, folder, required: as there.
+        threads: of one operation of torch; None: as torch has it.
+    """
+    if threads:
+        torch.set_num_threads(threads)
+    return attempt(task, folder, required)
+
+
 def _local(
     tasks: Mapping[str, Job], out: Path, required: Sequence[Criterion], cluster: Cluster
 ) -> Iterator[tuple[str, str]]:
@@ -150,7 +164,7 @@ def _local(
         pool = ProcessPoolExecutor(cluster.jobs, mp_context=multiprocessing.get_context("spawn"))
         try:
             waiting: dict[Future, str] = {
-                pool.submit(job.run_in_worker, task, out / name, required, threads): name
+                pool.submit(run_in_worker, task, out / name, required, threads): name
                 for name, task in left.items()
             }
             for future in as_completed(waiting):
@@ -227,7 +241,7 @@ def _spread(
 ) -> Iterator[tuple[str, str]]:
     device = next(iter(tasks.values())).settings.device
     gpus = gpus_of_a_bag(device, ray.cluster_resources(), per_gpu)
-    remote = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=RETRIES)(job.run_in_worker)
+    remote = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=RETRIES)(run_in_worker)
     waiting = {remote.remote(task, out / name, required): name for name, task in tasks.items()}
     while waiting:
         (done,), _ = ray.wait(list(waiting), num_returns=1)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ros2_derain import environment
 from ros2_derain.engine import EngineSettings
-from ros2_derain.replay.criteria import Criterion
 
 HEAD_BYTES = 1 << 14
 """Beginning of a file that is part of its identity."""
@@ -94,23 +92,3 @@ def _files(source: Path) -> list[Path]:
     """
     found = source.iterdir() if source.is_dir() else (source, source.with_name(f"{source.name}-wal"))
     return sorted(path for path in found if path.is_file() and not path.name.endswith("-shm"))
-
-
-def run_in_worker(job: Job, folder: Path, criteria: Sequence[Criterion], threads: int | None = None) -> str:
-    """Replay a bag in a process whose environment is not prepared for ROS.
-
-    Args:
-        job, folder, criteria: as for :func:`fleet.attempt`.
-        threads: of one operation of torch; None: as torch has it.
-
-    Returns:
-        why it could not be done, or ''.
-    """
-    environment.prepare()
-    import torch
-
-    from ros2_derain.replay import fleet
-
-    if threads:
-        torch.set_num_threads(threads)
-    return fleet.attempt(job, folder, criteria)

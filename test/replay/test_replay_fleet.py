@@ -14,7 +14,7 @@ from made_bags import STORE, drive, stamp_ns, write_bag
 from replaying import replay_fleet, summary
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
-from ros2_derain.replay import fleet, job
+from ros2_derain.replay import fleet
 
 
 @pytest.fixture
@@ -127,7 +127,7 @@ def test_ray_gives_the_same_as_one_after_another_even_where_a_worker_dies(
 ):
     pytest.importorskip("ray", reason="needs the optional package ray")
     assert replay_fleet(drives, tmp_path / "serial", rainy_model) == 1
-    run = job.run_in_worker
+    run = fleet.run_in_worker
 
     def dying_once(task, folder, required):
         died = tmp_path / "died"
@@ -136,7 +136,7 @@ def test_ray_gives_the_same_as_one_after_another_even_where_a_worker_dies(
             os.kill(os.getpid(), signal.SIGKILL)
         return run(task, folder, required)
 
-    monkeypatch.setattr(job, "run_in_worker", dying_once)
+    monkeypatch.setattr(fleet, "run_in_worker", dying_once)
     assert replay_fleet(drives, tmp_path / "ray", rainy_model, "--engine", "ray", "--workers", 2) == 1
     for name in ("alone.mcap", "car_7/tuesday", "monday"):
         first, second = ((tmp_path / way / name / "frames.jsonl").read_bytes() for way in ("serial", "ray"))
@@ -151,7 +151,7 @@ def test_several_processes_give_the_same_as_one_even_where_one_dies(
 ):
     assert replay_fleet(drives, tmp_path / "one", rainy_model) == 1
     monkeypatch.setenv(replaying.DIED, str(tmp_path / "died"))
-    monkeypatch.setattr(job, "run_in_worker", replaying.run_but_die_once)
+    monkeypatch.setattr(fleet, "run_in_worker", replaying.run_but_die_once)
     assert replay_fleet(drives, tmp_path / "two", rainy_model, "--jobs", 2) == 1
     for name in ("alone.mcap", "car_7/tuesday", "monday"):
         first, second = ((tmp_path / way / name / "frames.jsonl").read_bytes() for way in ("one", "two"))
@@ -164,7 +164,7 @@ def test_several_processes_give_the_same_as_one_even_where_one_dies(
 @pytest.mark.slow
 def test_a_bag_whose_process_always_dies_is_a_line(drives, rainy_model, tmp_path, monkeypatch):
     monkeypatch.setattr(fleet, "RETRIES", 1)
-    monkeypatch.setattr(job, "run_in_worker", replaying.die)
+    monkeypatch.setattr(fleet, "run_in_worker", replaying.die)
     assert replay_fleet(drives, tmp_path / "out", rainy_model, "--jobs", 2) == 1
     reasons = {row["failed"] for row in summary(tmp_path / "out")["bags"]}
     assert reasons == {"its worker was lost 2 times: it ended without a result"}
