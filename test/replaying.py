@@ -8,6 +8,7 @@ from pathlib import Path
 from ros2_derain import cli
 from ros2_derain.engine import Engine, EngineSettings
 from ros2_derain.replay import fleet
+from ros2_derain.replay.job import Job
 
 DIED = "TEST_WORKER_DIED"
 """Variable that names the file which :func:`run_but_die_once` makes when it dies."""
@@ -42,7 +43,7 @@ def engine(model: str) -> Engine:
     return Engine.load(EngineSettings(model=model, device="cpu"))
 
 
-def run_but_die_once(task: job.Job, *arguments) -> str:
+def run_but_die_once(task: Job, *arguments) -> str:
     """Replay a bag in a worker process; the first time that it is ``monday``, the process is killed."""
     died = Path(os.environ[DIED])
     if task.bag.name == "monday" and not died.exists():
