@@ -66,7 +66,6 @@ class LabelTruth:
     def __init__(self, ids: np.ndarray, model: LoadedModel) -> None:
         self._ids = ids
         self._scores = {side: LabelScore(model.identity.class_names) for side in SIDES}
-        self._frames = 0
 
     def check(self, labels: np.ndarray, name: str, shape: tuple[int, ...]) -> np.ndarray:
         """The true labels of a frame of this shape, H x W uint8 ids of the model.
@@ -84,14 +83,13 @@ class LabelTruth:
 
     def add(self, side: str, sides: Sides, truth: np.ndarray) -> dict:
         """Count one side of a frame; its mIoU."""
-        self._frames += side == SIDES[0]
         return {"miou": number(self._scores[side].add(sides.perception(side).labels, truth))}
 
     def figures(self) -> dict:
         """Over all frames: mIoU, pixel accuracy, IoU per class."""
         keys = ("miou", "pixel_accuracy", "iou")
         found = {side: score.figures() for side, score in self._scores.items()}
-        return {"frames": self._frames, **{side: {key: found[side][key] for key in keys} for side in SIDES}}
+        return {side: {key: found[side][key] for key in keys} for side in SIDES}
 
 
 class BoxTruth:
@@ -124,7 +122,7 @@ class BoxTruth:
 
     def figures(self) -> dict:
         """Over all frames: AP50, AP50:95, precision, recall, AP50 per class."""
-        found: dict = {"frames": max(map(len, self._scores.values()))}
+        found = {}
         for side, score in self._scores.items():
             counted = score.figures()
             per_class = {name: values["ap50"] for name, values in counted.pop("boxes").items()}
@@ -156,7 +154,7 @@ class ReferenceImages:
 
     def figures(self) -> dict:
         """Over all frames: mean PSNR in dB, of those frames that are not equal to theirs, and mean SSIM."""
-        means: dict = {"frames": len(self._figures["output"])}
+        means = {}
         for side, found in self._figures.items():
             finite = [decibels for decibels, _ in found if np.isfinite(decibels)]
             means[side] = {"psnr_db": average(finite), "ssim": average([similar for _, similar in found])}
@@ -199,8 +197,9 @@ class GroundTruth:
         return record, notes
 
     def figures(self) -> dict:
-        """Over all frames, by kind of truth."""
-        return {name: part.figures() for name, (part, _) in self._parts.items()}
+        """By kind of truth: the number of ``frames`` that it was used on, and the figures over them."""
+        parts = self._parts.items()
+        return {name: {"frames": self._used[name], **part.figures()} for name, (part, _) in parts}
 
     def problems(self) -> list[str]:
         """A sentence for each kind of truth that could be used on no frame."""
