@@ -50,3 +50,20 @@ def test_a_forbidden_import_is_found(tmp_path, room, line, contract):
     assert result.returncode != 0
     broken = [text for text in result.stdout.splitlines() if text.endswith("BROKEN")]
     assert any(contract in text for text in broken), result.stdout + result.stderr
+
+
+def test_every_module_that_imports_rclpy_can_do_so_on_jazzy():
+    """``MessageInfo`` has been in rclpy since Kilted."""
+    code = """
+import importlib, pkgutil
+from ros2_derain import bags, nodes, ros_testing
+import rclpy.subscription
+vars(rclpy.subscription).pop("MessageInfo", None)
+for room in (bags, nodes, ros_testing):
+    for module in pkgutil.iter_modules(room.__path__, room.__name__ + "."):
+        importlib.import_module(module.name)
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
