@@ -6,7 +6,7 @@ import pytest
 
 from ros2_derain import resources
 from ros2_derain.data import DataError
-from ros2_derain.data.clips import Clip
+from ros2_derain.data.clips import Clip, Video
 from ros2_derain.rain import Rain, RainRenderer
 from ros2_derain.rain_media.rendering import rain_clip
 
@@ -40,6 +40,12 @@ def test_a_folder_without_clip_yaml_is_refused(tmp_path):
     cv2.imwrite(str(tmp_path / "1.png"), np.zeros((64, 64, 3), np.uint8))
     with pytest.raises(DataError, match="clip.yaml must give the clip's fps"):
         Clip.open(tmp_path)
+
+
+def test_a_git_lfs_pointer_in_place_of_a_video_says_what_to_do(tmp_path):
+    (tmp_path / "drive.mp4").write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
+    with pytest.raises(DataError, match="run 'git lfs pull'"):
+        Video.open(tmp_path / "drive.mp4")
 
 
 def test_a_clip_without_images_is_refused(tmp_path):

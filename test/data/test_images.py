@@ -102,6 +102,14 @@ def test_a_name_that_is_not_utf_8_is_read_and_written(tmp_path, image):
     assert list_images(tmp_path) == [path] and np.array_equal(read_image(path), image)
 
 
+def test_a_jpeg_file_without_end_marker_or_with_bytes_before_it_is_read(tmp_path, image):
+    path = tmp_path / "whole.jpg"
+    write_image(path, image)
+    for unusual in (path.read_bytes()[:-2], b"HEADER" + path.read_bytes()):
+        (tmp_path / "unusual.jpg").write_bytes(unusual)
+        assert (read_image(tmp_path / "unusual.jpg") == read_image(path)).all()
+
+
 def test_a_git_lfs_pointer_says_what_to_do(tmp_path):
     (tmp_path / "a.png").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
     with pytest.raises(DataError, match="a.png is a Git LFS pointer, not the image: run 'git lfs pull'"):

@@ -2,9 +2,11 @@
 
 import array
 
+import cv2
 import numpy as np
 import pytest
 import rig
+from rclpy.parameter import Parameter
 from sensor_msgs.msg import CompressedImage, Image
 
 from ros2_derain.nodes import images, outputs, topics
@@ -95,6 +97,42 @@ def test_compressed_input_is_decoded_or_refused(active):
     assert made.client.until(lambda: made.client.count(outputs.LABEL_MAP) == 1)
     assert made.client.last(outputs.CLEAN_IMAGE).header == good.header
     assert made.counters().dropped == {"refused.truncated": 1, "refused.format": 1}
+
+
+def test_unusual_compressed_images_are_read_and_the_first_is_noted(active, capfd):
+    made = active(input_transport="compressed")
+    scene = np.full((96, 128, 3), (200, 40, 90), np.uint8)
+    files = {
+        suffix: cv2.imencode(suffix, scene[:, :, ::-1])[1].tobytes() for suffix in (".jpg", ".tiff", ".webp")
+    }
+    unusual = (b"HEAD" + files[".jpg"][:-2], files[".tiff"], files[".webp"])
+    for number, data in enumerate(unusual, 1):
+        message = CompressedImage(header=made.next_header(), format="jpeg", data=array.array("B", data))
+        made.client.jpeg.publish(message)
+        assert made.client.until(lambda number=number: made.client.count(outputs.CLEAN_IMAGE) == number)
+        assert made.client.last(outputs.CLEAN_IMAGE).header == message.header
+    assert made.counters().dropped == {}
+    log = capfd.readouterr().err
+    assert log.count("jpeg with 4 bytes before its start and no end marker") == 1
+
+
+def test_white_of_mono16_is_by_depth_or_by_parameter(active):
+    made = active(gate_open_mm_h=200.0, gate_close_mm_h=200.0)
+
+    def brightness(encoding: str) -> int:
+        samples = np.full((64, 96), 4000, "<u2")
+        message = Image(header=made.next_header(), height=64, width=96, encoding=encoding, step=192)
+        message.data = array.array("B", samples.tobytes())
+        made.client.got.clear()
+        made.client.image.publish(message)
+        assert made.client.until(lambda: made.client.count(outputs.CLEAN_IMAGE) == 1)
+        return int(images.to_rgb(made.client.last(outputs.CLEAN_IMAGE))[30, 30, 0])
+
+    assert brightness("mono16") == brightness("MONO16") == round(255 * 4000 / 4095)
+    made.derain.set_parameters([Parameter("mono16_max", value=8000)])
+    assert brightness("mono16") == 128
+    made.derain.set_parameters([Parameter("mono16_max", value=65535)])
+    assert brightness("mono16") == round(255 * 4000 / 65535)
 
 
 def test_segmentation_refuses_bad_images_too(active):
