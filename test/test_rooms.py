@@ -57,7 +57,7 @@ def test_every_module_that_imports_rclpy_can_do_so_on_jazzy():
     code = """
 import importlib, pkgutil
 from ros2_derain import bags, nodes, ros_testing
-import rclpy.subscription
+import rclpy.lifecycle, rclpy.subscription
 vars(rclpy.subscription).pop("MessageInfo", None)
 for room in (bags, nodes, ros_testing):
     for module in pkgutil.iter_modules(room.__path__, room.__name__ + "."):
