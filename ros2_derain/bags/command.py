@@ -8,9 +8,8 @@ import time
 from datetime import datetime, timezone
 from pathlib import Path
 
-from ros2_derain.bags import BagError, conversion
+from ros2_derain.bags import METADATA, BagError, conversion
 from ros2_derain.bags.conversion import NewCamera
-from ros2_derain.bags.files import METADATA
 from ros2_derain.bags.messages import BAD_MESSAGE, COMPRESSED, IMAGE, decode_image, reason
 from ros2_derain.bags.reader import BagReader, Topic
 from ros2_derain.data.clips import CODECS, FPS, Clip, Video

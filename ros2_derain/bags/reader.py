@@ -28,8 +28,7 @@ from rosbags.rosbag2.storage_sqlite3 import Sqlite3Reader
 from rosbags.typesys import Stores, TypesysError, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
-from ros2_derain.bags import BagDamaged, BagError
-from ros2_derain.bags.files import METADATA, STORAGES, storage_files
+from ros2_derain.bags import METADATA, STORAGES, BagDamaged, BagError, storage_files
 from ros2_derain.bags.mcap_file import MAGIC, McapFile
 from ros2_derain.bags.messages import (
     BAD_MESSAGE,

@@ -33,10 +33,9 @@ from ros2_derain import models
 from ros2_derain.engine import EngineError, LoadedModel, ModelError, ModelIdentity, Scene, SharedModel
 from ros2_derain.image_decoding import ImageError
 from ros2_derain.nodes import diagnostics, outputs, parameters
-from ros2_derain.nodes.diagnostics import Condition
+from ros2_derain.nodes.diagnostics import Condition, Statistics
 from ros2_derain.nodes.outputs import Context, Output
 from ros2_derain.nodes.parameters import P, ParameterError
-from ros2_derain.nodes.statistics import Statistics
 from ros2_derain.nodes.topics import DIAGNOSTICS, Topic
 from ros2_derain.nodes.worker import THROTTLE_S, Worker
 

@@ -10,7 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from ros2_derain.bags.files import STORAGES, is_bag
+from ros2_derain.bags import STORAGES, is_bag
 from ros2_derain.data.clips import CODECS, FPS, MAX_FPS, Clip, Video
 from ros2_derain.data.images import SUFFIXES, left_out_note, write_image
 from ros2_derain.rain import BLENDINGS, Rain, RainError, preset

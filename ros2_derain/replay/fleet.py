@@ -21,7 +21,7 @@ from urllib.parse import quote
 import torch
 
 from ros2_derain import machine, models
-from ros2_derain.bags.files import STORAGES, is_bag, is_storage
+from ros2_derain.bags import STORAGES, is_bag, is_storage
 from ros2_derain.replay import ReplayError, criteria, frame_metrics, injected_rain, session
 from ros2_derain.replay.aggregate import Aggregate, BandAggregate
 from ros2_derain.replay.criteria import Criterion

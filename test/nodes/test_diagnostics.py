@@ -5,8 +5,7 @@ from dataclasses import replace
 import pytest
 
 from ros2_derain.engine import Mode
-from ros2_derain.nodes.diagnostics import Condition, judge, status
-from ros2_derain.nodes.statistics import Percentiles, Statistics
+from ros2_derain.nodes.diagnostics import Condition, Percentiles, Statistics, judge, status
 
 OK, WARN, ERROR = b"\x00", b"\x01", b"\x02"
 

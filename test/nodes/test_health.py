@@ -9,8 +9,7 @@ from sensor_msgs.msg import Image
 
 from ros2_derain.engine import Mode
 from ros2_derain.nodes import diagnostics, images, outputs, topics
-from ros2_derain.nodes.diagnostics import Condition, judge
-from ros2_derain.nodes.statistics import Statistics
+from ros2_derain.nodes.diagnostics import Condition, Statistics, judge
 
 OK, WARN, ERROR = b"\x00", b"\x01", b"\x02"
 CLEAN = [outputs.CLEAN_IMAGE]
