@@ -322,6 +322,7 @@ class DerainNode(ManagedNode[DerainParameters]):
             budget_ms=self.parameters.max_latency_ms,
             identical_images=self._identical_images,
             unusable_stamps=self._unusable_stamps,
+            camera_info=self._calibrations.size() or "missing",
             calibration=self._calibrations.mismatch(last.image.shape[:2]) if last else "",
             ahead_s=-self.age_ms(last.stamp_ns) / 1e3 if last else 0.0,
             rain_mm_h=self._rain_mm_h,

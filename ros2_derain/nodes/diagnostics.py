@@ -179,7 +179,8 @@ class Condition:
         duplicate_s: how long another publisher of the node's outputs has been there [s]; 0: none.
         identical_images: how many of the latest images were equal to the one before.
         unusable_stamps: how many of the latest frames had a stamp of 0 or that of the frame before.
-        calibration: how the camera's calibration does not fit its images; or ''.
+        camera_info: size of the camera's calibration, or ``missing``; '' where the node has no camera.
+        calibration: how the calibration does not fit the images; or ''.
         ahead_s: by how much the latest stamp was ahead of the node's clock [s].
         rain_mm_h: last reading of the gauge [mm/h]; None before the first, NaN when passed through.
     """
@@ -194,6 +195,7 @@ class Condition:
     duplicate_s: float = 0.0
     identical_images: int = 0
     unusable_stamps: int = 0
+    camera_info: str = ""
     calibration: str = ""
     ahead_s: float = 0.0
     rain_mm_h: float | None = None
@@ -309,6 +311,8 @@ def _values(condition: Condition) -> Iterator[tuple[str, str]]:
             yield f"{span}.{percentile}", f"{milliseconds:.2f}"
     if condition.mode is not None:
         yield "mode", condition.mode.value
+    if condition.camera_info:
+        yield "camera_info", condition.camera_info
     if condition.rain_mm_h is not None:
         yield "rain_rate_mm_h", f"{condition.rain_mm_h:.2f}"
 

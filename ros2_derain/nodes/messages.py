@@ -60,6 +60,10 @@ class Calibrations:
         """Add a message."""
         self._known.append(info)
 
+    def size(self) -> str:
+        """Width and height of the latest, such as ``1280x720``; '' before the first."""
+        return f"{self._known[-1].width}x{self._known[-1].height}" if self._known else ""
+
     def mismatch(self, size: tuple[int, int]) -> str:
         """How the latest calibration does not fit images of this height and width; or ''."""
         known = list(self._known)

@@ -33,6 +33,15 @@ def test_a_calibration_that_was_published_once_and_latched_goes_with_every_image
     assert "incompatible" not in made.client.message("derain_node")
 
 
+def test_diagnostics_tell_whether_there_is_a_calibration(active):
+    made = active()
+    camera_info = lambda: made.client.values("derain_node").get("camera_info")  # noqa: E731
+    made.client.expect(camera_info, "missing")
+    assert made.client.until(lambda: made.client.info.get_subscription_count())
+    made.client.info.publish(calibration(made))
+    made.client.expect(camera_info, "96x64")
+
+
 @pytest.mark.parametrize(("binning", "is_named"), [(1, True), (2, False)])
 def test_a_calibration_of_another_size_than_the_images_is_named(active, binning, is_named):
     made = active()
