@@ -24,8 +24,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.lifecycle.publisher import LifecyclePublisher
 from rclpy.parameter import Parameter
 from rclpy.publisher import Publisher
-from rclpy.qos import DurabilityPolicy, QoSPolicyKind, qos_policy_name_from_kind
-from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.qos import DurabilityPolicy, qos_policy_name_from_kind
 from rclpy.time import Time
 from std_msgs.msg import Header
 
@@ -36,16 +35,11 @@ from ros2_derain.nodes import diagnostics, outputs, parameters
 from ros2_derain.nodes.diagnostics import Condition, Statistics
 from ros2_derain.nodes.outputs import Context, Output
 from ros2_derain.nodes.parameters import P, ParameterError
-from ros2_derain.nodes.topics import DIAGNOSTICS, Topic
+from ros2_derain.nodes.topics import DIAGNOSTICS, QOS_OVERRIDES, Topic
 from ros2_derain.nodes.worker import THROTTLE_S, Worker
 
 REPEAT_AFTER_S = 5.0
 """A warning with the same cause is logged again after this long."""
-
-QOS_OVERRIDES = QoSOverridingOptions(
-    (QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH, QoSPolicyKind.RELIABILITY, QoSPolicyKind.DURABILITY)
-)
-"""What ``qos_overrides.<resolved topic>.<publisher or subscription>.<policy>`` may change."""
 
 Handler = Callable[[Any], None]
 

@@ -15,7 +15,6 @@ from typing import Generic, TypeVar
 import torch
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.publisher import Publisher
-from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import Image
 from vision_msgs.msg import LabelInfo
 
@@ -25,7 +24,7 @@ from ros2_derain.nodes import images, messages
 from ros2_derain.nodes.managed_node import ManagedNode
 from ros2_derain.nodes.outputs import LABEL_INFO, SEGMENTATION_STATUS, SEMANTIC_PRIOR
 from ros2_derain.nodes.parameters import DerainParameters
-from ros2_derain.nodes.topics import PROPOSAL
+from ros2_derain.nodes.topics import PROPOSAL, QOS_OVERRIDES
 
 KEPT = 8
 """Number of values that wait to be used; the oldest is dropped."""
@@ -91,7 +90,7 @@ class TopicPriors:
             PROPOSAL.type,
             PROPOSAL.name,
             PROPOSAL.qos(),
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+            qos_overriding_options=QOS_OVERRIDES,
         )
         node.subscribe(LABEL_INFO, self._on_label_info)
         node.subscribe(SEMANTIC_PRIOR, self._on_prior)

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSPolicyKind, QoSProfile, ReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 
@@ -35,6 +36,11 @@ newest_reliable = partial(keep_last, 1, ReliabilityPolicy.RELIABLE)
 """For requests that the next one makes pointless."""
 latched = partial(keep_last, 1, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
 """For what a late joiner must know: the last message is sent to it."""
+
+QOS_OVERRIDES = QoSOverridingOptions(
+    (QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH, QoSPolicyKind.RELIABILITY, QoSPolicyKind.DURABILITY)
+)
+"""What ``qos_overrides.<resolved topic>.<publisher or subscription>.<policy>`` may change."""
 
 
 @dataclass(frozen=True)
