@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 from diagnostic_msgs.msg import DiagnosticArray
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Float32, Header, String
@@ -98,7 +99,7 @@ def _derain_status(scene: Scene, context: Context) -> DiagnosticArray:
             "mode": scene.derain_mode.value,
             "rain_rate_mm_h": _figure(scene.rain.rate),
             "rain_severity": _figure(scene.rain.severity),
-            "trust_mean": _figure(float(scene.trust.mean())),
+            "trust_mean": _figure(cv2.mean(scene.trust)[0]),
             "iterations": str(scene.iterations),
             "prior_missed": str(scene.prior_missed).lower(),
         },
@@ -110,7 +111,7 @@ def _segmentation_status(scene: Scene, context: Context) -> DiagnosticArray:
     if seen is not None:
         values = {
             "detections": str(len(seen.detections)),
-            "confidence_mean": _figure(float(seen.confidence.mean())),
+            "confidence_mean": _figure(cv2.mean(seen.confidence)[0]),
         }
         return messages.to_frame_status(SEGMENTATION, context.header, messages.OK, "parsed", values)
     if scene.derain_mode in NOT_PARSED:
