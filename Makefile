@@ -84,6 +84,7 @@ $(INSTALLED): $(CREATED) constraints.txt constraints-$(DISTRO).txt setup.py pypr
 	  "packages are missing: see pip's message above; check the network and the free disk space$(,) then run make again")
 	@touch $@
 
-$(COMPILED): $(INSTALLED) interfaces/build.py $(wildcard interfaces/vision_msgs/msg/*.msg)
+$(COMPILED): $(INSTALLED) interfaces/build.py $(wildcard interfaces/*/msg/*.msg)
 	@$(BIN)/python interfaces/build.py vision_msgs
+	@$(BIN)/python interfaces/build.py tf2_msgs
 	@touch $@

@@ -18,8 +18,11 @@ if not (Path(sys.prefix) / "share/ament_index/resource_index/packages/rclpy").ex
 # First 16 digits of the RIHS01 type hashes of vision_msgs 4.1.1, computed from its own files.
 UPSTREAM = {
     "BoundingBox2D": "008eacbb0cf8f26e",
+    "BoundingBox3D": "bbb73a65c163d7f9",
     "Detection2D": "0d12b69df5c593b3",
     "Detection2DArray": "214274120007f4a6",
+    "Detection3D": "ddd703be132ab0b6",
+    "Detection3DArray": "793f5eab9595ac1c",
     "LabelInfo": "3d37df4015cdf660",
     "ObjectHypothesis": "51da43cec11c0195",
     "ObjectHypothesisWithPose": "41c12344c0396c48",
