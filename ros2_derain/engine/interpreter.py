@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -10,15 +11,26 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ros2_derain.networks import Parse, prior_from_logits
-from ros2_derain.networks.scene_parser import LevelOutput, decode
+from ros2_derain.networks import Candidates
+from ros2_derain.networks.scene_parser import LOGIT_STRIDE, prior_from_probabilities
 
 from .loaded_model import LoadedModel
 from .scene import UNLABELLED, Detection, Perception
 from .settings import EngineSettings
 
 MAX_CANDIDATES = 300
-NMS_OVERLAP = 0.6
+LABEL_STRIDE = 2
+"""Labels are decided at half the size of the image."""
+
+
+class Parsed(Protocol):
+    """What a parser returns of an image: a network's :class:`~ros2_derain.networks.Parse`, or an equal."""
+
+    def probabilities(self) -> Tensor:
+        """1 x K x ceil(H/s) x ceil(W/s) class probabilities at stride s = 2 or 4."""
+
+    def candidates(self) -> Candidates:
+        """The boxes."""
 
 
 @dataclass(frozen=True)
@@ -70,67 +82,78 @@ class Interpreter:
             RuntimeError: the device failed or the output is not finite.
         """
         tensor = image if isinstance(image, Tensor) else self.runtime.tensor(image)
-        parse = self._parser(tensor)
-        prior = _quantised(prior_from_logits(parse.logits))
         size = tensor.shape[-2], tensor.shape[-1]
-        labels, confidence = self._label(parse, size)
-        return Interpretation(Perception(labels, confidence, self._detect(parse.levels, size)), prior)
+        parsed: Parsed = self._parser(tensor)
+        probabilities = parsed.probabilities()
+        labels, confidence = self._label(probabilities, size)
+        detections = self._detect(parsed.candidates(), size)
+        return Interpretation(Perception(labels, confidence, detections), _prior(probabilities, size))
 
     @torch.inference_mode()
     def prior(self, image: Tensor) -> Tensor:
         """The prior alone (K x h x w uint8 on the device) of a 1 x 3 x H x W image in 0..1."""
-        return _quantised(prior_from_logits(self._parser(image).logits))
+        return _prior(self._parser(image).probabilities(), (image.shape[-2], image.shape[-1]))
 
-    def _label(self, parse: Parse, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    def _label(self, probabilities: Tensor, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
         """H x W labels and confidences: bilinear to stride 2, decided there, nearest to full size."""
-        half = functional.interpolate(
-            parse.logits.softmax(1), scale_factor=2, mode="bilinear", align_corners=False
-        )
-        confidence, labels = half[0].max(0)
+        if (scale := _stride(probabilities, size) // LABEL_STRIDE) > 1:
+            probabilities = functional.interpolate(
+                probabilities, scale_factor=scale, mode="bilinear", align_corners=False
+            )
+        confidence, labels = probabilities[0].max(0)
         if not torch.isfinite(confidence.sum()):
-            raise RuntimeError("the parser's output is not finite")
+            raise RuntimeError("the parser's class probabilities are not finite")
         labels = labels.to(torch.uint8)
         labels[confidence < self.settings.confidence_threshold] = UNLABELLED
         confidence = confidence.mul(255).add_(0.5).to(torch.uint8)
         return _doubled(labels.cpu().numpy(), size), _doubled(confidence.cpu().numpy(), size)
 
-    def _detect(self, levels: tuple[LevelOutput, ...], size: tuple[int, int]) -> tuple[Detection, ...]:
-        if not levels:
+    def _detect(self, candidates: Candidates, size: tuple[int, int]) -> tuple[Detection, ...]:
+        if not candidates.scores.numel():
             return ()
-        all_scores, all_boxes = decode(levels)
-        best, best_class = all_scores[0].max(1)
-        kept = torch.nonzero(best >= self.settings.score_threshold)[:, 0]
+        best, best_class = candidates.scores[0].max(1)
+        kept = torch.nonzero(~(best < self.settings.score_threshold))[:, 0]  # NaN is kept, and refused below
         kept = kept[best[kept].argsort(descending=True, stable=True)[:MAX_CANDIDATES]]
-        scores, classes, boxes = (t[kept].cpu().numpy() for t in (best, best_class, all_boxes[0]))
+        scores, classes, boxes = (t[kept].cpu().numpy() for t in (best, best_class, candidates.boxes[0]))
+        if not (np.isfinite(scores).all() and np.isfinite(boxes).all()):
+            raise RuntimeError("the detector's scores or boxes are not finite")
         height, width = size
         boxes = boxes.clip(0, (width, height, width, height))
         names = self.identity.object_names
         return tuple(
             Detection(names[classes[i]], float(scores[i]), *map(float, boxes[i]))
-            for i in suppress(boxes, scores, classes)
+            for i in suppress(boxes, scores, classes, candidates.overlap)
         )
 
 
-def suppress(boxes: np.ndarray, scores: np.ndarray, classes: np.ndarray) -> list[int]:
+def suppress(boxes: np.ndarray, scores: np.ndarray, classes: np.ndarray, overlap: float) -> list[int]:
     """Greedy non-maximum suppression within each class.
 
     Args:
         boxes: M x 4 (x0, y0, x1, y1); scores, classes: M.
+        overlap: IoU above which the weaker of two boxes is dropped; 1: none is.
 
     Returns:
         indices of the boxes that stay, best score first; empty boxes never do.
     """
     sides = boxes[:, 2:] - boxes[:, :2]
     solid = np.flatnonzero((sides > 0).all(1))
-    if not len(solid):
-        return []
-    apart = (boxes.max() + 1) * classes[solid, None]
-    rectangles = np.hstack((boxes[solid, :2] + apart, sides[solid])).astype(float)
-    kept = cv2.dnn.NMSBoxes(rectangles.tolist(), scores[solid].astype(float).tolist(), 0.0, NMS_OVERLAP)
+    if overlap >= 1:
+        return [int(i) for i in solid[np.argsort(-scores[solid], kind="stable")]]
+    rectangles = np.hstack((boxes[solid, :2], sides[solid])).astype(float).tolist()
+    kept = cv2.dnn.NMSBoxesBatched(
+        rectangles, scores[solid].astype(float).tolist(), classes[solid].tolist(), 0.0, overlap
+    )
     return [int(solid[i]) for i in np.asarray(kept, int).ravel()]
 
 
-def _quantised(prior: Tensor) -> Tensor:
+def _stride(probabilities: Tensor, size: tuple[int, int]) -> int:
+    """Pixels of the image per cell, 2 or 4."""
+    return LABEL_STRIDE if probabilities.shape[-1] == -(-size[1] // LABEL_STRIDE) else LOGIT_STRIDE
+
+
+def _prior(probabilities: Tensor, size: tuple[int, int]) -> Tensor:
+    prior = prior_from_probabilities(probabilities, _stride(probabilities, size))
     return prior[0].mul(255).add_(0.5).to(torch.uint8)
 
 

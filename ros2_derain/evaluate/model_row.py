@@ -198,7 +198,7 @@ class ModelRow:
     def _why_without_boxes(self) -> str:
         """Why the parser's boxes cannot be scored; empty where they can."""
         with torch.no_grad():
-            if not self.parser(torch.zeros(1, 3, MIN_SIDE, MIN_SIDE)).levels:
+            if not self.parser(torch.zeros(1, 3, MIN_SIDE, MIN_SIDE)).candidates().scores.numel():
                 return "its parser finds no boxes"
         boxes = list(read_boxes(self.settings.clip["--boxes"]).values())
         unknown = ignored_classes(boxes, self.card.objects)

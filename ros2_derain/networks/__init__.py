@@ -13,10 +13,11 @@ from .mspfn import MSPFN
 from .phpnet import PhpNet, PhpSegmenter
 from .rain_gauge import RainGauge
 from .sapnet import SAPNet
-from .scene_parser import Parse, SceneParser, prior_from_logits
+from .scene_parser import Candidates, Parse, SceneParser, prior_from_logits
 from .ubcn import UbcnDerainer, UbcnSegmenter
 
 __all__ = [
+    "Candidates",
     "Derainer",
     "LoopNet",
     "Parse",

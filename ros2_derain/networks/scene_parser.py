@@ -23,9 +23,12 @@ from .layers import BasicBlock, ConvBlock, pad_to_multiple
 
 STRIDE = 32
 LOGIT_STRIDE = 4
+PRIOR_STRIDE = 8
 
 PRIOR_SCORE = 0.01
 """Score of every cell before training (RetinaNet's initialisation)."""
+
+NMS_OVERLAP = 0.6
 
 
 class LevelOutput(NamedTuple):
@@ -42,6 +45,20 @@ class LevelOutput(NamedTuple):
     stride: int
 
 
+class Candidates(NamedTuple):
+    """Boxes before the suppression of those that show the same object.
+
+    Attributes:
+        scores: N x P x objects in 0..1.
+        boxes: N x P x 4 (x0, y0, x1, y1) in pixels of the image; may reach beyond it.
+        overlap: IoU above which the weaker of two boxes of a class is dropped; 1: none is.
+    """
+
+    scores: Tensor
+    boxes: Tensor
+    overlap: float
+
+
 class Parse(NamedTuple):
     """Raw output of the parser.
 
@@ -54,6 +71,17 @@ class Parse(NamedTuple):
     logits: Tensor
     levels: tuple[LevelOutput, ...]
     features: Tensor
+
+    def probabilities(self) -> Tensor:
+        """N x K x ceil(H/4) x ceil(W/4) class probabilities."""
+        return self.logits.softmax(1)
+
+    def candidates(self) -> Candidates:
+        """The boxes of all levels; none from a network without detection."""
+        if not self.levels:
+            none = self.logits.new_zeros(len(self.logits), 0, 4)
+            return Candidates(none, none, NMS_OVERLAP)
+        return Candidates(*decode(self.levels), NMS_OVERLAP)
 
 
 def _stage(inputs: int, outputs: int, dilations: tuple[int, ...]) -> nn.Sequential:
@@ -157,7 +185,12 @@ def _twice(x: Tensor) -> Tensor:
 
 def prior_from_logits(logits: Tensor) -> Tensor:
     """The semantic prior, N x K x ceil(H/8) x ceil(W/8) in 0..1, from logits at stride 4."""
-    return functional.avg_pool2d(logits.softmax(1), 2, ceil_mode=True)
+    return prior_from_probabilities(logits.softmax(1), LOGIT_STRIDE)
+
+
+def prior_from_probabilities(probabilities: Tensor, stride: int) -> Tensor:
+    """The semantic prior, N x K x ceil(H/8) x ceil(W/8), from class probabilities at stride 2 or 4."""
+    return functional.avg_pool2d(probabilities, PRIOR_STRIDE // stride, ceil_mode=True)
 
 
 def cell_centres(height: int, width: int, stride: int, device: torch.device) -> Tensor:

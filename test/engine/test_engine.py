@@ -238,4 +238,5 @@ def test_images_survive_the_way_to_the_device_and_back():
 def test_suppression_keeps_the_best_of_a_class_and_other_classes():
     boxes = np.array([[0, 0, 10, 10], [1, 0, 11, 10], [0, 0, 10, 10], [50, 50, 60, 60], [5, 5, 5, 9]], float)
     scores, classes = np.array([0.8, 0.9, 0.7, 0.6, 0.99]), np.array([0, 0, 1, 0, 0])
-    assert suppress(boxes, scores, classes) == [1, 2, 3]
+    assert suppress(boxes, scores, classes, 0.6) == [1, 2, 3]
+    assert suppress(boxes, scores, classes, 1.0) == [1, 0, 2, 3]
