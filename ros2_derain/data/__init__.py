@@ -20,17 +20,18 @@ from .datasets import (
     CamVid,
     Cityscapes,
     Coco,
-    ImageDataset,
+    Labelled,
     Photographs,
-    Sample,
     Voc2012,
     Yolo,
     check_options,
     find_dataset,
     open_dataset,
 )
+from .image_dataset import ImageDataset, Sample
 from .images import DataError, list_images, read_image
 from .rain_pairs import LAYOUTS, Pair, RainLayers, RainPairs
+from .selection import ImageIndex, Selection
 
 __all__ = [
     "CAMVID_CLASSES",
@@ -47,11 +48,14 @@ __all__ = [
     "Coco",
     "DataError",
     "ImageDataset",
+    "ImageIndex",
+    "Labelled",
     "Pair",
     "Photographs",
     "RainLayers",
     "RainPairs",
     "Sample",
+    "Selection",
     "Voc2012",
     "Yolo",
     "check_options",

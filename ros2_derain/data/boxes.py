@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import xml.etree.ElementTree as ET
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import numpy as np
 import yaml
 
 from .classes import OBJECTS, class_index
+from .csv_rows import csv_rows
 from .images import DataError, list_files
 
 EDGES = ("xmin", "ymin", "xmax", "ymax")
@@ -145,13 +145,13 @@ def read_csv(folder: Path) -> dict[str, BoxList]:
         DataError: a file or a column is missing, or a line is malformed; names file and line.
     """
     boxes = {}
-    for where, row in _rows(folder / "images.csv", ("image",)):
+    for where, row in csv_rows(folder / "images.csv", ("image",)):
         sized = "width" in row and "height" in row
         size = (_number(row, "width", where), _number(row, "height", where)) if sized else None
         boxes[row["image"]] = BoxList(size)
     if not boxes:
         raise DataError(f"{folder / 'images.csv'} lists no image")
-    for where, row in _rows(folder / "boxes.csv", ("image", "class", *EDGES)):
+    for where, row in csv_rows(folder / "boxes.csv", ("image", "class", *EDGES)):
         if row["image"] not in boxes:
             raise DataError(f"{where}: image {row['image']} is not listed in images.csv")
         boxes[row["image"]].add(row["class"], [_number(row, edge, where) for edge in EDGES], where)
@@ -290,24 +290,6 @@ def _read_data_yaml(path: Path) -> dict[int, str]:
     if not isinstance(names, dict) or not all(isinstance(key, int) for key in names):
         raise DataError(f"{path}: names is not a list of class names or a mapping from ids")
     return {key: str(name) for key, name in names.items()}
-
-
-def _rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, dict[str, str]]]:
-    """``FILE, line N`` and the row of each line."""
-    if not path.is_file():
-        raise DataError(f"{path} is missing")
-    with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
-        reader = csv.DictReader(file)
-        lacking = [name for name in columns if name not in (reader.fieldnames or ())]
-        if lacking:
-            raise DataError(
-                f"{path} lacks the column {', '.join(lacking)}: its first line must name {','.join(columns)}"
-            )
-        for row in reader:
-            where = f"{path}, line {reader.line_num}"
-            if any(value is None for value in row.values()):
-                raise DataError(f"{where}: fewer values than columns")
-            yield where, row
 
 
 def _number(row: Mapping[str, str], column: str, where: str) -> float:

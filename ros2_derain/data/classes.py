@@ -149,34 +149,50 @@ def class_ids(model_classes: Sequence[str], file: Path | None, void: int | None)
         model_classes: by id.
         file: class names, one a line in the order of their ids, or JSON as CamVid's
             ``classes.json``: ``{"classes": [{"id": 0, "name": "Sky"}, ...], "void_id": 11}``.
-        void: the id of unlabelled pixels; None: the file's, else 11. 255 is always unlabelled.
+        void: the id of unlabelled pixels; None: the file's (see :func:`read_classes`), else 11. 255 is
+            always unlabelled.
 
     Raises:
         DataError: the file cannot be read, or names a class that the model lacks.
     """
-    names: Mapping[int, str] = dict(enumerate(model_classes))
-    if file is not None:
-        names, stated = _read_classes(file)
-        void = stated if void is None else void
-    void = CAMVID_VOID if void is None else void
-    table = np.full(256, _UNKNOWN, np.int16)
+    if file is None:
+        void = CAMVID_VOID if void is None else void
+        known = {number: number for number in range(len(model_classes)) if number != void}
+        return id_table({**known, void: UNLABELLED, UNLABELLED: UNLABELLED})
+    names, void = read_classes(file, void)
+    class_of = {void: UNLABELLED, UNLABELLED: UNLABELLED}
     for number, name in names.items():
-        if number == void or _plain(name) == "void":
-            table[number] = UNLABELLED
-            continue
-        index = number if file is None else class_index(name, model_classes)
+        index = class_index(name, model_classes)
         if index is None:
             raise DataError(
                 f"{file} names class {name!r}, which the model does not know: it knows "
                 f"{', '.join(model_classes)}; name pixels without a class 'void'"
             )
-        table[number] = index
-    table[[void, UNLABELLED]] = UNLABELLED
-    return table
+        class_of[number] = index
+    return id_table(class_of)
 
 
-def _read_classes(file: Path) -> tuple[dict[int, str], int | None]:
-    """Names by id, and the void id if the file states one."""
+def read_classes(file: Path, void: int | None = None) -> tuple[dict[int, str], int]:
+    """The names of the classes by id, without void, and the id of unlabelled pixels.
+
+    Args:
+        file: as for :func:`class_ids`; JSON may call the id ``void_id`` or ``ignore_id``.
+        void: instead of the id that the file states. If neither states it, it is 11, or 255 where 11 has a
+            name.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    names, stated = _read_names(file)
+    named_void = [number for number, name in names.items() if _plain(name) == "void"]
+    if void is None:
+        default = UNLABELLED if CAMVID_VOID in names else CAMVID_VOID
+        void = stated if stated is not None else named_void[0] if named_void else default
+    return {number: name for number, name in names.items() if number not in (void, *named_void)}, void
+
+
+def _read_names(file: Path) -> tuple[dict[int, str], int | None]:
+    """Names by id, and the id of unlabelled pixels if the file states one."""
     try:
         text = file.read_text(encoding="utf-8")
         if file.suffix.lower() != ".json":
@@ -187,7 +203,8 @@ def _read_classes(file: Path) -> tuple[dict[int, str], int | None]:
             names = dict(enumerate(listed))
         else:
             names = {int(entry["id"]): str(entry["name"]) for entry in listed}
-        return names, data.get("void_id") if isinstance(data, dict) else None
+        stated = data.get("void_id", data.get("ignore_id")) if isinstance(data, dict) else None
+        return names, None if stated is None else int(stated)
     except OSError as error:
         raise DataError(f"{file} cannot be read: {error.strerror}") from error
     except (ValueError, KeyError, TypeError) as error:

@@ -6,136 +6,31 @@ checked when they are read.
 
 from __future__ import annotations
 
-import copy
 import inspect
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from .boxes import (
     BoxList,
     class_names,
     find_boxes,
-    ignored_classes,
     read_boxes,
     read_coco,
     read_csv,
     read_voc,
     read_yolo,
 )
-from .classes import CAMVID_CLASSES, CAMVID_TABLE, OBJECTS, map_ids, translation
+from .classes import CAMVID_CLASSES, CAMVID_TABLE
+from .image_dataset import ImageDataset
 from .images import (
     DataError,
     check_files,
-    check_same_size,
     list_files,
     list_images,
     natural_order,
-    read_image,
 )
-from .label_files import VOC_FOLDER, LabelFiles, cityscapes_labels, find_labels, voc_labels
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One image and its ground truth.
-
-    Attributes:
-        image: H x W x 3 uint8 RGB.
-        labels: H x W uint8 class ids, 255 = unlabelled; None where there are no labels.
-        boxes: M x 5 float32 (class index, x0, y0, x1, y1); None where boxes are unknown.
-        driving: a road scene (rain with veil), else a photograph.
-    """
-
-    image: np.ndarray
-    labels: np.ndarray | None
-    boxes: np.ndarray | None
-    driving: bool
-
-
-class ImageDataset:
-    """Images with label maps and boxes, as far as they are known.
-
-    Args:
-        images: files, in order.
-        labels: of the images; None: there are none.
-        boxes: of each image; None: they are unknown.
-        driving: they are road scenes.
-
-    Attributes:
-        images: the files.
-        classes: names of the class ids of the labels, () where there are none.
-        objects: names of the class indices of the boxes.
-    """
-
-    def __init__(
-        self,
-        images: Sequence[Path],
-        labels: LabelFiles | None = None,
-        boxes: Sequence[BoxList] | None = None,
-        driving: bool = True,
-    ) -> None:
-        self.images = images
-        self.classes = labels.classes if labels else ()
-        self.objects: tuple[str, ...] = OBJECTS
-        self.label_paths = labels.paths if labels else ()
-        self._labels, self._boxes, self._driving = labels, boxes, driving
-        self._translation: np.ndarray | None = None
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, index: int) -> Sample:
-        """Raises DataError where a file cannot be read, or sizes or ids do not fit."""
-        image, labels = read_image(self.images[index]), None
-        if self._labels:
-            labels = self.labels(index)
-            check_same_size(image, labels, self.images[index], self._labels.paths[index])
-        return Sample(image, labels, self.boxes(index, image), self._driving)
-
-    def labels(self, index: int) -> np.ndarray:
-        """H x W uint8 class ids, 255 = unlabelled.
-
-        Raises:
-            DataError: there is no label map, it cannot be read, or holds an unknown id.
-        """
-        if not self._labels:
-            raise DataError(f"{self.images[index]} has no label map: pass a dataset with labels")
-        path = self._labels.paths[index]
-        ids = map_ids(self._labels.read(path), self._labels.tables[index], path)
-        return ids if self._translation is None else self._translation[ids]
-
-    def boxes(self, index: int, image: np.ndarray) -> np.ndarray | None:
-        """M x 5 float32 (index into ``objects``, x0, y0, x1, y1); None where boxes are unknown."""
-        if self._boxes is None:
-            return None
-        height, width = image.shape[:2]
-        return self._boxes[index].array(width, height, self.images[index], self.objects)
-
-    @property
-    def has_boxes(self) -> bool:
-        """Whether boxes are known."""
-        return self._boxes is not None
-
-    def ignored_objects(self) -> Counter[str]:
-        """Number of boxes of each name that is none of ``objects``."""
-        return ignored_classes(self._boxes or (), self.objects)
-
-    def in_classes(self, names: Sequence[str], objects: Sequence[str] = OBJECTS) -> ImageDataset:
-        """This dataset in the classes and objects of a model, by :func:`classes.class_index`.
-
-        A label of another class is unlabelled, a box of another class is left out.
-        """
-        other = copy.copy(self)
-        if self._labels:
-            other.classes = tuple(names)
-            other._translation = translation(self._labels.classes, names)
-        other.objects = tuple(objects)
-        return other
+from .label_files import VOC_FOLDER, LabelFiles, cityscapes_labels, find_labels, own_classes, voc_labels
 
 
 class CamVid(ImageDataset):
@@ -273,15 +168,47 @@ class Coco(ImageDataset):
         super().__init__(files, None, list(boxes.values()), driving)
 
 
+class Labelled(ImageDataset):
+    """A folder with ``images/``, ``labels/<stem>.png`` and ``classes.json``, which names the ids.
+
+    Args:
+        folder: holds images/.
+        labels: folder of the label maps; relative to ``folder``.
+        classes: names of their ids, as for ``evaluate perception --classes``; relative to ``folder``.
+            None: classes.json beside the folder of the label maps.
+        boxes: a source of :func:`boxes.read_boxes`; None: boxes are unknown.
+        height_scale: factor on the height of images, label maps and boxes.
+        consecutive: as of :class:`ImageDataset`.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        labels: str = "labels",
+        classes: str | None = None,
+        boxes: Path | None = None,
+        height_scale: float = 1.0,
+        consecutive: bool = False,
+    ) -> None:
+        maps = folder / labels
+        files = list_images(folder / "images")
+        own = own_classes(folder / classes if classes else maps.parent / "classes.json")
+        files, found = find_labels(files, maps, own)
+        listed = find_boxes(read_boxes(boxes), files, boxes) if boxes else None
+        super().__init__(files, found, listed, consecutive=consecutive)
+        self._height_scale = height_scale
+
+
 class Photographs(ImageDataset):
     """A folder of clean images without labels: backgrounds to render rain on.
 
     Args:
         driving: they are road scenes.
+        consecutive: as of :class:`ImageDataset`.
     """
 
-    def __init__(self, folder: Path, driving: bool = False) -> None:
-        super().__init__(list_images(folder), driving=driving)
+    def __init__(self, folder: Path, driving: bool = False, consecutive: bool = False) -> None:
+        super().__init__(list_images(folder), driving=driving, consecutive=consecutive)
 
 
 KINDS: dict[str, Callable[..., ImageDataset]] = {
@@ -291,6 +218,7 @@ KINDS: dict[str, Callable[..., ImageDataset]] = {
     "boxes": Boxes,
     "yolo": Yolo,
     "coco": Coco,
+    "labelled": Labelled,
     "photographs": Photographs,
 }
 
@@ -314,7 +242,7 @@ def open_dataset(kind: str, folder: Path | str, data: Path = Path(), **options: 
     Args:
         kind: a key of :data:`KINDS`.
         folder: of the dataset; relative to ``data``.
-        data: data folder, to which camvid's option ``boxes`` is relative too.
+        data: data folder, to which the option ``boxes`` is relative too.
         options: the other arguments of that kind's class.
 
     Raises:

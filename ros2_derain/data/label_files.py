@@ -13,8 +13,11 @@ from .classes import (
     CAMVID_TABLE,
     CITYSCAPES_CLASSES,
     CITYSCAPES_TABLES,
+    UNLABELLED,
     VOC_CLASSES,
     VOC_TABLE,
+    id_table,
+    read_classes,
 )
 from .images import DataError, list_files, read_label_map, read_stored
 
@@ -36,6 +39,20 @@ class LabelFiles:
     tables: Sequence[np.ndarray]
     classes: tuple[str, ...]
     read: Callable[[Path], np.ndarray] = read_label_map
+
+
+def own_classes(file: Path, void: int | None = None) -> LabelFiles:
+    """The classes that a file names and the table of their ids, for label maps of equal stems.
+
+    Args:
+        file, void: as for :func:`classes.read_classes`.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    names, void = read_classes(file, void)
+    class_of = {number: index for index, number in enumerate(names)}
+    return LabelFiles((), [id_table({**class_of, void: UNLABELLED, 255: UNLABELLED})], tuple(names.values()))
 
 
 def find_labels(

@@ -1,4 +1,4 @@
-"""Training clips: rainy clips made of still images, their views, and the batches of a step."""
+"""Training clips: rainy clips of still images and of consecutive ones, their views, the batches of a step."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Clips(Dataset):
     Each is a dict of tensors: ``rain`` and ``clean`` T x 3 x h x w uint8,
     ``labels`` T x h x w uint8 (255 = unlabelled), ``boxes`` T x 32 x 5 float32
     (class -1 = no box), ``boxes_known`` bool, ``follows`` bool (whether the frames are
-    consecutive; else they are T views of one image), ``rate`` mm/h (-1 where the rain
+    consecutive; else they are T views of one photograph), ``rate`` mm/h (-1 where the rain
     is not of the kind the gauge is meant for), ``raining`` bool.
 
     Args:
@@ -95,22 +95,25 @@ class Clips(Dataset):
         random = np.random.default_rng((self.seed, index))
         weights = np.array([weight for _, weight in self.sources])
         source = int(random.choice(len(weights), p=weights / weights.sum()))
-        sample = self._draw(source, random)
+        samples = self._draw(source, random)
         if random.random() < self.settings.paste:
-            sample = paste(sample, self._draw(source, random), random)
+            samples = paste_still(samples, self._draw(source, random)[0], random)
         pool = index // self.settings.renew + random.integers(self.settings.rains)
-        return self._clip(sample, int(pool), random)
+        return self._clip(samples, int(pool), random)
 
-    def _draw(self, source: int, random: np.random.Generator) -> Sample:
-        """A random sample of a source, from memory where it has been read before.
+    def _draw(self, source: int, random: np.random.Generator) -> list[Sample]:
+        """The frames of a random clip of a source, from memory where they have been read before.
 
+        They are consecutive where the source has consecutive images, else one image, repeated.
         A file that cannot be read is named once, and another one is drawn instead.
         """
         dataset = self.sources[source][0]
         key = (source, int(random.integers(len(dataset))))
         while True:
             try:
-                return self._read(dataset, key)
+                frames = dataset.clip(key[1], self.settings.frames)
+                read = {frame: self._read(dataset, (source, frame)) for frame in set(frames)}
+                return [read[frame] for frame in frames]
             except UnreadableError as error:
                 if key not in self._unreadable:
                     print(f"left out: {error}", file=sys.stderr, flush=True)
@@ -127,8 +130,10 @@ class Clips(Dataset):
             self._cache[key], self._bytes = sample, self._bytes + sample.image.nbytes
         return self._cache[key]
 
-    def _clip(self, sample: Sample, pool: int, random: np.random.Generator) -> dict[str, torch.Tensor]:
-        settings = self.settings
+    def _clip(
+        self, samples: Sequence[Sample], pool: int, random: np.random.Generator
+    ) -> dict[str, torch.Tensor]:
+        settings, sample = self.settings, samples[0]
         crop = (settings.height, settings.width)
         dry = random.random() < settings.dry
         road = sample.driving and random.random() < 0.85
@@ -137,10 +142,13 @@ class Clips(Dataset):
         views = camera_path(*path)
         if not sample.driving:
             views = views[:1] + [camera_path(*path)[0] for _ in views[1:]]
-        image = light(sample.image, random) if random.random() < settings.light else sample.image
+        if is_moving(samples):
+            views = views[:1] * len(views)
+        lit = light_table(random) if random.random() < settings.light else None
         start = random.uniform(0, 60)
         clip: dict[str, list[np.ndarray]] = {"rain": [], "clean": [], "labels": [], "boxes": []}
-        for frame, view in enumerate(views):
+        for frame, (sample, view) in enumerate(zip(samples, views, strict=True)):
+            image = sample.image if lit is None else cv2.LUT(sample.image, lit)
             clean = warp(image, view, crop, cv2.INTER_LINEAR)
             if dry:
                 rain = clean
@@ -227,6 +235,16 @@ def warp_boxes(boxes: np.ndarray | None, view: np.ndarray, crop: tuple[int, int]
     return result
 
 
+def is_moving(samples: Sequence[Sample]) -> bool:
+    """Whether a clip has frames of its own, and is not one image, repeated."""
+    return any(sample is not samples[0] for sample in samples)
+
+
+def paste_still(samples: list[Sample], donor: Sample, random: np.random.Generator) -> list[Sample]:
+    """:func:`paste` for a clip of one image; a clip that moves stays as it is."""
+    return samples if is_moving(samples) else [paste(samples[0], donor, random)] * len(samples)
+
+
 def paste(sample: Sample, donor: Sample, random: np.random.Generator) -> Sample:
     """Some rare classes of another labelled image of the same size over this one, with labels and boxes.
 
@@ -244,14 +262,13 @@ def paste(sample: Sample, donor: Sample, random: np.random.Generator) -> Sample:
     return replace(sample, image=image, labels=np.where(mask, donor.labels, sample.labels), boxes=boxes)
 
 
-def light(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Another exposure, contrast and white balance: H x W x 3 uint8 in and out."""
+def light_table(random: np.random.Generator) -> np.ndarray:
+    """Another exposure, contrast and white balance, as a 256 x 1 x 3 uint8 table for ``cv2.LUT``."""
     table = np.arange(256, dtype=np.float32)[:, None] / 255
     table = table ** float(np.exp(random.uniform(-0.35, 0.35)))
     table = 0.5 + (table - 0.5) * random.uniform(0.75, 1.2) + random.uniform(-0.08, 0.08)
     table = table * random.uniform(0.85, 1.15, 3).astype(np.float32)
-    table = np.clip(table * 255 + 0.5, 0, 255).astype(np.uint8)
-    return cv2.LUT(image, table[:, None, :])
+    return np.clip(table * 255 + 0.5, 0, 255).astype(np.uint8)[:, None, :]
 
 
 class Batches(Sampler[list[int]]):

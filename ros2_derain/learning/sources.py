@@ -17,16 +17,19 @@ from ros2_derain.data import (
     Boxes,
     CamVid,
     ImageDataset,
+    ImageIndex,
     Pair,
     Photographs,
     RainLayers,
     RainPairs,
+    Selection,
     check_options,
     list_images,
     open_dataset,
     read_image,
 )
 from ros2_derain.data.images import DataError
+from ros2_derain.data.selection import every_kth
 from ros2_derain.validation import STRICT
 
 from . import LearningError
@@ -58,18 +61,45 @@ class OwnSource:
         folder: of the dataset, relative to the data folder.
         licence: for the model card.
         options: further arguments of that kind, such as ``split``.
+        leave_out: a glob of the names of files that are not trained on, such as a whole drive.
+        index: a CSV file about the images, with a column ``image``; relative to the folder.
+        include: by column of the index, the values whose images are trained on.
+        hold_out: N leaves out the first image and every N-th after it, of each combination of the values of
+            ``include``; 0: none. ``evaluate perception --every N`` measures on them.
     """
 
     kind: str
     folder: str
     licence: str = "none stated"
     options: dict[str, Any] = field(default_factory=dict)
+    leave_out: str = ""
+    index: str = "index.csv"
+    include: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    hold_out: int = 0
 
     def __post_init__(self) -> None:
+        if self.hold_out < 0 or self.hold_out == 1:
+            raise ValueError(f"hold_out is {self.hold_out}: 0 holds out nothing, N > 1 every N-th image")
         try:
             check_options(self.kind, self.options)
         except DataError as error:
             raise ValueError(str(error)) from error
+
+    def open(self, data: Path) -> ImageDataset:
+        """The images that are trained on, in the classes of the model.
+
+        Raises:
+            ros2_derain.data.DataError: a file is missing or broken, or a selection fits no image.
+        """
+        dataset: Any = open_dataset(self.kind, self.folder, data, **self.options)
+        index = ImageIndex.read(data / self.folder / self.index) if self.include else None
+        kept = Selection(leave_out=self.leave_out, include=self.include).indices(dataset.images, index)
+        if self.hold_out:
+            columns = [index.column(name, dataset.images) for name in self.include] if index else []
+            groups = ["/".join(column[number] for column in columns) for number in kept]
+            held_out = every_kth(self.hold_out, 0, groups)
+            kept = [number for number, left_out in zip(kept, held_out, strict=True) if not left_out]
+        return dataset.subset(kept).in_classes(CAMVID_CLASSES)
 
 
 SOURCES = {
@@ -120,9 +150,7 @@ def sources(
 def _open(name: str, own: Mapping[str, OwnSource], data: Path) -> ImageDataset:
     if name not in own:
         return SOURCES[name].make(data)
-    described = own[name]
-    dataset: Any = open_dataset(described.kind, described.folder, data, **described.options)
-    return dataset.in_classes(CAMVID_CLASSES)
+    return own[name].open(data)
 
 
 def streak_layers(styles: Mapping[str, StreakStyle], data: Path) -> list[StreakLayers]:

@@ -1,6 +1,7 @@
 """Data sets by the name of their kind, as recipes name them, and the real ones."""
 
 import json
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -15,16 +16,19 @@ from ros2_derain.data import (
     CamVid,
     DataError,
     ImageDataset,
+    ImageIndex,
     Photographs,
     RainPairs,
+    Selection,
     class_index,
     list_images,
     open_dataset,
     read_boxes,
 )
 from ros2_derain.data.boxes import find_boxes
-from ros2_derain.data.classes import class_ids, id_table
+from ros2_derain.data.classes import class_ids, id_table, read_classes
 from ros2_derain.data.label_files import LabelFiles
+from ros2_derain.data.selection import every_kth
 
 
 def test_a_kind_is_opened_below_the_data_folder(tmp_path):
@@ -157,3 +161,98 @@ def test_camvids_own_files_are_understood(data_dir):
     assert len(boxes) == 5 and sum(len(listed.names) for listed in boxes) > 0
     with pytest.raises(DataError, match="does not list"):
         find_boxes(read_boxes(folder), list_images(data_dir / "bsds/images")[:1], folder)
+
+
+def write_labelled(folder: Path, count: int = 6) -> Path:
+    """Images of two conditions, their label maps in ids of Cityscapes, its classes, and an index."""
+    for part in ("images", "labels"):
+        (folder / part).mkdir(parents=True)
+    lines = ["image,condition"]
+    for number in range(count):
+        name = f"drive_{number:03}"
+        image, ids = np.full((40, 60, 3), 10 * number, np.uint8), np.full((40, 60), 8, np.uint8)
+        image[20:], ids[20:], ids[:10], ids[0] = 200, 11, 16, 255
+        cv2.imwrite(str(folder / f"images/{name}.png"), image)
+        cv2.imwrite(str(folder / f"labels/{name}.png"), ids)
+        lines.append(f"{name}.png,{'rain' if number % 2 else 'fog'}")
+    (folder / "index.csv").write_text("\n".join(lines))
+    classes = [{"id": number, "name": name} for number, name in enumerate(CITYSCAPES_CLASSES)]
+    (folder / "classes.json").write_text(json.dumps({"ignore_id": 255, "classes": classes}))
+    return folder
+
+
+def test_labels_of_other_classes_are_mapped_by_name_and_stretched(tmp_path):
+    folder = write_labelled(tmp_path / "set")
+    sample = open_dataset("labelled", folder, height_scale=1.5).in_classes(CAMVID_CLASSES)[1]
+    assert sample.image.shape == (60, 60, 3) and sample.labels.shape == (60, 60)
+    tree, pedestrian = CAMVID_CLASSES.index("tree"), CAMVID_CLASSES.index("pedestrian")
+    assert (sample.labels[:15] == 255).all(), "a train has no counterpart, and 255 is no class"
+    assert (sample.labels[15:30] == tree).all() and (sample.labels[30:] == pedestrian).all()
+
+
+def test_boxes_are_stretched_with_the_image(tmp_path):
+    folder = write_labelled(tmp_path / "set", 1)
+    (folder / "images.csv").write_text("image,width,height\ndrive_000.png,60,40\n")
+    (folder / "boxes.csv").write_text("image,class,xmin,ymin,xmax,ymax\ndrive_000.png,car,10,20,30,40\n")
+    dataset = open_dataset("labelled", folder, boxes=folder, height_scale=1.5)
+    assert dataset[0].boxes.tolist() == [[0, 10, 30, 30, 60]]
+
+
+def test_consecutive_frames_end_where_a_number_is_missing(tmp_path):
+    folder = write_labelled(tmp_path / "set")
+    (folder / "images/drive_003.png").unlink()
+    (folder / "images/other_006.png").write_bytes((folder / "images/drive_005.png").read_bytes())
+    clips = open_dataset("photographs", folder / "images", consecutive=True)
+    assert [path.stem[-3:] for path in clips.images] == ["000", "001", "002", "004", "005", "006"]
+    assert clips.clip(0, 3) == clips.clip(2, 3) == [0, 1, 2]
+    assert clips.clip(3, 3) == [3, 4, 4] and clips.clip(5, 2) == [5, 5] and clips.clip(1, 1) == [1]
+    assert open_dataset("photographs", folder / "images").clip(0, 3) == [0, 0, 0]
+
+
+def test_images_are_selected_by_name_and_by_index(tmp_path):
+    folder = write_labelled(tmp_path / "set")
+    images, index = list_images(folder / "images"), ImageIndex.read(folder / "index.csv")
+    assert Selection(names="drive_00[01]*").indices(images) == [0, 1]
+    assert Selection(leave_out="*_00[01].png", include={"condition": ["rain"]}).indices(images, index) == [
+        3,
+        5,
+    ]
+    assert every_kth(2, 1, ["a", "b", "a", "a", "b"]) == [False, False, True, False, True]
+
+
+@pytest.mark.parametrize(
+    "selection, said",
+    [
+        (Selection(leave_out="0001*"), "no file is named like '0001\\*' among 6, such as drive_000.png"),
+        (
+            Selection(include={"weather": ["fog"]}),
+            "has no column 'weather': its columns are image, condition",
+        ),
+        (Selection(include={"condition": ["hail"]}), "no image whose condition is hail: it has fog, rain"),
+        (Selection(names="drive*", leave_out="drive*"), "none of 6 images is selected"),
+    ],
+)
+def test_a_selection_that_fits_nothing_says_what_there_is(tmp_path, selection, said):
+    folder = write_labelled(tmp_path / "set")
+    with pytest.raises(DataError, match=said):
+        selection.indices(list_images(folder / "images"), ImageIndex.read(folder / "index.csv"))
+
+
+def test_an_index_must_list_every_image_once(tmp_path):
+    folder = write_labelled(tmp_path / "set", 2)
+    images, path = list_images(folder / "images"), folder / "index.csv"
+    path.write_text("image,condition\ndrive_000.png,fog\n")
+    with pytest.raises(DataError, match="does not list drive_001.png"):
+        ImageIndex.read(path).column("condition", images)
+    path.write_text("image,condition\ndrive_000.png,fog\ndrive_000.png,rain\n")
+    with pytest.raises(DataError, match="line 3: image drive_000.png is listed before"):
+        ImageIndex.read(path)
+
+
+def test_eleven_is_void_unless_it_has_a_name(tmp_path):
+    file = tmp_path / "classes.txt"
+    file.write_text("\n".join(CITYSCAPES_CLASSES[:13]))
+    names, void = read_classes(file)
+    assert names[11] == "person" and void == 255
+    file.write_text("\n".join(CAMVID_CLASSES))
+    assert read_classes(file) == (dict(enumerate(CAMVID_CLASSES)), 11)

@@ -66,6 +66,23 @@ def test_the_same_seed_gives_the_same_clips(tmp_path):
     assert any((first[key] != other[key]).any() for key in ("rain", "clean"))
 
 
+def test_consecutive_images_are_a_clip_under_one_crop(tmp_path):
+    wide = np.random.default_rng(0).integers(0, 256, (96, 200, 3), np.uint8)
+    for number in range(5):  # a scene that moves by 4 pixels
+        cv2.imwrite(str(tmp_path / f"{number:03}.png"), wide[:, 4 * number : 4 * number + 160])
+    source = Photographs(tmp_path, driving=True, consecutive=True)
+    settings = ClipSettings(height=64, width=96, frames=3, dry=1.0, light=1.0, zoom=(1.0, 1.0), rains=2)
+    clips = Clips([(source, 1.0)], settings, seed=2)
+    for item in (clips[index] for index in range(4)):
+        first, second, third = item["clean"].numpy().astype(int)
+        assert item["follows"] and (first != second).mean() > 0.5
+        aligned = [
+            max((np.roll(later, shift, 2)[:, :, 8:-8] == earlier[:, :, 8:-8]).mean() for shift in (-4, 4))
+            for earlier, later in ((first, second), (second, third))
+        ]
+        assert min(aligned) == 1, "the same crop and the same light of frames that moved by 4 pixels"
+
+
 def test_streaks_of_real_pairs_fall_on_photographs(tmp_path):
     for index in range(2):
         cv2.imwrite(str(tmp_path / f"{index}.png"), np.full((100, 120, 3), 60, np.uint8))

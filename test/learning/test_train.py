@@ -16,9 +16,11 @@ import tiny_model
 import torch
 import yaml
 from limits import HANG_S
-from tiny_training import GAUGE, LOOP, train, write_data, write_recipe
+from tiny_training import GAUGE, LOOP, train, write_data, write_recipe, write_table
 
 from ros2_derain import models
+from ros2_derain.data import CAMVID_CLASSES
+from ros2_derain.learning import recipe_files, sources
 from ros2_derain.learning.checkpoints import read
 from ros2_derain.learning.tasks.loopnet import GaugeTask
 
@@ -217,7 +219,45 @@ def test_a_recipe_may_describe_data_sets_of_its_own(data, tmp_path):
     assert train(write_recipe(tmp_path / "recipe.yaml", parse), data, tmp_path / "run") == 0
     record = yaml.safe_load((tmp_path / "run/run.yaml").read_text())
     assert record["data"] == {"camvid/train": "CC BY 4.0"}
-    assert record["recipe"]["datasets"]["mine"] == {**own, "options": {}}
+    assert own.items() <= record["recipe"]["datasets"]["mine"].items()
+
+
+def write_weather(data: Path, folder: Path) -> None:
+    """A folder of images 0..7 with label maps, their classes, and an index: fog, rain, fog, rain ..."""
+    for part in ("images", "labels"):
+        (folder / part).mkdir(parents=True)
+        for number in range(8):
+            (folder / part / f"{number}.png").write_bytes((data / f"camvid/train/{part}/0.png").read_bytes())
+    rows = [(f"{number}.png", ("fog", "rain")[number % 2]) for number in range(8)]
+    write_table(folder / "index.csv", ("image", "condition"), rows)
+    (folder / "classes.txt").write_text("\n".join(CAMVID_CLASSES))
+
+
+@pytest.mark.parametrize(
+    "own, used",
+    [
+        ({}, [0, 1, 2, 3, 4, 5, 6, 7]),
+        ({"leave_out": "[0-5].*"}, [6, 7]),
+        ({"hold_out": 3}, [1, 2, 4, 5, 7]),
+        ({"include": {"condition": ["fog"]}, "hold_out": 2}, [2, 6]),
+        ({"include": {"condition": ["fog", "rain"]}, "leave_out": "0.*", "hold_out": 4}, [3, 4, 5, 6, 7]),
+    ],
+)
+def test_a_recipe_leaves_images_out_by_name_by_index_and_every_nth(data, tmp_path, own, used):
+    write_weather(data, tmp_path / "weather")
+    described = {"kind": "labelled", "folder": "weather", "options": {"classes": "classes.txt"}, **own}
+    recipe = recipe_files.load(
+        write_recipe(tmp_path / "r.yaml", LOOP, datasets={"w": described}, sources={"w": 1})
+    )
+    ((dataset, _),) = sources.sources(recipe.sources, recipe.datasets, tmp_path)
+    assert [int(path.stem) for path in dataset.images] == used
+
+
+def test_a_drive_that_is_not_there_cannot_be_left_out(data, tmp_path, capsys):
+    own = {"kind": "camvid", "folder": "camvid/train", "leave_out": "0001TP*"}
+    recipe = write_recipe(tmp_path / "recipe.yaml", LOOP, datasets={"mine": own}, sources={"mine": 1})
+    assert train(recipe, data, tmp_path / "run") == 2
+    assert "no file is named like '0001TP*' among 3, such as 0.png" in capsys.readouterr().err
 
 
 def changed_by_training(recipe: Path, data: Path, run: Path) -> list[str]:

@@ -47,6 +47,10 @@ from ros2_derain.learning.tasks import TASKS, base
         ({"sources": {"kitti": 1}}, "sources: unknown key kitti; known: camvid"),
         ({"datasets": {"x": {"kind": "kitti", "folder": "x"}}}, "datasets.x: unknown kind of data"),
         ({"datasets": {"x": {"kind": "voc2012"}}}, "datasets.x: folder is missing"),
+        (
+            {"datasets": {"x": {"kind": "labelled", "folder": "x", "hold_out": 1}}},
+            "datasets.x: hold_out is 1: 0 holds out nothing",
+        ),
         ({"sources": {"camvid": 0}}, "sources need weights of at least 0, not all of them 0"),
         ({"init": {"gauge": "loopnet"}}, "init: unknown key gauge; known: derainer, parser"),
         ({"compile": True}, "compile is true, but task loop has no network to compile"),
