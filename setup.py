@@ -72,11 +72,17 @@ setup(
         "fleet": ["ray"],
         "learning": ["lightning", "tqdm"],
         "metrics": ["prometheus-client"],
+        # Other runtimes of the networks, and what turns these into ONNX graphs.
+        "onnx": ["onnx"],
+        "onnxruntime": ["onnx", "onnxruntime"],
+        "openvino": ["onnx", "openvino"],
         "test": [
             "cv-bridge",
             "hypothesis",
             "import-linter",
             "mypy",
+            "onnx",
+            "onnxruntime",
             "psutil",
             "pytest",
             "rosbags-image",

@@ -135,7 +135,7 @@ class Restorer:
             self._memory = None
             return passed_through(frame)
         rainy = self.runtime.tensor(frame.image)
-        rate = float(self._gauge(rainy)[0])
+        rate = float(self._gauge(rainy).rate[0])
         settings = self.settings
         is_raining = self._gate.update(rate, settings.gate_open_mm_h, settings.gate_close_mm_h)
         rain = RainEstimate(rate, math.log1p(rate) / math.log1p(MAX_RATE))

@@ -11,7 +11,7 @@ from .derainer import Derainer, Restoration
 from .loopnet import LoopNet
 from .mspfn import MSPFN
 from .phpnet import PhpNet, PhpSegmenter
-from .rain_gauge import RainGauge
+from .rain_gauge import Observation, RainGauge
 from .sapnet import SAPNet
 from .scene_parser import Candidates, Parse, SceneParser, prior_from_logits
 from .ubcn import UbcnDerainer, UbcnSegmenter
@@ -20,6 +20,7 @@ __all__ = [
     "Candidates",
     "Derainer",
     "LoopNet",
+    "Observation",
     "Parse",
     "RainGauge",
     "Restoration",

@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .derainer import SingleImageDerainer
-from .layers import SqueezeExcitation, as_input, conv3x3, pad_to_multiple, published, small_conv3x3
+from .layers import SqueezeExcitation, as_input, cells, conv3x3, pad_to_multiple, published, small_conv3x3
 
 LEVELS = 3
 """Of the EDB, each at half the resolution of the one before."""
@@ -360,7 +360,7 @@ class DANet(SingleImageDerainer):
         residual = self.rsn(self.alm(image, streaks, as_input(half, first)))
         clean = residual.to(rain.dtype) + (_resized(half, 2) if step == 2 else half)
         return DanetRestoration(
-            clean[..., :height, :width], half[..., : -(-height // step), : -(-width // step)]
+            clean[..., :height, :width], half[..., : cells(height, step), : cells(width, step)]
         )
 
 

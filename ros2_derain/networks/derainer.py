@@ -3,6 +3,7 @@
 coarse(rain, state)               -> Restoration
 again(rain, restoration)          -> Restoration, before every iteration but the first
 refine(rain, restoration, prior)  -> Restoration
+once(rain, state, prior)          -> Restoration: coarse and refine in one
 """
 
 from __future__ import annotations
@@ -44,6 +45,13 @@ class Derainer(nn.Module, ABC):
     takes_prior = True
     """Whether ``refine`` uses a prior; where not, the loop does not parse the image for one."""
 
+    classes: int
+    """K; of those that take a prior."""
+
+    def initial_state(self, rain: Tensor) -> Tensor | None:
+        """The ``state`` that stands for none, N x C x h x w; None from a network without memory."""
+        return None
+
     @abstractmethod
     def coarse(self, rain: Tensor, state: Tensor | None = None) -> Restoration:
         """First estimate of the clean image; ``state`` comes from the previous frame, if any."""
@@ -55,6 +63,10 @@ class Derainer(nn.Module, ABC):
     def refine(self, rain: Tensor, restoration: Restoration, prior: Tensor | None = None) -> Restoration:
         """A better estimate, given the class probabilities of each pixel; None where they are unknown."""
         return restoration
+
+    def once(self, rain: Tensor, state: Tensor | None = None, prior: Tensor | None = None) -> Restoration:
+        """One pass for a prior that is known before: coarse, then refine."""
+        return self.refine(rain, self.coarse(rain, state), prior)
 
 
 class ImageRestoration(NamedTuple):
@@ -81,5 +93,5 @@ def restoration_of(rain: Tensor, image: Tensor) -> Restoration:
     """The restoration of a network that returns an image alone; see :data:`ERROR_SHARE`."""
     image = image.float()
     error = ERROR_SHARE * (image.clamp(0, 1) - rain).abs().mean(1, keepdim=True)
-    ones = image.new_ones(len(image), 1, 1, 1)
+    ones = image.new_ones(image.shape[0], 1, 1, 1)
     return Restoration(image, error, ones, ones)

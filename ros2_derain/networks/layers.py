@@ -71,6 +71,11 @@ def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
     return functional.pad(image, (0, right, 0, bottom), mode="replicate")
 
 
+def cells(side: int, stride: int) -> int:
+    """How many cells of a stride cover a side: the quotient, rounded up (as ONNX also rounds it)."""
+    return (side + stride - 1) // stride
+
+
 def resized(x: Tensor, like: Tensor) -> Tensor:
     """N x C x H x W at another map's height and width, bilinear."""
     return functional.interpolate(x, size=like.shape[-2:], mode="bilinear", align_corners=False)
@@ -79,7 +84,7 @@ def resized(x: Tensor, like: Tensor) -> Tensor:
 def crop_logits(logits: Tensor, image: Tensor, stride: int) -> Tensor:
     """Logits of a padded image without the padding: N x K x ceil(H/stride) x ceil(W/stride), float32."""
     height, width = image.shape[-2:]
-    return logits[..., : -(-height // stride), : -(-width // stride)].float()
+    return logits[..., : cells(height, stride), : cells(width, stride)].float()
 
 
 class ChannelResidualAttention(nn.Module):

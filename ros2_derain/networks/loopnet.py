@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .derainer import Derainer, Restoration
-from .layers import ResidualBlock, conv3x3, pad_to_multiple, resized, small_conv3x3
+from .layers import ResidualBlock, cells, conv3x3, pad_to_multiple, resized, small_conv3x3
 
 STRIDE = 16
 """The coarsest level: H and W are padded to a multiple of this inside."""
@@ -101,6 +101,14 @@ class LoopNet(Derainer):
             self.is_rain.weight.mul_(0.1)
             self.is_rain.bias.fill_(2.0)
 
+    def initial_state(self, rain: Tensor) -> Tensor:
+        """Zeros, N x ``state`` x H'/2 x W'/2, in the type of the weights."""
+        height, width = (cells(side, STRIDE) * (STRIDE // 2) for side in rain.shape[-2:])
+        weight = self.stem.weight
+        return torch.zeros(
+            rain.shape[0], self.state_channels, height, width, dtype=weight.dtype, device=rain.device
+        )
+
     def coarse(self, rain: Tensor, state: Tensor | None = None, raining: Tensor | None = None) -> Restoration:
         """First estimate of the clean image; ``state`` comes from the previous frame, if any.
 
@@ -110,7 +118,7 @@ class LoopNet(Derainer):
         half = functional.pixel_unshuffle(pad_to_multiple(rain, STRIDE), 2) - 0.5
         half = half.to(self.stem.weight.dtype).contiguous(memory_format=torch.channels_last)
         if state is None:
-            state = half.new_zeros(half.shape[0], self.state_channels, *half.shape[-2:])
+            state = self.initial_state(rain)
         x1 = self.half_in(self.stem(torch.cat((half, state.to(half.dtype)), 1)))
         x2 = self.quarter_in(self.down_quarter(x1))
         x3 = functional.relu(self.down_eighth(x2))
@@ -140,10 +148,6 @@ class LoopNet(Derainer):
         return self._restoration(
             restoration.image, head, restoration.presence, restoration.scale, features, restoration.state
         )
-
-    def forward(self, rain: Tensor, state: Tensor | None = None, prior: Tensor | None = None) -> Restoration:
-        """One temporal pass: coarse, then refine with the prior at hand."""
-        return self.refine(rain, self.coarse(rain, state), prior)
 
     def _presence(self, x: Tensor) -> Tensor:
         """N x 1 x 1 x 1: is there rain? From the mean and the mean deviation of every channel."""

@@ -6,6 +6,8 @@ nothing (about 0.4 GMAC at 1280x720).
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -16,8 +18,24 @@ MAX_RATE = 250.0
 """mm/h; the strongest rain it was made for."""
 
 
+class Observation(NamedTuple):
+    """What a gauge sees in N images.
+
+    Attributes:
+        rate: N rain rates in mm/h, 0..250.
+        coverage: N shares 0..1 of the image that water on the glass covers; None: not measured.
+        contrast_loss: N values 0..1, of the contrast that haze takes; None: not measured.
+        obstruction: N x 1 x h x w at stride 8, 0..1: how much of each place water hides; None: not measured.
+    """
+
+    rate: Tensor
+    coverage: Tensor | None = None
+    contrast_loss: Tensor | None = None
+    obstruction: Tensor | None = None
+
+
 class RainGauge(nn.Module):
-    """N x 3 x H x W in 0..1 -> N rain rates in mm/h, 0..250.
+    """N x 3 x H x W in 0..1 -> :class:`Observation` with the rates alone.
 
     Works in log(1 + rate): a wrong 5 mm/h matters more in drizzle than in a cloudburst.
     """
@@ -42,5 +60,5 @@ class RainGauge(nn.Module):
         spread = (x - mean[:, :, None, None]).abs().mean((2, 3))
         return self.read(torch.cat((mean, spread), 1).to(half.dtype))[:, 0].float()
 
-    def forward(self, image: Tensor) -> Tensor:
-        return torch.expm1(self.log_rate(image)).clamp(0, MAX_RATE)
+    def forward(self, image: Tensor) -> Observation:
+        return Observation((self.log_rate(image).exp() - 1).clamp(0, MAX_RATE))

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .layers import BasicBlock, ConvBlock, pad_to_multiple
+from .layers import BasicBlock, ConvBlock, cells, pad_to_multiple
 
 STRIDE = 32
 LOGIT_STRIDE = 4
@@ -175,7 +175,7 @@ class SceneParser(nn.Module):
         p16 = self.fuse16(self.lateral16(x16) + _twice(p32))
         p8 = self.fuse8(self.lateral8(x8) + _twice(p16))
         p4 = self.fuse4(self.lateral4(x4) + _twice(self.narrow(p8)))
-        rows, columns = -(-height // LOGIT_STRIDE), -(-width // LOGIT_STRIDE)
+        rows, columns = cells(height, LOGIT_STRIDE), cells(width, LOGIT_STRIDE)
         return Parse(self.classify(p4)[..., :rows, :columns].float(), self.detect((p8, p16, p32)), p8)
 
 

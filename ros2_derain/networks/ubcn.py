@@ -214,9 +214,15 @@ class PyramidPooling(nn.Module):
         x = maps[-1]
         parts = [x]
         for side, reduce in self.means.items():
-            region = x.shape[-2] // int(side), x.shape[-1] // int(side)
-            parts.append(resized(functional.relu(reduce(functional.avg_pool2d(x, region))), x))
+            parts.append(resized(functional.relu(reduce(_means(x, int(side)))), x))
         return self.classify(torch.cat(parts, 1)), x
+
+
+def _means(x: Tensor, side: int) -> Tensor:
+    """Means over side x side regions (N x C x H x W, sides multiples of ``side``)."""
+    count, channels, height, width = x.shape
+    regions = x.reshape(count, channels, side, height // side, side, width // side)
+    return regions.mean((3, 5))
 
 
 class AllScales(nn.Module):

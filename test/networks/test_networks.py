@@ -64,7 +64,7 @@ def test_cost_of_the_temporal_pass_at_720p():
         image, prior = torch.empty(1, 3, 720, 1280), torch.empty(1, 11, 90, 160)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         gauge.to("meta").log_rate(image)
-        restoration = derainer.to("meta")(image, None, prior)
+        restoration = derainer.to("meta").once(image, None, prior)
         parser.to("meta")(restoration.image)
     assert counter.get_total_flops() / 2e9 <= 60
     assert parameters <= 8e6
@@ -72,15 +72,15 @@ def test_cost_of_the_temporal_pass_at_720p():
 
 def test_the_gauge_reads_a_rate_in_range():
     with torch.no_grad():
-        rates = RainGauge()(torch.rand(3, 3, 64, 100))
+        rates = RainGauge()(torch.rand(3, 3, 64, 100)).rate
     assert rates.shape == (3,) and ((0 <= rates) & (rates <= 250)).all()
 
 
 def test_gradients_reach_every_weight(pair):
     derainer = LoopNet(classes=5, widths=(8, 8, 8, 8), state=4)
     rain = torch.rand(1, 3, 64, 64)
-    first = derainer(rain, None, torch.rand(1, 5, 8, 8))
-    second = derainer(rain, first.state, torch.rand(1, 5, 8, 8))
+    first = derainer.once(rain, None, torch.rand(1, 5, 8, 8))
+    second = derainer.once(rain, first.state, torch.rand(1, 5, 8, 8))
     (second.image.sum() + second.error.sum()).backward()
     assert [name for name, p in derainer.named_parameters() if p.grad is None] == []
 
