@@ -1,6 +1,22 @@
 """Rain physics and rendering: deterministic, with physical parameters."""
 
+from .glass import GLASS_HANDLES, GLASS_PRESETS, Glass, glass_preset
+from .glass_render import GlassRenderer, GlassView
 from .presets import PRESETS, preset
 from .render import BLENDINGS, Rain, RainError, RainRenderer, Window
 
-__all__ = ["BLENDINGS", "PRESETS", "Rain", "RainError", "RainRenderer", "Window", "preset"]
+__all__ = [
+    "BLENDINGS",
+    "GLASS_HANDLES",
+    "GLASS_PRESETS",
+    "PRESETS",
+    "Glass",
+    "GlassRenderer",
+    "GlassView",
+    "Rain",
+    "RainError",
+    "RainRenderer",
+    "Window",
+    "glass_preset",
+    "preset",
+]
