@@ -1,0 +1,76 @@
+"""Tracks: ids that last through motion, misses and low scores, and end with a reset."""
+
+import numpy as np
+
+from ros2_derain.planner import Tracker
+from ros2_derain.planner.tracks import MAX_MISSED
+
+
+def moving(start, velocity, frame, size=60.0):
+    x, y = start[0] + velocity[0] * frame, start[1] + velocity[1] * frame
+    return [x, y, x + size, y + size]
+
+
+def run(tracker, frames, seconds=0.1):
+    """Ids of frames, each a list of (box, score, class)."""
+    found = []
+    for detections in frames:
+        boxes = [box for box, _, _ in detections]
+        scores = [score for _, score, _ in detections]
+        found.append(
+            tracker.update(np.array(boxes), np.array(scores), [name for *_, name in detections], seconds)
+        )
+    return found
+
+
+def test_two_objects_that_pass_each_other_keep_their_ids():
+    frames = [
+        [(moving((100, 100), (25, 0), i), 0.9, "car"), (moving((700, 130), (-25, 0), i), 0.9, "car")]
+        for i in range(25)
+    ]
+    assert run(Tracker(), frames) == [["1", "2"]] * 25
+
+
+def test_an_object_that_is_missed_three_times_keeps_its_id():
+    frames = [[(moving((100, 100), (20, 4), i), 0.8, "car")] for i in range(20)]
+    for missed in (5, 6, 7, 12, 13, 14):
+        frames[missed] = []
+    ids = run(Tracker(), frames)
+    assert {name for found in ids for name in found} == {"1"}
+
+
+def test_an_object_that_is_away_for_long_gets_a_new_id():
+    frames = [[(moving((100, 100), (0, 0), 0), 0.8, "car")], *[[]] * (MAX_MISSED + 1)]
+    frames.append(frames[0])
+    ids = run(Tracker(), frames)
+    assert (ids[0], ids[-1]) == (["1"], ["2"])
+
+
+def test_low_scores_continue_tracks_and_do_not_steal_them():
+    near, shifted = moving((100, 100), (0, 0), 0), moving((115, 100), (0, 0), 0)
+    ids = run(
+        Tracker(), [[(near, 0.9, "car")], [(near, 0.35, "car"), (shifted, 0.9, "car")], [(near, 0.35, "car")]]
+    )
+    assert ids[1] == ["2", "1"] and ids[2][0] in ("1", "2")
+    ids = run(Tracker(), [[(near, 0.9, "car")], [(near, 0.35, "car")]])
+    assert ids == [["1"], ["1"]]
+
+
+def test_classes_are_not_mixed():
+    box = moving((100, 100), (0, 0), 0)
+    assert run(Tracker(), [[(box, 0.9, "car")], [(box, 0.9, "pedestrian")]]) == [["1"], ["2"]]
+
+
+def test_a_reset_begins_anew_and_forgetting_goes_on():
+    box = [(moving((100, 100), (0, 0), 0), 0.9, "car")]
+    tracker = Tracker()
+    assert run(tracker, [box]) == [["1"]]
+    tracker.forget()
+    assert run(tracker, [box]) == [["2"]]
+    tracker.reset()
+    assert run(tracker, [box]) == [["1"]]
+
+
+def test_no_detections_and_no_time_are_no_error():
+    box = [(moving((100, 100), (0, 0), 0), 0.9, "car")]
+    assert run(Tracker(), [[], box, box, []], seconds=0.0) == [[], ["1"], ["1"], []]
