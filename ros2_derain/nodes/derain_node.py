@@ -35,7 +35,8 @@ from ros2_derain.engine import (
 from ros2_derain.engine.control import STEPS
 from ros2_derain.nodes import images, messages, outputs, runtime
 from ros2_derain.nodes.diagnostics import Condition
-from ros2_derain.nodes.managed_node import Handler, ManagedNode
+from ros2_derain.nodes.managed_node import Handler
+from ros2_derain.nodes.model_node import ModelNode
 from ros2_derain.nodes.outputs import CLEAN_IMAGE, DERAIN_STATUS, MODE
 from ros2_derain.nodes.parameters import DerainParameters
 from ros2_derain.nodes.prior_exchange import TopicPriors
@@ -54,7 +55,7 @@ BESIDE_IMAGE = tuple(
 """What is published after the clean image."""
 
 
-class DerainNode(ManagedNode[DerainParameters]):
+class DerainNode(ModelNode[DerainParameters]):
     """Restores every frame of one camera.
 
     Args:
@@ -105,6 +106,7 @@ class DerainNode(ManagedNode[DerainParameters]):
 
     def unload(self) -> None:
         self._engine = None
+        super().unload()
 
     def handlers(self) -> Mapping[str, Handler]:
         return {"parse_failed": self._on_parse_failed, "image": self._process}

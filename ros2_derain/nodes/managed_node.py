@@ -1,4 +1,4 @@
-"""What derain_node and segmentation_node share: lifecycle, parameters, worker, topics, diagnostics.
+"""What all nodes share: lifecycle, parameters, worker, topics, diagnostics.
 
 The way of a frame is in each node's own file.
 """
@@ -10,11 +10,10 @@ import time
 import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from typing import Any, Generic
 
-import torch
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType, JumpThreshold
@@ -28,8 +27,7 @@ from rclpy.qos import DurabilityPolicy, qos_policy_name_from_kind
 from rclpy.time import Time
 from std_msgs.msg import Header
 
-from ros2_derain import models
-from ros2_derain.engine import EngineError, LoadedModel, ModelError, ModelIdentity, Scene, SharedModel
+from ros2_derain.engine import EngineError, ModelError, Scene
 from ros2_derain.image_decoding import ImageError
 from ros2_derain.nodes import diagnostics, outputs, parameters
 from ros2_derain.nodes.diagnostics import Condition, Statistics
@@ -45,15 +43,14 @@ Handler = Callable[[Any], None]
 
 
 class ManagedNode(LifecycleNode, ABC, Generic[P]):
-    """A lifecycle node with parameters, a model, a worker thread and diagnostics.
+    """A lifecycle node with parameters, a worker thread and diagnostics.
 
     Subscriptions, worker and timer exist only while the node is active, publishers
-    and model only while it is configured.
+    and what was loaded only while it is configured.
 
     Args:
         name: the node's name.
         kind: the dataclass of its parameters.
-        models: the model, perhaps shared with other nodes.
         options: further arguments of :class:`rclpy.lifecycle.LifecycleNode`.
 
     Raises:
@@ -65,25 +62,24 @@ class ManagedNode(LifecycleNode, ABC, Generic[P]):
     events: tuple[str, ...] = ()
     """What the node counts besides frames, listed from the start."""
 
-    def __init__(self, name: str, kind: type[P], models: SharedModel, **options: Any) -> None:
+    throttle_s = THROTTLE_S
+    """Longest time that a publisher of the node's inputs is blocked."""
+
+    def __init__(self, name: str, kind: type[P], **options: Any) -> None:
         super().__init__(name, **options)
         self._kind: type[P] = kind
-        self._models = models
         self._full_name = self.get_fully_qualified_name()
         self.outputs = outputs.of_node(name)
         self.parameters: P = parameters.declare(self, kind)
-        self.settings = parameters.engine_settings(self.parameters)
         self.statistics = Statistics()
         self.configured = False
         self.active = False
         self.finalized = False
-        self._identity: ModelIdentity | None = None
         self._publishers_by_topic: dict[Topic, LifecyclePublisher] = {}
         self._subscriptions_by_topic: dict[Topic, Any] = {}
         self._worker: Worker | None = None
         self._reset_requested = threading.Event()
         self._warned: dict[str, float] = {}
-        self._trusted_model = self.parameters.model
         for unknown in parameters.unknown(self):
             self.get_logger().warning(unknown)
         self._incompatible = ""
@@ -93,12 +89,24 @@ class ManagedNode(LifecycleNode, ABC, Generic[P]):
     # What each node defines
 
     @abstractmethod
-    def use(self, model: LoadedModel) -> None:
-        """Take the loaded model, and warm it up. Raises EngineError or RuntimeError where that fails."""
+    def load(self) -> str:
+        """Get ready to be activated; returns a line for the log.
+
+        Raises:
+            EngineError, ModelError: that is impossible.
+        """
 
     @abstractmethod
     def unload(self) -> None:
-        """Release the model, loaded or not."""
+        """Release what :meth:`load` made, if it did."""
+
+    @abstractmethod
+    def message_context(self, header: Header, **more: Any) -> Context:
+        """What messages are made of besides the scene."""
+
+    @abstractmethod
+    def facts(self) -> dict[str, str]:
+        """Further keys and values of the diagnostics; ``device`` is also their hardware id."""
 
     @abstractmethod
     def handlers(self) -> Mapping[str, Handler]:
@@ -118,17 +126,21 @@ class ManagedNode(LifecycleNode, ABC, Generic[P]):
     def reset(self) -> None:
         """Forget what earlier frames left behind; called where no frame is being processed."""
 
-    @property
-    def identity(self) -> ModelIdentity:
-        """Of the loaded model; only while configured."""
-        if self._identity is None:
-            raise EngineError(f"{self.get_name()} has no model: configure it first")
-        return self._identity
+    def accept(self, parameters: P) -> None:
+        """Take changed parameters, which are valid each by itself.
+
+        Raises:
+            ParameterError, EngineError: they contradict each other, or one may not be changed so.
+        """
+
+    def frame_context(self) -> AbstractContextManager:
+        """The context in which the worker processes an item."""
+        return nullcontext()
 
     # Lifecycle
 
     def on_configure(self, previous: LifecycleState) -> TransitionCallbackReturn:
-        """Load the model; FAILURE with the reason logged when that is impossible."""
+        """Load what the node needs; FAILURE with the reason logged when that is impossible."""
         return self._transition("configure", previous, self._configure)
 
     def on_activate(self, previous: LifecycleState) -> TransitionCallbackReturn:
@@ -140,7 +152,7 @@ class ManagedNode(LifecycleNode, ABC, Generic[P]):
         return self._transition("deactivate", previous, self._deactivate)
 
     def on_cleanup(self, previous: LifecycleState) -> TransitionCallbackReturn:
-        """Release model and publishers."""
+        """Release what was loaded, and the publishers."""
         return self._transition("clean up", previous, self._release)
 
     def on_shutdown(self, previous: LifecycleState) -> TransitionCallbackReturn:
@@ -173,11 +185,7 @@ class ManagedNode(LifecycleNode, ABC, Generic[P]):
         return TransitionCallbackReturn.SUCCESS
 
     def _configure(self, previous: LifecycleState) -> None:
-        try:
-            with ThreadPoolExecutor(1) as aside:  # OpenMP keeps a team for every thread that computes
-                identity = aside.submit(self._load).result()
-        except RuntimeError as error:
-            raise EngineError(f"model {self.settings.model} fails at its warm-up: {error}") from error
+        loaded = self.load()
         for topic in self.outputs:
             self._publishers_by_topic[topic] = self.create_lifecycle_publisher(
                 topic.type, topic.name, topic.qos(), qos_overriding_options=QOS_OVERRIDES
@@ -186,16 +194,8 @@ class ManagedNode(LifecycleNode, ABC, Generic[P]):
             DIAGNOSTICS.type, DIAGNOSTICS.name, DIAGNOSTICS.qos()
         )
         super().on_configure(previous)
-        self._identity, self.configured = identity, True
-        self.get_logger().info(
-            f"model {identity.name} ({identity.sha256[:12]}) on {identity.device}, "
-            f"{identity.precision}, {len(identity.class_names)} classes"
-        )
-
-    def _load(self) -> ModelIdentity:
-        model = self._models.acquire(self._full_name, self.settings)
-        self.use(model)
-        return model.identity
+        self.configured = True
+        self.get_logger().info(loaded)
 
     def _activate(self, previous: LifecycleState) -> None:
         super().on_activate(previous)
@@ -204,8 +204,8 @@ class ManagedNode(LifecycleNode, ABC, Generic[P]):
             f"{self.get_name()} worker",
             {queue: self._guarded(queue, handler) for queue, handler in self.handlers().items()},
             replaced=lambda queue: self.dropped(queue, "replaced"),
-            context=self._models.frame,
-            throttle_s=THROTTLE_S / self._models.cameras,
+            context=self.frame_context,
+            throttle_s=self.throttle_s,
         )
         steady = Clock(clock_type=ClockType.STEADY_TIME)  # simulated time may stand still
         period_s = self.parameters.diagnostics_period_s
@@ -245,9 +245,8 @@ class ManagedNode(LifecycleNode, ABC, Generic[P]):
         self._publishers_by_topic.clear()
         if self.configured:
             self.destroy_publisher(self._diagnostics)
-        self.configured, self._identity = False, None
+        self.configured = False
         self.unload()
-        self._models.release(self._full_name)
 
     # Topics
 
@@ -269,21 +268,6 @@ class ManagedNode(LifecycleNode, ABC, Generic[P]):
         for output in self.outputs:
             if isinstance(output, outputs.StartOutput):
                 self.publish(output, output.make(context))
-
-    def message_context(self, header: Header, **more: Any) -> Context:
-        """What messages are made of besides the scene; parameters that the node lacks keep defaults."""
-        known = {
-            name: getattr(self.parameters, name)
-            for name in ("jpeg_quality", "overlay_opacity", "confidence_threshold")
-            if hasattr(self.parameters, name)
-        }
-        return Context(
-            header,
-            self.identity,
-            label_info_topic=self.resolve_topic_name(outputs.LABEL_INFO.name),
-            **known,
-            **more,
-        )
 
     def has_subscriber(self, topic: Topic) -> bool:
         """Whether one of :attr:`outputs` has a subscriber, or keeps its messages for late ones."""
@@ -397,15 +381,12 @@ class ManagedNode(LifecycleNode, ABC, Generic[P]):
         ]
         if self.configured and fixed:
             return _refused(f"{', '.join(fixed)}: read at configure; clean the node up to change it")
-        model = changed.get("model", self._trusted_model)
-        if model != self._trusted_model and models.is_path(model):
-            return _refused(f"model {model!r}: a path is accepted at start-up only; name a model")
         try:
             new = parameters.checked(self._kind, {**values, **changed})
-            settings = parameters.engine_settings(new)
+            self.accept(new)
         except (ParameterError, EngineError) as error:
             return _refused(str(error))
-        self.parameters, self.settings = new, settings
+        self.parameters = new
         if changed and self.active:
             self.publish_on_start()
         return SetParametersResult(successful=True)
@@ -418,17 +399,9 @@ class ManagedNode(LifecycleNode, ABC, Generic[P]):
             self._publish_diagnostics()
 
     def _publish_diagnostics(self) -> None:
-        identity = self.identity
-        facts = {
-            "model": identity.name,
-            "model_sha256": identity.sha256,
-            "device": identity.device,
-            "precision": identity.precision,
-        }
-        if identity.device.startswith("cuda"):
-            facts["gpu_memory_mb"] = f"{torch.cuda.memory_allocated(identity.device) / 2**20:.0f}"
+        facts = self.facts()
         name = self._full_name.lstrip("/")
-        status = diagnostics.status(name, identity.device, self.condition(), facts)
+        status = diagnostics.status(name, facts.get("device", ""), self.condition(), facts)
         message = DiagnosticArray(status=[status])
         message.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(message)

@@ -58,7 +58,21 @@ def _setting(name: str, description: str, **options: Any) -> Any:
 
 @dataclass(frozen=True)
 class NodeParameters:
-    """The parameters that both nodes have."""
+    """The parameters that all nodes have."""
+
+    max_pixels: int = _parameter(
+        LARGEST_IMAGE,
+        "Largest height * width of an image that is accepted; a larger one is refused.",
+        range=(64 * 64, 2**31 - 1),
+    )
+    diagnostics_period_s: float = _parameter(
+        1.0, "Time between two messages on /diagnostics [s].", range=(0.1, 60.0), live=False
+    )
+
+
+@dataclass(frozen=True)
+class ModelParameters(NodeParameters):
+    """The parameters of the nodes that run a model."""
 
     model: str = _setting("model", "Name of a model under models/, or path of a model's folder.", live=False)
     device: str = _setting("device", "Where the networks run: auto, cpu, cuda or cuda:N.", live=False)
@@ -67,11 +81,6 @@ class NodeParameters:
         "Number format of the networks; auto takes the fastest that the device is good at.",
         choices=PRECISIONS,
         live=False,
-    )
-    max_pixels: int = _parameter(
-        LARGEST_IMAGE,
-        "Largest height * width of an image that is accepted; a larger one is refused.",
-        range=(64 * 64, 2**31 - 1),
     )
     warmup_width: int = _parameter(
         1280,
@@ -85,13 +94,10 @@ class NodeParameters:
         range=(64, 8192),
         live=False,
     )
-    diagnostics_period_s: float = _parameter(
-        1.0, "Time between two messages on /diagnostics [s].", range=(0.1, 60.0), live=False
-    )
 
 
 @dataclass(frozen=True)
-class DerainParameters(NodeParameters):
+class DerainParameters(ModelParameters):
     """The parameters of derain_node."""
 
     prior: str = _setting(
@@ -150,7 +156,7 @@ class DerainParameters(NodeParameters):
 
 
 @dataclass(frozen=True)
-class SegmentationParameters(NodeParameters):
+class SegmentationParameters(ModelParameters):
     """The parameters of segmentation_node."""
 
     score_threshold: float = _setting(
@@ -164,9 +170,92 @@ class SegmentationParameters(NodeParameters):
     )
 
 
-P = TypeVar("P", DerainParameters, SegmentationParameters)
+def _angle(description: str, limit: float = 180.0) -> Any:
+    return _parameter(0.0, description, range=(-limit, limit))
 
-NODES = {"derain_node": DerainParameters, "segmentation_node": SegmentationParameters}
+
+def _metres(description: str, default: float = 0.0, low: float = -100.0, high: float = 100.0) -> Any:
+    return _parameter(default, description, range=(low, high))
+
+
+@dataclass(frozen=True)
+class PlannerParameters(NodeParameters):
+    """The parameters of planner_node."""
+
+    points_source: str = _parameter(
+        "auto",
+        "What segmentation/points holds: ground (the image's grid on a flat ground), lidar (the cloud of the "
+        "topic points, painted), auto (lidar where a node publishes points, else ground).",
+        choices=("auto", "ground", "lidar"),
+    )
+    stride: int = _parameter(
+        4, "The ground is that of every N-th row and column of the label map.", range=(1, 64)
+    )
+    max_range_m: float = _metres("Greatest distance of ground points and detections [m].", 60.0, 1.0, 1000.0)
+    ground_classes: str = _parameter(
+        "road, pavement, sidewalk, terrain, parking, ground, rail track",
+        "Classes that lie on the ground, separated by commas.",
+    )
+    foot_classes: str = _parameter(
+        "car, truck, bus, train, pedestrian, person, bicyclist, rider, bicycle, motorcycle, pole, fence",
+        "Classes that stand on the ground: of these the pixels just above it belong to it.",
+    )
+    output_frame: str = _parameter(
+        "camera",
+        "Frame of points and boxes: camera (the image's own frame_id), or base (base_frame).",
+        choices=("camera", "base"),
+    )
+    base_frame: str = _parameter(
+        "base_link",
+        "The vehicle's frame, x forward and z up; its transforms to camera and lidar are taken from TF where "
+        "it has them. '': from the parameters below.",
+    )
+    transform_max_age_s: float = _parameter(
+        0.5, "A moving transform further from the image's stamp is refused [s].", range=(0.0, 60.0)
+    )
+    ground_z: float = _metres("Height of the ground in base_frame [m].")
+    camera_height: float = _metres(
+        "Without TF: height of the camera above the ground [m]; 0: not known, 1.5 is assumed and warned of.",
+        0.0,
+        0.0,
+    )
+    camera_x: float = _metres("Without TF: the camera is this far ahead of base_frame [m].")
+    camera_y: float = _metres("Without TF: the camera is this far to the left of base_frame [m].")
+    camera_roll_deg: float = _angle("Without TF: the camera's roll, right side down [degrees].")
+    camera_pitch_deg: float = _angle("Without TF: the camera's pitch, looking down [degrees].", 90.0)
+    camera_yaw_deg: float = _angle("Without TF: the camera's yaw, to the left [degrees].")
+    lidar_x: float = _metres("Without TF: the lidar is this far ahead of base_frame [m].")
+    lidar_y: float = _metres("Without TF: the lidar is this far to the left of base_frame [m].")
+    lidar_z: float = _metres("Without TF: the lidar is this far above base_frame [m].")
+    lidar_roll_deg: float = _angle("Without TF: the lidar's roll, right side down [degrees].")
+    lidar_pitch_deg: float = _angle("Without TF: the lidar's pitch, looking down [degrees].", 90.0)
+    lidar_yaw_deg: float = _angle("Without TF: the lidar's yaw, to the left [degrees].")
+    rectified: bool = _parameter(
+        False, "The images are rectified: take P of camera_info without distortion, not K and D."
+    )
+    pitch_sigma_deg: float = _parameter(
+        0.5,
+        "Standard deviation of the pitch between camera and ground, for covariances [degrees].",
+        range=(0.0, 20.0),
+    )
+    match_timeout_ms: float = _parameter(
+        100.0,
+        "Longest wait for the other inputs of a stamp; then the frame goes on without [ms].",
+        range=(0.0, 10000.0),
+    )
+    cloud_max_offset_ms: float = _parameter(
+        100.0, "Clouds further from the image's stamp are not painted [ms].", range=(0.0, 10000.0)
+    )
+
+
+P = TypeVar("P", bound=NodeParameters)
+M = TypeVar("M", bound=ModelParameters)
+
+NODES: dict[str, type[NodeParameters]] = {
+    "derain_node": DerainParameters,
+    "segmentation_node": SegmentationParameters,
+    "planner_node": PlannerParameters,
+}
 
 
 def declare(node: Node, kind: type[P]) -> P:
@@ -194,7 +283,7 @@ def checked(kind: type[P], values: Mapping[str, Value]) -> P:
     return kind(**dict[str, Any](values))
 
 
-def engine_settings(parameters: DerainParameters | SegmentationParameters) -> EngineSettings:
+def engine_settings(parameters: ModelParameters) -> EngineSettings:
     """The engine's settings among a node's parameters; the others keep their defaults.
 
     Raises:
@@ -305,7 +394,9 @@ def to_markdown() -> str:
 
 def _yaml_value(item: Field[Any]) -> str:
     value = item.default
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f'"{value}"' if value == "" or (isinstance(value, str) and "," in value) else str(value)
 
 
 def main(argv: list[str] | None = None) -> None:

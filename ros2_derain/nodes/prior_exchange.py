@@ -21,7 +21,7 @@ from vision_msgs.msg import LabelInfo
 from ros2_derain.engine import Frame, fingerprint, to_image
 from ros2_derain.image_decoding import ImageError
 from ros2_derain.nodes import images, messages
-from ros2_derain.nodes.managed_node import ManagedNode
+from ros2_derain.nodes.model_node import ModelNode
 from ros2_derain.nodes.outputs import LABEL_INFO, SEGMENTATION_STATUS, SEMANTIC_PRIOR
 from ros2_derain.nodes.parameters import DerainParameters
 from ros2_derain.nodes.topics import PROPOSAL, QOS_OVERRIDES
@@ -80,7 +80,7 @@ class TopicPriors:
         parse_failed: called with the reason when the parser failed on a frame.
     """
 
-    def __init__(self, node: ManagedNode[DerainParameters], parse_failed: Callable[[str], None]) -> None:
+    def __init__(self, node: ModelNode[DerainParameters], parse_failed: Callable[[str], None]) -> None:
         self._node, self._parse_failed = node, parse_failed
         self._store: StampedStore[torch.Tensor | None] = StampedStore()
         self._classes: str | None = None

@@ -32,7 +32,8 @@ from ros2_derain.engine import (
     scene_of,
 )
 from ros2_derain.nodes import images, messages, outputs, runtime
-from ros2_derain.nodes.managed_node import Handler, ManagedNode
+from ros2_derain.nodes.managed_node import Handler
+from ros2_derain.nodes.model_node import ModelNode
 from ros2_derain.nodes.outputs import CLEAN_IMAGE, DERAIN_STATUS, OVERLAY, SEGMENTATION_STATUS, SEMANTIC_PRIOR
 from ros2_derain.nodes.parameters import SegmentationParameters
 from ros2_derain.nodes.prior_exchange import StampedStore
@@ -48,7 +49,7 @@ BEFORE_OVERLAY = tuple(
 )
 
 
-class SegmentationNode(ManagedNode[SegmentationParameters]):
+class SegmentationNode(ModelNode[SegmentationParameters]):
     """Parses every image that it gets, from ``derain/image`` or from the same process.
 
     Args:
@@ -84,6 +85,7 @@ class SegmentationNode(ManagedNode[SegmentationParameters]):
 
     def unload(self) -> None:
         self._interpreter = None
+        super().unload()
 
     def handlers(self) -> Mapping[str, Handler]:
         return {"proposal": self._on_proposal, "image": self._process}

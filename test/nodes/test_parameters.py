@@ -13,7 +13,7 @@ from ros2_derain import resources
 from ros2_derain.engine import EngineError, EngineSettings
 from ros2_derain.nodes import parameters
 from ros2_derain.nodes.derain_node import DerainNode
-from ros2_derain.nodes.parameters import DerainParameters, ParameterError
+from ros2_derain.nodes.parameters import DerainParameters, ParameterError, SegmentationParameters
 
 
 def test_the_shipped_file_is_the_generated_one():
@@ -30,7 +30,7 @@ def test_the_shipped_file_holds_every_default():
 def test_every_setting_of_the_engine_is_a_parameter_with_its_default():
     names = {item.name for kind in parameters.NODES.values() for item in fields(kind)}
     assert {item.name for item in fields(EngineSettings)} <= names
-    for kind in parameters.NODES.values():
+    for kind in (DerainParameters, SegmentationParameters):
         assert parameters.engine_settings(kind()) == EngineSettings()
 
 
