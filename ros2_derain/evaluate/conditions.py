@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 
-from ros2_derain.engine import Engine, Interpreter
+import numpy as np
+
+from ros2_derain.engine import Engine, Interpreter, Perception
 from ros2_derain.evaluate import evaluation
+from ros2_derain.evaluate.evaluation import ResultCache
 from ros2_derain.evaluate.gate import GateReadings, summarise
-from ros2_derain.evaluate.labelled_clip import LabelledClip, Motions
+from ros2_derain.evaluate.labelled_clip import LabelledClip, Motions, Sample
 from ros2_derain.evaluate.scores import ImageScore, ParserScore
-from ros2_derain.metrics import Boxes
+from ros2_derain.metrics import Boxes, Motion
 from ros2_derain.rain_media.rendering import RainOverlay
 from ros2_derain.reporting import statistics
+from ros2_derain.reporting.progress import Progress
 
 OWN = "own"
 """Name of the model's own parser among all parsers."""
@@ -106,38 +111,88 @@ def measure(setup: PerceptionSetup, condition: Condition, step: Callable[[], Non
         step: called after each frame.
 
     Returns:
-        ``image``: figures of the parser input; ``parsers``: the figures of each parser; ``gauge``: the
-        :class:`GateReadings` of the loop, None without a loop.
+        ``image``: figures of the parser input, none of stills without rendered rain; ``parsers``: the
+        figures of each parser; ``gauge``: the :class:`GateReadings` of the loop, None without a loop;
+        ``groups``: the same of each group of frames, where there are groups.
     """
     engine, loop = setup.engine, condition.input.prior is not None
     parsers = setup.parsers if condition.input.prior in (None, "none") else {}
-    class_names, object_names = engine.identity.class_names, engine.identity.object_names
-    scores = {name: ParserScore(class_names, object_names, setup.boxes) for name in (OWN, *parsers)}
-    readings, quality = GateReadings(), ImageScore()
+    clip, rendered = setup.clip, condition.rate > 0
+    whole = FrameScores(setup, parsers, range(len(clip)), rendered)
+    by_group = {
+        group: FrameScores(setup, parsers, [k for k, one in enumerate(clip.groups) if one == group], rendered)
+        for group in dict.fromkeys(clip.groups)
+        if group
+    }
     engine.reset()
     if loop:
         setup.use(condition.input)
     rain, previous = RainOverlay.of_rate(condition.rate, condition.seed), None
-    for sample in setup.clip:
+    for group, sample in zip(clip.groups, clip, strict=True):
         image = rainy = rain.render(sample.image, sample.time_s)
-        motion = setup.motions.between(previous, sample)
+        motion = None if clip.stills else setup.motions.between(previous, sample)
+        scene = None
         if loop:
-            scene, perception = evaluation.process(engine, rainy, sample.path, sample.time_s)
+            time_s = None if clip.stills else sample.time_s
+            scene, perception = evaluation.process(engine, rainy, sample.path, time_s)
             image = scene.image
-            readings.add(rainy, scene)
         else:
             perception = engine.interpreter.interpret(rainy).perception
-        scores[OWN].add(perception, sample.labels, motion)
-        for name, parser in parsers.items():
-            scores[name].add(parser.interpret(image).perception, sample.labels, motion)
-        quality.add(image, sample.image, motion)
+        perceptions = {OWN: perception}
+        perceptions |= {name: parser.interpret(image).perception for name, parser in parsers.items()}
+        for scores in (whole, *(by_group[one] for one in (group,) if one)):
+            scores.add(sample, image, perceptions, motion)
+            if scene is not None:
+                scores.readings.add(rainy, scene)
         previous = sample
         step()
-    return {
-        "image": quality.figures(),
-        "parsers": {name: score.figures() for name, score in scores.items()},
-        "gauge": asdict(readings) if loop else None,
-    }
+    groups = {group: scores.figures() for group, scores in by_group.items()}
+    return whole.figures() | ({"groups": groups} if groups else {})
+
+
+class FrameScores:
+    """Scores of some frames of a clip: the images, each parser's labels and boxes, and the gate's readings.
+
+    Args:
+        setup: model and clip.
+        parsers: names of further parsers.
+        frames: indices of the frames, in the order in which they are added.
+        rendered: the rain was rendered, so that the frames without it are known.
+    """
+
+    def __init__(
+        self, setup: PerceptionSetup, parsers: Iterable[str], frames: Sequence[int], rendered: bool
+    ) -> None:
+        identity, boxes, self._clip = setup.engine.identity, setup.boxes, setup.clip
+        truth = None if boxes is None else [boxes[index] for index in frames]
+        names = identity.class_names, identity.object_names
+        self._parsers = {name: ParserScore(*names, truth) for name in (OWN, *parsers)}
+        self._quality = ImageScore() if rendered or not setup.clip.stills else None
+        self.readings = GateReadings()
+
+    def add(
+        self, sample: Sample, image: np.ndarray, perceptions: Mapping[str, Perception], motion: Motion | None
+    ) -> None:
+        """Add the next frame: its truth, the parser's input, and what each parser found in it."""
+        for name, score in self._parsers.items():
+            score.add(perceptions[name], sample.labels, motion)
+        if self._quality:
+            self._quality.add(image, sample.image, motion)
+
+    def figures(self) -> dict:
+        """As :func:`measure` returns them."""
+        unknown = {"flicker", "warp_error"} if self._clip.stills else set()
+        if self._clip.stills and not self._clip.has_labels:
+            unknown |= {"miou", "pixel_accuracy", "mean_accuracy", "iou", "accuracy"}
+
+        def known(figures: dict) -> dict:
+            return {key: value for key, value in figures.items() if key not in unknown}
+
+        return {
+            "image": known(self._quality.figures()) if self._quality else {},
+            "parsers": {name: known(score.figures()) for name, score in self._parsers.items()},
+            "gauge": self.readings.as_dict(),
+        }
 
 
 @dataclass(frozen=True)
@@ -234,3 +289,15 @@ def box_rows(rows: Sequence[Mapping]) -> list[dict]:
         for row in rows
         for name, figures in row.get("boxes", {}).items()
     ]
+
+
+def measure_grid(setup: PerceptionSetup, grid: ConditionGrid, cache: ResultCache) -> dict[Condition, dict]:
+    """The figures of every condition, as :func:`measure` returns them; shows the progress."""
+    cases, length = list(grid), len(setup.clip)
+    measured = {}
+    with Progress("frames", len(cases) * length) as progress:
+        for case in cases:
+            if case.key in cache:
+                progress.step(length)
+            measured[case] = cache.get(case.key, partial(measure, setup, case, progress.step))
+    return measured

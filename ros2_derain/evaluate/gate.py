@@ -54,6 +54,10 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
+GLASS = ("coverage", "contrast_loss")
+"""Attributes of a rain estimate that only some gauges measure."""
+
+
 @dataclass
 class GateReadings:
     """What rain gauge and gate did on each frame, in order.
@@ -62,17 +66,28 @@ class GateReadings:
         read_mm_h: estimated rain rate.
         gate_open: whether the frame was derained.
         untouched: whether the output is byte-identical to the input.
+        coverage, contrast_loss: of water on the glass, 0..1; empty where the gauge does not measure them.
     """
 
     read_mm_h: list[float] = field(default_factory=list)
     gate_open: list[bool] = field(default_factory=list)
     untouched: list[bool] = field(default_factory=list)
+    coverage: list[float] = field(default_factory=list)
+    contrast_loss: list[float] = field(default_factory=list)
 
     def add(self, rainy: np.ndarray, output: Restored | Scene) -> None:
         """Append a frame: the engine's input and its output."""
         self.read_mm_h.append(output.rain.rate)
         self.gate_open.append(output.mode is not Mode.DRY)
         self.untouched.append(bool(np.array_equal(output.image, rainy)))
+        for name in GLASS:
+            measured = getattr(output.rain, name, None)
+            if measured is not None:
+                getattr(self, name).append(measured)
+
+    def as_dict(self) -> dict[str, list] | None:
+        """The measured lists by name, JSON-ready; None without a frame."""
+        return {key: values for key, values in asdict(self).items() if values} or None
 
 
 @dataclass(frozen=True)
@@ -123,7 +138,7 @@ class Gate(Evaluation):
             rainy = rain.render(read_image(path), index / self.fps)
             readings.add(rainy, evaluation.restore(self.engine, rainy, path, index / self.fps))
             step()
-        return asdict(readings)
+        return readings.as_dict() or {}
 
     def summary(self, result: Mapping) -> str:
         """See :meth:`Evaluation.summary`."""

@@ -1,4 +1,4 @@
-"""A clip with ground truth in the classes of a model: label maps, boxes, or both."""
+"""Images with ground truth in the classes of a model: label maps, boxes, or both; a clip or stills."""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ from ros2_derain.data import (
     BoxList,
     DataError,
     ImageDataset,
-    class_ids,
-    find_dataset,
+    class_index,
     read_boxes,
 )
 from ros2_derain.data.images import left_out_note, usable
-from ros2_derain.data.label_files import LabelFiles
 from ros2_derain.engine import ModelIdentity
+from ros2_derain.evaluate.labelled_files import LabelledFiles
 from ros2_derain.metrics import Boxes, Motion, motion_between
 
 CACHED_BYTES = 256 << 20
@@ -45,59 +44,68 @@ class Sample:
 
 @dataclass(frozen=True)
 class LabelledClip:
-    """Consecutive images with ground truth.
+    """Images with ground truth: consecutive ones, or stills.
 
     Attributes:
         dataset: in the classes of the model.
         indices: of the frames in the dataset; files that cannot be read are left out.
+        groups: of each frame.
         boxes: of each frame; None where there are none.
         fps: frames per second.
-        note: names the files that were left out and the classes of ignored boxes; may be empty.
+        stills: the frames do not follow each other.
+        note: names the files that were left out and the classes that are ignored; may be empty.
     """
 
     dataset: ImageDataset
     indices: Sequence[int]
+    groups: Sequence[str]
     boxes: Sequence[Boxes] | None
     fps: float
+    stills: bool
     note: str
 
     @classmethod
-    def open(
-        cls,
-        images: Path,
-        labels: Path | None,
-        boxes: Path | None,
-        classes: Path | None,
-        void: int | None,
-        model: ModelIdentity,
-        fps: float,
-        frames: int | None,
-    ) -> LabelledClip:
-        """The first ``frames`` images in any layout of :func:`ros2_derain.data.find_dataset`.
+    def open(cls, source: LabelledFiles, model: ModelIdentity, fps: float) -> LabelledClip:
+        """The selected images in any layout of :func:`ros2_derain.data.find_dataset`.
 
         Args:
-            classes, void: names of the ids of label maps that have the stems of the images, and the id of
-                unlabelled pixels, as for :func:`ros2_derain.data.class_ids`.
+            source: where they are.
             model: its classes and objects.
+            fps: frames per second of a clip.
 
         Raises:
             DataError: a folder is missing or empty, an image lacks its label map, sizes differ, a label id is
                 unknown, or no image can be read.
         """
-        own = LabelFiles((), [class_ids(model.class_names, classes, void)], tuple(model.class_names))
-        dataset = find_dataset(images, labels, boxes, own).in_classes(model.class_names, model.object_names)
+        whole = source.dataset(model)
+        dataset = whole.in_classes(model.class_names, model.object_names)
         found: dict[int, np.ndarray | None] = {}
 
         def read(index: int) -> None:
             found[index] = dataset[index].boxes
 
-        indices, errors = usable(range(len(dataset))[:frames], read)
+        selected, groups = source.select(dataset.images)
+        indices, errors = usable(selected, read)
         notes = [left_out_note(errors, len(indices) + len(errors))]
+        if lacking := [name for name in whole.classes if class_index(name, model.class_names) is None]:
+            notes.append(f"label classes that the model lacks count as unlabelled: {', '.join(lacking)}")
         if ignored := dataset.ignored_objects():
             names = ", ".join(f"{name} ({count})" for name, count in ignored.most_common())
             notes.append(f"boxes of classes that the model does not detect are ignored: {names}")
-        true = [_boxes(found[index]) for index in indices] if dataset.has_boxes else None
-        return cls(dataset, indices, true, fps, "\n".join(filter(None, notes)))
+        return cls(
+            dataset,
+            indices,
+            [groups[index] for index in indices],
+            [_boxes(found[index]) for index in indices] if dataset.has_boxes else None,
+            fps,
+            source.stills,
+            "\n".join(filter(None, notes)),
+        )
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether there are label maps."""
+        return bool(self.dataset.label_paths)
 
     @property
     def files(self) -> list[Path]:

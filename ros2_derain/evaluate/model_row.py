@@ -188,7 +188,7 @@ class ModelRow:
             del options["--boxes"]
         words = [word for option in options.items() for word in option]
         _print_progress(self.out.name, "camvid/val")
-        test = perception.PerceptionInRain.open(settings.options(perception, *words))
+        test = perception.open_evaluation(settings.options(perception, *words))
         result = cached_result(self.out / "camvid.json", test.provenance, test.measure)
         self._store(result, test.card_rows(result))
         dry, rain, loop = ({**row, "frames": result["frames"]} for row in result["rows"])

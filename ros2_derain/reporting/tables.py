@@ -45,14 +45,18 @@ COLUMNS = (
     Column("variant", "variant", _text),
     Column("parameters_m", "M parameters", fixed(3)),
     Column("gmac", "GMAC", fixed(2)),
+    Column("group", "group", _text),
     Column("rate_mm_h", "mm/h", _text),
     Column("input", "parser input", _text),
     Column("picture", "image", _text),
     Column("class", "class", _text),
     Column("frames", "frames", _text),
     Column("read_mm_h", "estimated mm/h", fixed(1)),
+    Column("read_median_mm_h", "median mm/h", fixed(1)),
     Column("read_after_mm_h", "after mm/h", fixed(1)),
     Column("gate_open", "open %", percentage(1)),
+    Column("coverage", "glass %", percentage(1)),
+    Column("contrast_loss", "contrast loss %", percentage(1)),
     Column("untouched", "untouched %", percentage(1)),
     Column("diagnosed_warn", "WARN %", percentage(1)),
     Column("diagnosed_error", "ERROR %", percentage(1)),
@@ -98,7 +102,11 @@ def _cell(row: Mapping, column: Column) -> str:
 
 def table(rows: Sequence[Mapping], columns: Sequence[Column] = COLUMNS) -> str:
     """Rows as aligned text; words left-aligned, numbers right-aligned."""
-    headings, written = cells(rows, columns)
+    return aligned(*cells(rows, columns))
+
+
+def aligned(headings: Sequence[str], written: Sequence[Sequence[str]]) -> str:
+    """Cells as aligned text, as :func:`table` writes them."""
     lines = []
     for line in (headings, *written):
         parts = []
