@@ -182,8 +182,7 @@ class _Stroke:
         grooves = cv2.GaussianBlur(grooves[None], (0, 0), 0.8 + glass.focus / 3)[0]
         streaks = np.interp(self._distance, np.linspace(0, 2, grooves.size), grooves)
         self._smear = (SMEAR * glass.smear * streaks).astype(np.float32) * self._reached
-        self._soft = glass.focus / FIELD_WIDTH + 1 / width
-        self._width = width
+        self._soft = 2 * glass.focus / FIELD_WIDTH + 1 / width
 
     def add(self, light: np.ndarray, mask: np.ndarray, time_s: float) -> None:
         """Smear and blade over H x W x 3 light and the mask, in place."""

@@ -24,6 +24,7 @@ from ros2_derain.bags.messages import (
     with_image,
 )
 from ros2_derain.bags.reader import BagReader, Message, type_of
+from ros2_derain.rain_media.glass_masks import GlassMasks
 from ros2_derain.rain_media.rendering import RainMediaError, RainOverlay
 
 _UNDEFINED = "RIHS01_" + 64 * "0"
@@ -67,12 +68,14 @@ class Bag:
         with BagReader(self.path) as bag:
             return bag.first_image(self.topics[0])
 
-    def rain(self, overlay: RainOverlay, target: Path, step: Callable[[], None]) -> dict:
+    def rain(
+        self, overlay: RainOverlay, target: Path, step: Callable[[], None], masks: GlassMasks | None = None
+    ) -> dict:
         """Write the bag with rain into the folder ``target``, in the same storage format.
 
         Stamps, times of reception, order and offered QoS stay. An image keeps its
         encoding where that is rgb8, bgr8 or mono8, or its compression, and becomes rgb8
-        otherwise. The rain's time is the header's stamp,
+        otherwise. Masks are named by topic and time in nanoseconds. The rain's time is the header's stamp,
         where that is 0 the time of reception. An image that cannot be read is copied.
 
         Raises:
@@ -93,7 +96,7 @@ class Bag:
                         first = {"images": 0, "first_reason": reason(error)}
                         unread.setdefault(message.topic, first)["images"] += 1
                     else:
-                        raw = self._rainy(message, decoded, image, overlay)
+                        raw = self._rainy(message, decoded, image, overlay, masks)
                         rainy[message.topic] += 1
                 _write(bag, copies[message.topic, message.type], message.received_ns, raw)
                 step()
@@ -104,11 +107,21 @@ class Bag:
         facts = {"cameras": seeds, "rainy": dict(rainy), "copied_unread": unread}
         return facts | ({"missing": source.cuts} if source.cuts else {})
 
-    def _rainy(self, received: Message, decoded: Any, image: np.ndarray, overlay: RainOverlay) -> bytes:
+    def _rainy(
+        self,
+        received: Message,
+        decoded: Any,
+        image: np.ndarray,
+        overlay: RainOverlay,
+        masks: GlassMasks | None,
+    ) -> bytes:
         """An image message with rain, serialized."""
         camera = self.cameras.index(camera_of(received.topic))
-        rainy = overlay.render(image, stamp_ns(decoded, received.received_ns) / 1e9, camera)
-        return bytes(TYPES.serialize_cdr(with_image(decoded, received.type, rainy), received.type))
+        time_ns = stamp_ns(decoded, received.received_ns)
+        view = overlay.view(image, time_ns / 1e9, camera)
+        if masks:
+            masks.write(f"{received.topic.strip('/').replace('/', '_')}_{time_ns}", view)
+        return bytes(TYPES.serialize_cdr(with_image(decoded, received.type, view.image), received.type))
 
 
 def _writer(target: Path, storage: str) -> Writer:

@@ -1,4 +1,4 @@
-"""``ros2-derain rain``: rain on an image, a folder of images, a video or a bag."""
+"""``ros2-derain rain``: rain and wet glass on an image, a folder of images, a video or a bag."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from typing import Any
 from ros2_derain.bags import STORAGES, is_bag
 from ros2_derain.data.clips import CODECS, FPS, MAX_FPS, Clip, Video
 from ros2_derain.data.images import SUFFIXES, left_out_note, write_image
-from ros2_derain.rain import BLENDINGS, Rain, RainError, preset
+from ros2_derain.rain import BLENDINGS, Glass, Rain, RainError, preset
+from ros2_derain.rain_media.glass_masks import TABLE, GlassMasks
+from ros2_derain.rain_media.glass_options import add_glass_options, asks_for_glass, glasses
 from ros2_derain.rain_media.rendering import (
     ImageFile,
     ImageFolder,
@@ -44,8 +46,13 @@ EXAMPLES = """examples:
   ros2-derain rain last_night/ rainy_night/ --rate 100 --topics /camera/image_raw
   ros2-derain rain photos/ out/styles --preset rain100l,rain100h,xu-2-4 --mask
   ros2-derain rain street.png again.png --like rainy.rain.json
+  ros2-derain rain drive.mp4 wet.mp4 --glass 0.08 --focus 6 --wiper 0.8 --masks wet_masks/
+  ros2-derain rain samples/highway out/wet --rate 50 --glass auto --wiper 1.5 --film 0.2
+  ros2-derain rain street.png out/glass --glass-preset dome,heavy_windscreen --strip out/glass.jpg
 
-With several rates or presets OUT becomes a folder with one output each, named by them.
+With several rates, presets or values OUT becomes a folder with one output each, named by
+them. Options of the glass alone bring no streaks: add --rate or --preset. Masks are PNG
+(255 = hidden by water), with the coverage and loss of contrast of each in glass.csv.
 rain.json (for a file: <its stem>.rain.json beside it) holds every parameter and the
 seed; --like makes the same rain again. In a bag the rain's time is the header's stamp,
 each camera has streaks of its own, and everything but the images is copied. Images of a
@@ -54,11 +61,16 @@ folder that cannot be read are left out and named at the end."""
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.description = "Put rain onto an image, a folder of consecutive images, a video or a rosbag2 bag."
+    parser.description = (
+        "Put rain, and water on the glass before the camera, onto an image, a folder of consecutive images, "
+        "a video or a rosbag2 bag."
+    )
     parser.epilog = EXAMPLES
     parser.add_argument("input", type=Path, metavar="IN", help="image, folder of images, .mp4/.avi, or bag")
     parser.add_argument("output", type=Path, metavar="OUT", help="the output, of the same kind as IN")
-    parser.add_argument("--rate", type=_numbers, help="mm/h, 0..250; several with commas (default: 50)")
+    parser.add_argument(
+        "--rate", type=_numbers, help="mm/h, 0..250; several with commas (default: 50, with glass 0)"
+    )
     parser.add_argument("--preset", help="rain100l, rain100h, ubcn, xu-DIRECTION-RADIUS; several with commas")
     parser.add_argument("--like", type=Path, metavar="JSON", help="the rain of an earlier output's rain.json")
     parser.add_argument("--seed", type=int, help="of the drops (default: 0)")
@@ -66,8 +78,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--topics", nargs="+", default=[], help="of a bag: rain on these image topics only")
     parser.add_argument("--strip", type=Path, metavar="FILE", help="image of all outputs side by side")
     parser.add_argument("--mask", action="store_true", help="write the streaks too, as grey images")
+    parser.add_argument(
+        "--masks",
+        type=Path,
+        metavar="DIR",
+        help="write what the glass hides, one PNG per image",
+    )
     parser.add_argument("--force", action="store_true", help="replace an output of an earlier call")
     _add_rain_options(parser.add_argument_group("how it rains (defaults: the preset's)"))
+    add_glass_options(parser)
 
 
 def _add_rain_options(group: argparse._ArgumentGroup) -> None:
@@ -102,7 +121,7 @@ def main(args: argparse.Namespace) -> int:
     source = _source(args)
     _check_output(args, source, several=len(overlays) > 1)
     with staged(args.output, args.force, CARD) as stage:
-        made = _make(source, overlays, stage / args.output.name, args)
+        made = _made(source, overlays, stage / args.output.name, args)
         _write_card(stage, args, overlays, made)
     if args.strip:
         with staged(args.strip, args.force, CARD) as stage:
@@ -115,16 +134,19 @@ def _overlays(args: argparse.Namespace) -> list[RainOverlay]:
     """The requested rains: each preset at each rate."""
     changes = {name: getattr(args, name) for name in RAIN_OPTIONS if getattr(args, name) is not None}
     if args.like:
-        if changes or args.rate or args.preset or args.seed is not None:
+        if changes or args.rate or args.preset or args.seed is not None or asks_for_glass(args):
             raise RainMediaError("--like repeats a rain exactly: leave out the other options of the rain")
         return _read_card(args.like)
     names = args.preset.split(",") if args.preset else [""]
     found = []
     for name in names:
         rain = replace(preset(name) if name else Rain(), **changes)
-        for rate in args.rate or [rain.rate]:
+        glass_only = asks_for_glass(args) and not name and not changes
+        for rate in args.rate or [0.0 if glass_only else rain.rate]:
             parts = [name] * bool(name) + [f"{rate:g}"] * bool(not name or args.rate and len(args.rate) > 1)
-            found.append(RainOverlay("_".join(parts), replace(rain, rate=rate), args.seed or 0))
+            for label, glass in glasses(args, rate):
+                shown = [*([] if glass_only and not args.rate else parts), *([label] if label else [])]
+                found.append(RainOverlay("_".join(shown), replace(rain, rate=rate), args.seed or 0, glass))
     labels = [overlay.label for overlay in found]
     if repeated := {label for label in labels if labels.count(label) > 1}:
         raise RainMediaError(f"requested twice: {', '.join(sorted(repeated))}")
@@ -165,11 +187,15 @@ def _bag(path: Path, topics: tuple[str, ...]):
 def _check_output(args: argparse.Namespace, source, several: bool) -> None:
     """Refuse an output of another kind than the input, or one that would replace the input."""
     out = args.output
-    for path in filter(None, (out, args.strip)):
+    for path in filter(None, (out, args.strip, args.masks)):
         if path.resolve() == args.input.resolve():
             raise RainMediaError(f"{path} is the input: name another output")
         if path.resolve() in args.input.resolve().parents:
             raise RainMediaError(f"{path} holds the input {args.input}: name another output")
+    if args.masks and (
+        args.masks.resolve() == out.resolve() or out.resolve() in args.masks.resolve().parents
+    ):
+        raise RainMediaError(f"--masks {args.masks} lies in the output {out}: name a folder beside it")
     suffixes = {ImageFile: SUFFIXES, VideoFile: tuple(CODECS)}.get(type(source), ())
     if suffixes and not several and out.suffix.lower() not in suffixes:
         raise RainMediaError(f"{out} must end in one of {', '.join(suffixes)}, as {args.input} is a file")
@@ -181,7 +207,21 @@ def _check_output(args: argparse.Namespace, source, several: bool) -> None:
         raise RainMediaError(f"--strip {args.strip} must end in one of {', '.join(SUFFIXES)}")
 
 
-def _make(source, overlays: list[RainOverlay], target: Path, args: argparse.Namespace) -> list[dict]:
+def _made(source, overlays: list[RainOverlay], target: Path, args: argparse.Namespace) -> list[dict]:
+    """The output at ``target``, and the masks where they are asked for."""
+    if not args.masks:
+        return _make(source, overlays, target, args, None)
+    with staged(args.masks, args.force, TABLE if len(overlays) == 1 else CARD) as stage:
+        folder = stage / args.masks.name
+        made = _make(source, overlays, target, args, folder)
+        if len(overlays) > 1:
+            (folder / CARD).write_text(json.dumps({"masks_of": str(args.output)}) + "\n", encoding="utf-8")
+    return made
+
+
+def _make(
+    source, overlays: list[RainOverlay], target: Path, args: argparse.Namespace, mask_folder: Path | None
+) -> list[dict]:
     """The output at ``target``, or one output per rain in that folder."""
     if len(overlays) > 1:
         target.mkdir()
@@ -194,7 +234,12 @@ def _make(source, overlays: list[RainOverlay], target: Path, args: argparse.Name
                 if isinstance(source, FILES):
                     place.mkdir()
                     place /= args.input.name
-            made.append(source.rain(overlay, place, progress.step))
+            masks = None
+            if mask_folder:
+                masks = GlassMasks(mask_folder / overlay.label if len(overlays) > 1 else mask_folder)
+            made.append(source.rain(overlay, place, progress.step, masks))
+            if masks:
+                masks.close()
     return made
 
 
@@ -202,7 +247,9 @@ def _write_card(stage: Path, args: argparse.Namespace, overlays: list[RainOverla
     target = stage / args.output.name
     card = target / CARD if target.is_dir() else target.with_name(f"{target.stem}.{CARD}")
     outputs = [
-        {"label": overlay.label, "seed": overlay.seed, "rain": asdict(overlay.rain), **facts}
+        {"label": overlay.label, "seed": overlay.seed, "rain": asdict(overlay.rain)}
+        | ({"glass": asdict(overlay.glass)} if overlay.glass else {})
+        | facts
         for overlay, facts in zip(overlays, made, strict=True)
     ]
     content = {"format": FORMAT, "by": "ros2-derain rain", "input": args.input.name, "outputs": outputs}
@@ -219,7 +266,15 @@ def _read_card(path: Path) -> list[RainOverlay]:
         card = json.loads(path.read_text(encoding="utf-8"))
         if card["format"] != FORMAT:
             raise ValueError(f"format {card['format']}, this version reads {FORMAT}")
-        return [RainOverlay(_label(o["label"]), _rain(o["rain"]), int(o["seed"])) for o in card["outputs"]]
+        return [
+            RainOverlay(
+                _label(output["label"]),
+                _rain(output["rain"]),
+                int(output["seed"]),
+                Glass(**output["glass"]) if "glass" in output else None,
+            )
+            for output in card["outputs"]
+        ]
     except (ValueError, KeyError, TypeError, RainError) as error:
         raise RainMediaError(f"{path} is not a {CARD} of this command: {error}") from error
 
@@ -231,6 +286,8 @@ def _summary(args: argparse.Namespace, overlays: list[RainOverlay], made: list[d
         lines.append(f"  {topic}: {unread['images']} copied without rain: {unread['first_reason']}")
     if left_out := made[0].get("left_out"):
         lines.append(left_out_note(left_out, made[0]["pictures"] + len(left_out)))
+    if args.masks:
+        lines.append(f"{args.masks}: masks of what the glass hides, and {TABLE}")
     if args.strip:
         lines.append(f"{args.strip}: side by side")
     return "\n".join(lines)

@@ -1,10 +1,10 @@
-"""Rendered rain on images of any size, on image files, folders of consecutive images and videos."""
+"""Rendered rain and wet glass on images of any size, image files, folders of images and videos."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import cv2
@@ -12,7 +12,8 @@ import numpy as np
 
 from ros2_derain.data.clips import CARD, Clip, Video, VideoWriter
 from ros2_derain.data.images import DataError, check_unique_stems, read_image, write_image
-from ros2_derain.rain import Rain, RainRenderer
+from ros2_derain.rain import Glass, GlassRenderer, GlassView, Rain, RainRenderer
+from ros2_derain.rain_media.glass_masks import GlassMasks
 
 CAMERA_SEEDS = 1000
 """Distance between the seeds of two cameras, so that each has streaks of its own."""
@@ -37,12 +38,17 @@ class RainOverlay:
     Attributes:
         label: distinguishes it from others on the same frames: a folder's name.
         rain: its parameters.
-        seed: of the first camera's streaks.
+        seed: of the first camera's streaks, and of its glass, to which the glass's own seed is added.
+        glass: before the camera, seen through by everything; None: none.
     """
 
     label: str
     rain: Rain
     seed: int = 0
+    glass: Glass | None = None
+    _glasses: dict[tuple[int, int, int], GlassRenderer] = field(
+        default_factory=dict, compare=False, repr=False
+    )
     _renderers: dict[tuple[int, int, int], RainRenderer] = field(
         default_factory=dict, compare=False, repr=False
     )
@@ -56,11 +62,20 @@ class RainOverlay:
     def caption(self) -> str:
         """For people, below an image."""
         rate = f"{self.rain.rate:g} mm/h"
+        if self.glass:
+            return self.label.replace(f"{self.rain.rate:g}_", f"{rate}, ", 1).replace("_", " ")
         return rate if self.label == f"{self.rain.rate:g}" else f"{self.label.split('_')[0]}, {rate}"
 
     def render(self, image: np.ndarray, time_s: float = 0.0, camera: int = 0) -> np.ndarray:
-        """A copy of the H x W x 3 uint8 RGB image with the rain of that time."""
-        return self._renderer(image, camera).render(image, time_s)
+        """A copy of the H x W x 3 uint8 RGB image with the rain and the glass of that time."""
+        return self.view(image, time_s, camera).image
+
+    def view(self, image: np.ndarray, time_s: float = 0.0, camera: int = 0) -> GlassView:
+        """As :meth:`render`, with what the glass hides."""
+        rainy = self._renderer(image, camera).render(image, time_s)
+        if self.glass is None:
+            return GlassView(rainy, np.zeros(image.shape[:2], np.uint8), coverage=0.0, contrast_loss=0.0)
+        return self._glass_renderer(self.glass, image, camera).render(rainy, time_s)
 
     def streaks(self, image: np.ndarray, time_s: float = 0.0) -> np.ndarray:
         """H x W uint8 brightness of the streaks that :meth:`render` adds to the image."""
@@ -76,6 +91,14 @@ class RainOverlay:
         if key not in self._renderers:
             self._renderers[key] = RainRenderer(self.rain, height, width, seed=self.camera_seed(camera))
         return self._renderers[key]
+
+    def _glass_renderer(self, glass: Glass, image: np.ndarray, camera: int) -> GlassRenderer:
+        height, width = image.shape[:2]
+        key = (height, width, camera)
+        if key not in self._glasses:
+            of_camera = replace(glass, seed=glass.seed + self.camera_seed(camera))
+            self._glasses[key] = GlassRenderer(of_camera, height, width)
+        return self._glasses[key]
 
 
 @dataclass(frozen=True)
@@ -96,10 +119,15 @@ class ImageFile:
         """The image: H x W x 3 uint8 RGB."""
         return read_image(self.path)
 
-    def rain(self, overlay: RainOverlay, target: Path, step: Callable[[], None]) -> dict:
+    def rain(
+        self, overlay: RainOverlay, target: Path, step: Callable[[], None], masks: GlassMasks | None = None
+    ) -> dict:
         """Write the rainy image to ``target``, the streaks beside it as ``<stem>.streaks.png``."""
         image = read_image(self.path)
-        write_image(target, overlay.render(image))
+        view = overlay.view(image)
+        write_image(target, view.image)
+        if masks:
+            masks.write(self.path.stem, view)
         if self.mask:
             write_image(target.with_name(f"{target.stem}.{STREAKS}.png"), overlay.streaks(image))
         step()
@@ -129,7 +157,9 @@ class ImageFolder:
                 continue
         return self.clip.read(0)
 
-    def rain(self, overlay: RainOverlay, target: Path, step: Callable[[], None]) -> dict:
+    def rain(
+        self, overlay: RainOverlay, target: Path, step: Callable[[], None], masks: GlassMasks | None = None
+    ) -> dict:
         """Write rainy images of the same names into ``target``, the streaks into ``target/streaks``.
 
         A file that cannot be read is left out and listed in ``left_out``.
@@ -137,7 +167,7 @@ class ImageFolder:
         Raises:
             DataError: no file can be read, or the streaks of two would have one name.
         """
-        if self.mask:
+        if self.mask or masks:
             check_unique_stems(self.clip.files)
         target.mkdir(parents=True)
         if self.mask:
@@ -150,7 +180,10 @@ class ImageFolder:
             except DataError as error:
                 left_out.append(str(error))
                 continue
-            write_image(target / path.name, overlay.render(image, time_s))
+            view = overlay.view(image, time_s)
+            write_image(target / path.name, view.image)
+            if masks:
+                masks.write(path.stem, view)
             if self.mask:
                 write_image(target / STREAKS / f"{path.stem}.png", overlay.streaks(image, time_s))
         if len(left_out) == len(self.clip):
@@ -174,11 +207,16 @@ class VideoFile:
         """The first frame: H x W x 3 uint8 RGB."""
         return self.video.read(0)
 
-    def rain(self, overlay: RainOverlay, target: Path, step: Callable[[], None]) -> dict:
+    def rain(
+        self, overlay: RainOverlay, target: Path, step: Callable[[], None], masks: GlassMasks | None = None
+    ) -> dict:
         """Write the rainy video to ``target`` (.mp4: MPEG-4, .avi: Motion JPEG), at the same times."""
         with VideoWriter(target, self.video.frame_rate()) as writer:
             for time_s, frame in self.video.frames():
-                writer.write(overlay.render(frame, time_s), time_s)
+                view = overlay.view(frame, time_s)
+                if masks:
+                    masks.write(f"{writer.count:06d}", view)
+                writer.write(view.image, time_s)
                 step()
         return {"pictures": writer.count, "fps": self.video.fps}
 
