@@ -1,9 +1,8 @@
-"""Messages of a bag: type definitions, header stamps, images and detections as arrays and records."""
+"""Messages of a bag: type definitions, header stamps, and images as arrays."""
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,6 @@ from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
 from ros2_derain.bags import BagError
-from ros2_derain.engine import Detection
 from ros2_derain.image_decoding import inspect
 from ros2_derain.nodes.images import ImageError, compressed_to_rgb, to_rgb
 
@@ -197,23 +195,3 @@ def _with_compressed(message: Any, image: np.ndarray) -> Any:
     if compression and encoding not in ("rgb8", "bgr8", "mono8"):
         named = f"mono8; {container.kind} compressed" if grey else f"bgr8; {container.kind} compressed bgr8"
     return replace(message, format=named, data=data.reshape(-1))
-
-
-# Detections
-
-
-def detections(message: Any) -> tuple[Detection, ...]:
-    """The boxes of a decoded ``vision_msgs/Detection2DArray``, each of its best class.
-
-    Raises:
-        IndexError: one has no class.
-    """
-    return tuple(_detections(message.detections))
-
-
-def _detections(boxes: Iterable[Any]) -> Iterable[Detection]:
-    for box in boxes:
-        x, y, best = box.bbox.center.position.x, box.bbox.center.position.y, box.results[0].hypothesis
-        half_width, half_height = box.bbox.size_x / 2, box.bbox.size_y / 2
-        corners = (x - half_width, y - half_height, x + half_width, y + half_height)
-        yield Detection(best.class_id, best.score, *corners)

@@ -95,6 +95,8 @@ class Engine:
         """Drop the state of the previous frame."""
         self.restorer.reset()
         self._local.reset()
+        if self._local.interpreter is not None:
+            self._local.interpreter.tracks.reset()
 
     def restore(self, frame: Frame, priors: PriorSource | None = None) -> Restored:
         """The clean image of a frame; ``priors`` replaces the local ones (see :meth:`Restorer.restore`)."""
@@ -135,7 +137,7 @@ def interpreted(interpreter: Interpreter | None, restored: Restored) -> tuple[Sc
         return scene_of(restored), None
     started = time.perf_counter()
     try:
-        found = interpreter.interpret(restored.tensor)
+        found = interpreter.identified(restored.frame, interpreter.interpret(restored.tensor))
     except Exception as error:  # a network may fail in any way, and the frames go on
         return scene_of(restored, None, f"{type(error).__name__}: {str(error).strip()}"), None
     scene = scene_of(restored, found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import cv2
@@ -15,8 +15,9 @@ from ros2_derain.networks import Candidates
 from ros2_derain.networks.scene_parser import LOGIT_STRIDE, prior_from_probabilities
 
 from .loaded_model import LoadedModel
-from .scene import UNLABELLED, Detection, Perception
+from .scene import UNLABELLED, Detection, Frame, Perception
 from .settings import EngineSettings
+from .tracking import Tracks
 
 MAX_CANDIDATES = 300
 LABEL_STRIDE = 2
@@ -47,7 +48,7 @@ class Interpretation:
 
 
 class Interpreter:
-    """Parses images; keeps nothing from one to the next.
+    """Parses images; keeps the tracks of one camera's detections from one to the next, and nothing else.
 
     Args:
         model: with ``parser``.
@@ -58,6 +59,7 @@ class Interpreter:
         self.identity = model.identity
         self.settings = settings
         self.runtime = model.runtime
+        self.tracks = Tracks()
         self._parser = model.networks["parser"]
 
     @classmethod
@@ -73,7 +75,7 @@ class Interpreter:
 
     @torch.inference_mode()
     def interpret(self, image: np.ndarray | Tensor) -> Interpretation:
-        """Everything about one image.
+        """Everything about one image, apart from the ids of its detections.
 
         Args:
             image: H x W x 3 uint8 RGB, or 1 x 3 x H x W float32 in 0..1 on the device; H, W >= 64.
@@ -88,6 +90,12 @@ class Interpreter:
         labels, confidence = self._label(probabilities, size)
         detections = self._detect(parsed.candidates(), size)
         return Interpretation(Perception(labels, confidence, detections), _prior(probabilities, size))
+
+    def identified(self, frame: Frame, found: Interpretation) -> Interpretation:
+        """The parser's output for a frame, with the ids of the tracks; frames are given in order."""
+        seen = found.perception
+        named = self.tracks.identify(frame, seen.detections, self.settings.reset_gap_s)
+        return replace(found, perception=replace(seen, detections=named))
 
     @torch.inference_mode()
     def prior(self, image: Tensor) -> Tensor:
@@ -121,7 +129,7 @@ class Interpreter:
         boxes = boxes.clip(0, (width, height, width, height))
         names = self.identity.object_names
         return tuple(
-            Detection(names[classes[i]], float(scores[i]), *map(float, boxes[i]))
+            Detection(names[classes[i]], float(scores[i]), *boxes[i].tolist())
             for i in suppress(boxes, scores, classes, candidates.overlap)
         )
 

@@ -60,7 +60,10 @@ class Frame:
 
 @dataclass(frozen=True)
 class Detection:
-    """A box in pixels of the input image; x1 and y1 are exclusive."""
+    """A box in pixels of the input image; x1 and y1 are exclusive.
+
+    ``id`` is that of its track: the same object has the same id in later frames; '' where it is not tracked.
+    """
 
     class_name: str
     score: float
@@ -68,6 +71,7 @@ class Detection:
     y0: float
     x1: float
     y1: float
+    id: str = ""
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections import deque
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -91,8 +92,17 @@ def to_camera_info(info: CameraInfo, header: Header) -> CameraInfo:
 
 
 def to_detections(detections: Sequence[Detection], header: Header) -> Detection2DArray:
-    """Boxes in pixels of the input image; ``class_id`` is the class's name."""
+    """Boxes in pixels of the input image; ``class_id`` is the class's name, ``id`` that of the track."""
     return Detection2DArray(header=header, detections=[_to_detection(found, header) for found in detections])
+
+
+def from_detections(message: Any) -> tuple[Detection, ...]:
+    """The boxes of a ``vision_msgs/Detection2DArray``, rclpy's or a bag's, each of its best class.
+
+    Raises:
+        IndexError: one has no class.
+    """
+    return tuple(map(_from_detection, message.detections))
 
 
 def to_label_info(class_names: Sequence[str], threshold: float, header: Header) -> LabelInfo:
@@ -144,11 +154,18 @@ def frame_mode(message: DiagnosticArray) -> Mode | None:
     return Mode(values["mode"]) if values.get("mode") in set(Mode) else None
 
 
+def _from_detection(box: Any) -> Detection:
+    x, y, best = box.bbox.center.position.x, box.bbox.center.position.y, box.results[0].hypothesis
+    half_width, half_height = box.bbox.size_x / 2, box.bbox.size_y / 2
+    corners = (x - half_width, y - half_height, x + half_width, y + half_height)
+    return Detection(best.class_id, best.score, *corners, id=getattr(box, "id", ""))
+
+
 def _to_detection(found: Detection, header: Header) -> Detection2D:
     result = ObjectHypothesisWithPose()
     result.hypothesis.class_id = found.class_name
     result.hypothesis.score = float(found.score)
-    message = Detection2D(header=header, results=[result])
+    message = Detection2D(header=header, results=[result], id=found.id)
     message.bbox.center.position.x = (found.x0 + found.x1) / 2
     message.bbox.center.position.y = (found.y0 + found.y1) / 2
     message.bbox.size_x = float(found.x1 - found.x0)

@@ -103,7 +103,7 @@ class SegmentationNode(ModelNode[SegmentationParameters]):
             pass
 
     def reset(self) -> None:
-        """Nothing is kept from one image to the next."""
+        self.interpreter.tracks.reset()
 
     def feed(self, is_fed: bool) -> None:
         """Whether derain_node of the same process hands frames over; otherwise they arrive by topic."""

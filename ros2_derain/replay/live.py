@@ -19,11 +19,12 @@ import numpy as np
 
 from ros2_derain import environment
 from ros2_derain.bags import BagDamaged
-from ros2_derain.bags.messages import COMPRESSED, camera_of, detections, raw_stamp_ns
+from ros2_derain.bags.messages import COMPRESSED, camera_of, raw_stamp_ns
 from ros2_derain.bags.reader import BagReader, Message
 from ros2_derain.engine import NOT_PARSED, Frame, Mode, Perception, RainEstimate, Scene
 from ros2_derain.nodes import outputs, topics
 from ros2_derain.nodes.images import to_mono, to_rgb
+from ros2_derain.nodes.messages import from_detections
 from ros2_derain.nodes.topics import Topic
 from ros2_derain.replay import ReplayError
 from ros2_derain.replay.cameras import CameraTopic
@@ -327,7 +328,7 @@ class RecordedEngine:
         labels, confidence = self._labels.take(stamp_ns), self._confidence.take(stamp_ns)
         if not (labels and confidence and boxes):
             return None
-        found = detections(self._recording.decode(boxes))
+        found = from_detections(self._recording.decode(boxes))
         return Perception(self._map(labels), self._map(confidence), found)
 
     def _map(self, message: Message) -> np.ndarray:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ros2_derain.bags.messages import BAD_MESSAGE, COMPRESSED, IMAGE, decode_image, detections, reason
+from ros2_derain.bags.messages import BAD_MESSAGE, COMPRESSED, IMAGE, decode_image, reason
 from ros2_derain.bags.reader import BagReader, Message
 from ros2_derain.data.images import (
     check_unique_stems,
@@ -28,6 +28,7 @@ from ros2_derain.evaluate.labelled_clip import boxes_by_name
 from ros2_derain.evaluate.scores import to_boxes
 from ros2_derain.metrics import Boxes
 from ros2_derain.nodes.images import to_mono
+from ros2_derain.nodes.messages import from_detections
 from ros2_derain.replay import ReplayError
 
 DETECTIONS = "vision_msgs/msg/Detection2DArray"
@@ -144,7 +145,7 @@ def boxes(bag: BagReader, source: str, frames: int, objects: Sequence[str]) -> E
     """The boxes that ``--truth-boxes`` names."""
 
     def read(message: Any) -> Callable[[], Boxes]:
-        found = _true_boxes(detections(message), objects, source)
+        found = _true_boxes(from_detections(message), objects, source)
         return lambda: found
 
     if _is_topic(bag, "--truth-boxes", source, DETECTIONS):

@@ -21,9 +21,9 @@ from rosbags.rosbag2 import StoragePlugin
 
 from ros2_derain import cli
 from ros2_derain.bags import BagDamaged
-from ros2_derain.bags.messages import detections as decoded_detections
 from ros2_derain.bags.reader import BagReader
 from ros2_derain.engine import Detection
+from ros2_derain.nodes.messages import from_detections
 
 
 def bag(*arguments) -> int:
@@ -169,7 +169,7 @@ def test_relative_names_and_stamps_of_a_namespace_s_messages(tmp_path):
             ("other/mode", None),
         ]
         (boxes,) = (reader.decode(message) for message in reader.messages(["detections"]))
-        assert decoded_detections(boxes) == (Detection("car", 1.0, 1.0, 2.0, 30.0, 40.0),)
+        assert from_detections(boxes) == (Detection("car", 1.0, 1.0, 2.0, 30.0, 40.0),)
 
 
 def test_a_folder_without_metadata_is_all_its_files_in_order_of_time(tmp_path):
