@@ -21,6 +21,7 @@ from ros2_derain.rain import Window
 from ros2_derain.validation import STRICT
 
 from . import LearningError
+from .conditions import another_condition, camera_effects
 from .random_rain import StreakLayers, add_streaks, random_rain
 
 MAX_BOXES = 32
@@ -45,6 +46,8 @@ class ClipSettings:
         dry: share of clips without rain.
         zoom: range of the scale of the crops.
         light: share of clips under another exposure and white balance.
+        conditions: share of clips of road scenes in another light and weather (``conditions``).
+        camera: share of clips whose rainy frames have the faults of a cheap camera: blur, noise, JPEG.
         paste: share of labelled clips with rare classes of another image pasted in.
         layers: share of rainy photographs whose streaks are those of the recipe's ``streaks``.
         rains: number of different rains in the pool; one is replaced every ``renew`` clips.
@@ -56,6 +59,8 @@ class ClipSettings:
     dry: float = 0.2
     zoom: tuple[float, float] = (0.7, 1.8)
     light: float = 0.3
+    conditions: float = 0.0
+    camera: float = 0.0
     paste: float = 0.0
     layers: float = 0.6
     rains: int = 48
@@ -144,11 +149,11 @@ class Clips(Dataset):
             views = views[:1] + [camera_path(*path)[0] for _ in views[1:]]
         if is_moving(samples):
             views = views[:1] * len(views)
-        lit = light_table(random) if random.random() < settings.light else None
+        images = self._in_another_light(samples, random)
+        cheap_camera = random.random() < settings.camera
         start = random.uniform(0, 60)
         clip: dict[str, list[np.ndarray]] = {"rain": [], "clean": [], "labels": [], "boxes": []}
-        for frame, (sample, view) in enumerate(zip(samples, views, strict=True)):
-            image = sample.image if lit is None else cv2.LUT(sample.image, lit)
+        for frame, (sample, image, view) in enumerate(zip(samples, images, views, strict=True)):
             clean = warp(image, view, crop, cv2.INTER_LINEAR)
             if dry:
                 rain = clean
@@ -158,6 +163,8 @@ class Clips(Dataset):
                 renderer = random_rain(self.seed, pool if sample.driving else pool + frame, road)
                 top = int(np.clip(-view[1, 2], 0, max(0, renderer.height - crop[0])))
                 rain = renderer.render(clean, start + frame * FRAME_S, Window(top, 0, *crop))
+            if cheap_camera:
+                rain = camera_effects(rain, random)
             labels = np.full(crop, 255, np.uint8)
             if sample.labels is not None:
                 labels = warp(sample.labels, view, crop, cv2.INTER_NEAREST)
@@ -172,6 +179,20 @@ class Clips(Dataset):
         rate = -1.0 if not road and not dry else 0.0 if dry else random_rain(self.seed, pool, True).rain.rate
         item["rate"] = torch.tensor(rate)
         return item
+
+    def _in_another_light(self, samples: Sequence[Sample], random: np.random.Generator) -> list[np.ndarray]:
+        """The images of a clip, all in the same light and weather."""
+        lit = light_table(random) if random.random() < self.settings.light else None
+        changed = samples[0].driving and random.random() < self.settings.conditions
+        seed = int(random.integers(2**31))
+        done: dict[int, np.ndarray] = {}
+        for sample in samples:
+            if id(sample) not in done:
+                image = sample.image if lit is None else cv2.LUT(sample.image, lit)
+                if changed:
+                    image = another_condition(image, sample.labels, np.random.default_rng(seed))
+                done[id(sample)] = image
+        return [done[id(sample)] for sample in samples]
 
 
 def camera_path(
