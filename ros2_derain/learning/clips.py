@@ -49,6 +49,7 @@ class ClipSettings:
         conditions: share of clips of road scenes in another light and weather (``conditions``).
         camera: share of clips whose rainy frames have the faults of a cheap camera: blur, noise, JPEG.
         paste: share of labelled clips with rare classes of another image pasted in.
+        glass: share of clips seen through wet glass; independent of ``dry``.
         layers: share of rainy photographs whose streaks are those of the recipe's ``streaks``.
         rains: number of different rains in the pool; one is replaced every ``renew`` clips.
     """
@@ -62,6 +63,7 @@ class ClipSettings:
     conditions: float = 0.0
     camera: float = 0.0
     paste: float = 0.0
+    glass: float = 0.0
     layers: float = 0.6
     rains: int = 48
     renew: int = 6
@@ -75,8 +77,9 @@ class Clips(Dataset):
     Each is a dict of tensors: ``rain`` and ``clean`` T x 3 x h x w uint8,
     ``labels`` T x h x w uint8 (255 = unlabelled), ``boxes`` T x 32 x 5 float32
     (class -1 = no box), ``boxes_known`` bool, ``follows`` bool (whether the frames are
-    consecutive; else they are T views of one photograph), ``rate`` mm/h (-1 where the rain
-    is not of the kind the gauge is meant for), ``raining`` bool.
+    consecutive; else they are T views of one photograph), ``rate`` mm/h (-1 where the streaks have no known
+    rate), ``streaked`` bool, ``raining`` bool (streaks or water on glass), ``hidden`` T x h x w uint8 (255 =
+    hidden by water on glass), ``contrast_loss`` 0..1 (mean over the clip, of film and spray).
 
     Args:
         sources: datasets with their weights.
@@ -152,7 +155,13 @@ class Clips(Dataset):
         images = self._in_another_light(samples, random)
         cheap_camera = random.random() < settings.camera
         start = random.uniform(0, 60)
-        clip: dict[str, list[np.ndarray]] = {"rain": [], "clean": [], "labels": [], "boxes": []}
+        glass = None
+        if random.random() < settings.glass:
+            glass = random_glass(self.seed, pool, crop[0], crop[1])
+        lost = 0.0
+        clip: dict[str, list[np.ndarray]] = {
+            key: [] for key in ("rain", "clean", "labels", "boxes", "hidden")
+        }
         for frame, (sample, image, view) in enumerate(zip(samples, images, views, strict=True)):
             clean = warp(image, view, crop, cv2.INTER_LINEAR)
             if dry:
@@ -163,6 +172,12 @@ class Clips(Dataset):
                 renderer = random_rain(self.seed, pool if sample.driving else pool + frame, road)
                 top = int(np.clip(-view[1, 2], 0, max(0, renderer.height - crop[0])))
                 rain = renderer.render(clean, start + frame * FRAME_S, Window(top, 0, *crop))
+            hidden = np.zeros(crop, np.uint8)
+            boxes = warp_boxes(sample.boxes, view, crop, MAX_BOXES)
+            if glass is not None:
+                seen = glass.render(rain, start + frame * FRAME_S, boxes[boxes[:, 0] >= 0, 1:])
+                rain, hidden = seen.image, seen.mask
+                lost += seen.contrast_loss / len(views)
             if cheap_camera:
                 rain = camera_effects(rain, random)
             labels = np.full(crop, 255, np.uint8)
@@ -171,11 +186,14 @@ class Clips(Dataset):
             clip["clean"].append(clean.transpose(2, 0, 1))
             clip["rain"].append(rain.transpose(2, 0, 1))
             clip["labels"].append(labels)
-            clip["boxes"].append(warp_boxes(sample.boxes, view, crop, MAX_BOXES))
+            clip["boxes"].append(boxes)
+            clip["hidden"].append(hidden)
         item = {key: torch.from_numpy(np.stack(value)) for key, value in clip.items()}
         item["boxes_known"] = torch.tensor(sample.boxes is not None)
         item["follows"] = torch.tensor(sample.driving)
-        item["raining"] = torch.tensor(not dry)
+        item["raining"] = torch.tensor(not dry or glass is not None)
+        item["streaked"] = torch.tensor(not dry)
+        item["contrast_loss"] = torch.tensor(lost)
         rate = -1.0 if not road and not dry else 0.0 if dry else random_rain(self.seed, pool, True).rain.rate
         item["rate"] = torch.tensor(rate)
         return item

@@ -15,6 +15,7 @@ from .rain_gauge import Observation, RainGauge
 from .sapnet import SAPNet
 from .scene_parser import Candidates, Parse, SceneParser, prior_from_logits
 from .ubcn import UbcnDerainer, UbcnSegmenter
+from .weather_gauge import WeatherGauge
 
 __all__ = [
     "Candidates",
@@ -25,6 +26,7 @@ __all__ = [
     "RainGauge",
     "Restoration",
     "SceneParser",
+    "WeatherGauge",
     "create",
     "derainers",
     "kind",
@@ -43,6 +45,7 @@ _NETWORKS = {
     "scene_parser": SceneParser,
     "ubcn": UbcnDerainer,
     "ubcn_segmenter": UbcnSegmenter,
+    "weather_gauge": WeatherGauge,
 }
 
 

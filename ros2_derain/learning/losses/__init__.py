@@ -21,6 +21,7 @@ from .image import charbonnier, colour, edge, expected_error, low_frequency, res
 from .perception import (
     class_weights,
     detection,
+    dice,
     giou_loss,
     lovasz,
     quality_focal,
@@ -37,6 +38,7 @@ __all__ = [
     "contrast_ratio",
     "contrastive",
     "detection",
+    "dice",
     "discrimination",
     "edge",
     "expected_error",

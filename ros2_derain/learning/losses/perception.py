@@ -80,6 +80,16 @@ def _jaccard_steps(truth: Tensor) -> Tensor:
     return torch.diff(jaccard, dim=1, prepend=torch.zeros_like(total))
 
 
+def dice(logits: Tensor, target: Tensor) -> Tensor:
+    """1 - Dice overlap of two soft masks over the whole batch: 0 for equal certain masks, at most 1.
+
+    Shapes: ``logits`` and ``target`` (0..1) alike. Milletari et al. (3DV 2016), with squares in the sum.
+    """
+    predicted, target = torch.sigmoid(single(logits)), single(target)
+    common = (predicted * target).sum()
+    return 1 - (2 * common + 1) / (predicted.square().sum() + target.square().sum() + 1)
+
+
 def unsupervised_focal(logits: Tensor, alpha: float = 1.0, gamma: float = 2.0) -> Tensor:
     """Focal loss on the class that the network itself finds most probable: mean -alpha (1-p)^gamma log p.
 

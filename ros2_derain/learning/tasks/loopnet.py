@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from ros2_derain.learning import losses
 from ros2_derain.learning.recipe import Recipe
-from ros2_derain.networks import LoopNet, Parse, RainGauge, SceneParser, prior_from_logits
+from ros2_derain.networks import LoopNet, Parse, SceneParser, WeatherGauge, prior_from_logits
+from ros2_derain.networks.weather_gauge import MASK_STRIDE
 
 from .base import Task, add, hold_statistics
 
@@ -68,18 +71,36 @@ class ParseTask(Task):
 
 
 class GaugeTask(Task):
-    """Smooth L1 in log(1 + mm/h) over single frames."""
+    """The weather gauge on single frames: rain rate, contrast loss, and the pixels that water hides.
 
-    NETWORKS = {"gauge": "rain_gauge"}
-    LOSS = {"rate": 1.0}
-    gauge: RainGauge
+    The rate is compared in log(1 + mm/h). Of streaks whose rate is unknown the gauge learns only that it
+    rains at ``least_rate`` mm/h or more. Obstruction: binary cross-entropy and Dice loss at stride 4.
+    """
+
+    NETWORKS = {"gauge": "weather_gauge"}
+    LOSS = {"rate": 1.0, "contrast": 1.0, "hidden": 1.0, "dice": 0.3}
+    OPTIONS = {"least_rate": 8.0}
+    gauge: WeatherGauge
 
     def training_step(self, batch: dict[str, Tensor], index: int) -> Tensor:
-        rain, rate = batch["rain"].flatten(0, 1).float() / 255, batch["rate"]
-        rate = rate[:, None].expand(batch["rain"].shape[:2]).flatten()
-        error = self.gauge.log_rate(rain) - torch.log1p(rate.clamp(min=0))
+        frames = batch["rain"].shape[1]
+        rain = batch["rain"].flatten(0, 1).float() / 255
+        rate, lost, streaked = (
+            batch[key][:, None].expand(-1, frames).flatten() for key in ("rate", "contrast_loss", "streaked")
+        )
+        log_rate, contrast, hides = self.gauge.logits(rain)
+        error = log_rate - torch.log1p(rate.clamp(min=0))
         distance = functional.smooth_l1_loss(error, torch.zeros_like(error), reduction="none")
-        return self.total({"rate": (distance * (rate >= 0)).mean()})
+        short = functional.relu(math.log1p(self.recipe.options["least_rate"]) - log_rate) * streaked
+        hidden = functional.avg_pool2d(batch["hidden"].flatten(0, 1)[:, None].float() / 255, MASK_STRIDE)
+        return self.total(
+            {
+                "rate": torch.where(rate >= 0, distance, short).mean(),
+                "contrast": functional.binary_cross_entropy_with_logits(contrast, lost),
+                "hidden": functional.binary_cross_entropy_with_logits(hides, hidden),
+                "dice": losses.dice(hides, hidden),
+            }
+        )
 
 
 class LoopTask(Task):
