@@ -26,7 +26,7 @@ LOOP = {
 GAUGE = {
     **LOOP,
     "task": "gauge",
-    "networks": {"gauge": {"network": "rain_gauge", "options": {"width": 4}}},
+    "networks": {"gauge": {"network": "weather_gauge", "options": {"widths": [4, 4, 4, 4]}}},
     "sources": {"camvid": 1},
     "clips": {**LOOP["clips"], "frames": 1},
 }

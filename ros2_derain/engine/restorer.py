@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ros2_derain.networks.derainer import Restoration
-from ros2_derain.networks.rain_gauge import MAX_RATE
+from ros2_derain.networks.rain_gauge import MAX_RATE, gauge_input
 
 from .control import FrameClock, Ladder, RainGate
 from .loaded_model import LoadedModel, to_image
@@ -91,7 +91,7 @@ class Restorer:
         with torch.inference_mode():
             for _ in range(2):
                 tensor = self.runtime.tensor(image)
-                self._gauge(tensor)
+                self._gauge(gauge_input(tensor))
                 estimate = self._derainer.coarse(tensor, state)
                 state = estimate.state
                 for prior in (None, torch.zeros(self._prior_shape(height, width), dtype=torch.uint8)):
@@ -135,7 +135,7 @@ class Restorer:
             self._memory = None
             return passed_through(frame)
         rainy = self.runtime.tensor(frame.image)
-        rate = float(self._gauge(rainy).rate[0])
+        rate = float(self._gauge(gauge_input(rainy)).rate[0])
         settings = self.settings
         is_raining = self._gate.update(rate, settings.gate_open_mm_h, settings.gate_close_mm_h)
         rain = RainEstimate(rate, math.log1p(rate) / math.log1p(MAX_RATE))

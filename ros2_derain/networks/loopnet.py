@@ -149,6 +149,8 @@ class LoopNet(Derainer):
             restoration.image, head, restoration.presence, restoration.scale, features, restoration.state
         )
 
+    forward = Derainer.once
+
     def _presence(self, x: Tensor) -> Tensor:
         """N x 1 x 1 x 1: is there rain? From the mean and the mean deviation of every channel."""
         x = x.float()

@@ -18,6 +18,10 @@ MAX_RATE = 250.0
 """mm/h; the strongest rain it was made for."""
 
 
+LARGE = 1024
+"""Images of this height or width, in pixels, or more are halved for the gauge."""
+
+
 class Observation(NamedTuple):
     """What a gauge sees in N images.
 
@@ -25,13 +29,22 @@ class Observation(NamedTuple):
         rate: N rain rates in mm/h, 0..250.
         coverage: N shares 0..1 of the image that water on the glass covers; None: not measured.
         contrast_loss: N values 0..1, of the contrast that haze takes; None: not measured.
-        obstruction: N x 1 x h x w at stride 8, 0..1: how much of each place water hides; None: not measured.
+        obstruction: N x 1 x h x w, 0..1: how much of each place water hides, at the network's stride;
+            None: not measured.
     """
 
     rate: Tensor
     coverage: Tensor | None = None
     contrast_loss: Tensor | None = None
     obstruction: Tensor | None = None
+
+
+def gauge_input(image: Tensor) -> Tensor:
+    """The image as a gauge sees it, half as large where it is :data:`LARGE`: rain is coarser there.
+
+    Shapes: N x 3 x H x W -> the same, or N x 3 x H//2 x W//2.
+    """
+    return functional.avg_pool2d(image, 2) if max(image.shape[-2:]) >= LARGE else image
 
 
 class RainGauge(nn.Module):

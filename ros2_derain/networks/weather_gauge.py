@@ -2,7 +2,7 @@
 
 For a frame: the rain rate of the streaks in mm/h and the contrast that a water film or spray takes away.
 For a pixel: whether water on the glass hides the scene. It decides whether a frame needs restoring at
-all, so it costs little: 2.1 GMAC at 1280x720.
+all, so it costs little: 0.4 GMAC at 1280x720, which it sees half as large (``gauge_input``).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .layers import BasicBlock, ConvBlock, as_input, pad_to_multiple, resized
+from .layers import BasicBlock, ConvBlock, as_input, cells, pad_to_multiple, resized
 from .rain_gauge import MAX_RATE, Observation
 
 STRIDE = 32
@@ -50,7 +50,7 @@ class WeatherGauge(nn.Module):
         widths: channels at strides 4, 8, 16 and 32.
     """
 
-    def __init__(self, widths: tuple[int, int, int, int] = (16, 40, 80, 112)):
+    def __init__(self, widths: tuple[int, int, int, int] = (16, 32, 64, 64)):
         super().__init__()
         w4, w8, w16, w32 = widths
         self.quarter = nn.Sequential(ConvBlock(12, w4, stride=2), BasicBlock(w4))
@@ -83,7 +83,7 @@ class WeatherGauge(nn.Module):
         y16 = functional.relu(x16 + resized(self.up16(x32), x16))
         y8 = self.fuse8(functional.relu(x8 + resized(self.up8(y16), x8)))
         y4 = self.fuse4(functional.relu(self.skip4(x4) + resized(self.up4(y8), x4)))
-        hides = self.hides(y4)[..., : -(-height // MASK_STRIDE), : -(-width // MASK_STRIDE)].float()
+        hides = self.hides(y4)[..., : cells(height, MASK_STRIDE), : cells(width, MASK_STRIDE)].float()
         rate = self.read_rate(torch.cat((y8, resized(y16, y8)), 1))[:, 0]
         contrast = self.read_contrast(torch.cat((y8, resized(x32, y8)), 1))[:, 0]
         return rate, contrast, hides
@@ -93,5 +93,5 @@ class WeatherGauge(nn.Module):
         obstruction = torch.sigmoid(hides)
         coverage = (obstruction > HIDDEN).float().mean((1, 2, 3))
         return Observation(
-            torch.expm1(rate).clamp(0, MAX_RATE), coverage, torch.sigmoid(contrast), obstruction
+            (rate.exp() - 1).clamp(0, MAX_RATE), coverage, torch.sigmoid(contrast), obstruction
         )

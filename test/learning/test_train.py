@@ -170,11 +170,11 @@ def test_a_derainer_of_pairs_is_validated_on_the_held_out_ones(tmp_path):
 def test_a_run_starts_from_the_parts_of_a_model_or_run(data, tmp_path, rainy_model, capsys):
     recipe = write_recipe(tmp_path / "a.yaml", GAUGE, init=rainy_model, averaging=0, steps=1)
     assert train(recipe, data, tmp_path / "a") == 0
-    bias = read(tmp_path / "a/last.ckpt")["state_dict"]["gauge.read.2.bias"].item()
+    bias = read(tmp_path / "a/last.ckpt")["state_dict"]["gauge.read_rate.layers.2.bias"].item()
     assert bias == pytest.approx(torch.log1p(torch.tensor(100.0)).item(), abs=0.01)
     again = write_recipe(tmp_path / "b.yaml", GAUGE, init={"gauge": str(tmp_path / "a")}, steps=1)
     assert train(again, data, tmp_path / "b") == 0
-    wide = {"gauge": {"network": "rain_gauge", "options": {"width": 8}}}
+    wide = {"gauge": {"network": "weather_gauge", "options": {"widths": [8, 8, 8, 8]}}}
     first, second = yaml.safe_load((tmp_path / "b" / "run.yaml").read_text())["started_from"]["gauge"]
     assert (first["recipe"], first["steps"]) == (GAUGE["name"], 1) and first["data"]["camvid/train"]
     assert second == {
@@ -183,7 +183,7 @@ def test_a_run_starts_from_the_parts_of_a_model_or_run(data, tmp_path, rainy_mod
     }
     other = write_recipe(tmp_path / "c.yaml", GAUGE, init=rainy_model, networks=wide)
     assert train(other, data, tmp_path / "c") == 2
-    assert "its gauge has another shape of look.0" in capsys.readouterr().err
+    assert "its gauge has another shape of eighth.0" in capsys.readouterr().err
     assert train(write_recipe(tmp_path / "d.yaml", GAUGE, init="nobody"), data, tmp_path / "d") == 2
     said = capsys.readouterr().err
     assert "init: no model named 'nobody'; known: " in said and "loopnet" in said

@@ -81,10 +81,10 @@ def test_what_is_no_recipe_is_named(tmp_path, capsys, text, said):
 
 
 def test_a_networks_option_is_checked_by_the_network(tmp_path, capsys):
-    wrong = {"gauge": {"network": "rain_gauge", "options": {"w": 1}}}
+    wrong = {"gauge": {"network": "weather_gauge", "options": {"w": 1}}}
     path = write_recipe(tmp_path / "r.yaml", GAUGE, networks=wrong)
     assert train(path, write_data(tmp_path / "data"), tmp_path / "run") == 2
-    assert "network rain_gauge with options {'w': 1}: " in capsys.readouterr().err
+    assert "network weather_gauge with options {'w': 1}: " in capsys.readouterr().err
 
 
 def test_every_shipped_recipe_loads_and_its_plain_data_too():

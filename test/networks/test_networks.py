@@ -5,7 +5,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from ros2_derain import networks
-from ros2_derain.networks import LoopNet, RainGauge, SceneParser, prior_from_logits
+from ros2_derain.networks import LoopNet, RainGauge, SceneParser, WeatherGauge, prior_from_logits
+from ros2_derain.networks.rain_gauge import gauge_input
 from ros2_derain.networks.scene_parser import decode
 
 
@@ -58,12 +59,12 @@ def test_boxes_are_decoded_around_their_cells(pair):
 
 def test_cost_of_the_temporal_pass_at_720p():
     """At most 60 GMAC and 8 M parameters for gauge, coarse, refine and parse together."""
-    derainer, parser, gauge = LoopNet().eval(), SceneParser().eval(), RainGauge().eval()
+    derainer, parser, gauge = LoopNet().eval(), SceneParser().eval(), WeatherGauge().eval()
     parameters = sum(p.numel() for module in (derainer, parser, gauge) for p in module.parameters())
     with torch.device("meta"):
         image, prior = torch.empty(1, 3, 720, 1280), torch.empty(1, 11, 90, 160)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        gauge.to("meta").log_rate(image)
+        gauge.to("meta").logits(gauge_input(image))
         restoration = derainer.to("meta").once(image, None, prior)
         parser.to("meta")(restoration.image)
     assert counter.get_total_flops() / 2e9 <= 60
@@ -74,6 +75,27 @@ def test_the_gauge_reads_a_rate_in_range():
     with torch.no_grad():
         rates = RainGauge()(torch.rand(3, 3, 64, 100)).rate
     assert rates.shape == (3,) and ((0 <= rates) & (rates <= 250)).all()
+
+
+def test_the_weather_gauge_costs_at_most_two_gmac_more_than_the_rain_gauge_at_720p():
+    costs = []
+    for gauge in (RainGauge(), WeatherGauge()):
+        with FlopCounterMode(display=False) as counter, torch.no_grad(), torch.device("meta"):
+            gauge.eval().to("meta")(gauge_input(torch.empty(1, 3, 720, 1280)))
+        costs.append(counter.get_total_flops() / 2e9)
+    assert 0 < costs[1] - costs[0] <= 2
+
+
+@pytest.mark.parametrize("height, width", [(64, 64), (65, 71), (90, 160)])
+def test_the_weather_gauge_observes_images_and_their_pixels(height, width):
+    torch.manual_seed(0)
+    with torch.no_grad():
+        seen = WeatherGauge((4, 4, 4, 4)).eval()(torch.rand(2, 3, height, width))
+    assert seen.obstruction.shape == (2, 1, -(-height // 4), -(-width // 4))
+    for value, most in ((seen.rate, 250), (seen.coverage, 1), (seen.contrast_loss, 1)):
+        assert value.shape == (2,) and ((0 <= value) & (value <= most)).all()
+    hidden = (seen.obstruction > 0.5).float().mean((1, 2, 3))
+    assert torch.equal(hidden, seen.coverage)
 
 
 def test_gradients_reach_every_weight(pair):
