@@ -3,6 +3,7 @@
 What it restores means nothing; that it runs, and fast, is the point.
 """
 
+import math
 from pathlib import Path
 
 import torch
@@ -15,7 +16,7 @@ OBJECTS = ("car", "pedestrian")
 OPTIONS = {
     "derainer": ("loopnet", {"classes": len(CLASSES), "widths": [8, 8, 8, 8], "state": 4}),
     "parser": ("scene_parser", {"classes": len(CLASSES), "objects": len(OBJECTS), "widths": [8, 8, 8, 8]}),
-    "gauge": ("rain_gauge", {"width": 4}),
+    "gauge": ("weather_gauge", {"widths": [4, 4, 4, 4]}),
 }
 
 
@@ -30,13 +31,17 @@ PAPERS = {
 
 
 def modules(reads_mm_h: float, described: dict = OPTIONS) -> dict[str, torch.nn.Module]:
-    """The networks; the gauge reads ``reads_mm_h`` off any image."""
+    """The networks; the gauge reads ``reads_mm_h`` off any image, and sees no water on any glass."""
     torch.manual_seed(0)
     made = {part: networks.create(network, **options) for part, (network, options) in described.items()}
-    last = made["gauge"].read[-1]
-    with torch.no_grad():
-        last.weight.zero_()
-        last.bias.fill_(float(torch.log1p(torch.tensor(reads_mm_h))))
+    gauge = made["gauge"]
+    for last, reads in (
+        (gauge.read_rate.layers[-1], math.log1p(reads_mm_h)),
+        (gauge.read_contrast.layers[-1], -20.0),
+        (gauge.hides, -20.0),
+    ):
+        torch.nn.init.zeros_(last.weight)
+        torch.nn.init.constant_(last.bias, reads)
     return made
 
 

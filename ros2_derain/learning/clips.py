@@ -22,10 +22,14 @@ from ros2_derain.validation import STRICT
 
 from . import LearningError
 from .conditions import another_condition, camera_effects
-from .random_rain import StreakLayers, add_streaks, random_rain
+from .random_rain import StreakLayers, add_streaks, random_rain, random_wet_glass
 
 MAX_BOXES = 32
 FRAME_S = 1 / 15
+GLASS_S = 1000.0
+"""Clips begin at any time up to this on a wet glass, in seconds."""
+
+CAR = OBJECTS.index("car")
 ENDLESS = 1 << 31
 """Batches that the sampler reports: the trainer stops by steps, never at the end of an epoch."""
 
@@ -155,9 +159,8 @@ class Clips(Dataset):
         images = self._in_another_light(samples, random)
         cheap_camera = random.random() < settings.camera
         start = random.uniform(0, 60)
-        glass = None
-        if random.random() < settings.glass:
-            glass = random_glass(self.seed, pool, crop[0], crop[1])
+        glass = random_wet_glass(self.seed, pool, *crop) if random.random() < settings.glass else None
+        glass_start = random.uniform(0, GLASS_S)
         lost = 0.0
         clip: dict[str, list[np.ndarray]] = {
             key: [] for key in ("rain", "clean", "labels", "boxes", "hidden")
@@ -175,7 +178,8 @@ class Clips(Dataset):
             hidden = np.zeros(crop, np.uint8)
             boxes = warp_boxes(sample.boxes, view, crop, MAX_BOXES)
             if glass is not None:
-                seen = glass.render(rain, start + frame * FRAME_S, boxes[boxes[:, 0] >= 0, 1:])
+                vehicles = boxes[boxes[:, 0] == CAR, 1:] if sample.boxes is not None else None
+                seen = glass.render(rain, glass_start + frame * FRAME_S, vehicles)
                 rain, hidden = seen.image, seen.mask
                 lost += seen.contrast_loss / len(views)
             if cheap_camera:

@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from ros2_derain.rain import Glass, Rain, RainRenderer
+from ros2_derain.rain import Glass, GlassRenderer, Rain, RainRenderer
 from ros2_derain.validation import STRICT
 
 
@@ -26,6 +26,12 @@ def random_rain(seed: int, index: int, road: bool) -> RainRenderer:
     rain = _road(random) if road else _photograph(random)
     width = int(random.choice((480, 480, 640, 960)))
     return RainRenderer(rain, width * 3 // 4, width, seed=int(random.integers(2**31)))
+
+
+@lru_cache(maxsize=128)
+def random_wet_glass(seed: int, index: int, height: int, width: int) -> GlassRenderer:
+    """The ``index``-th random wet glass for images of a size."""
+    return GlassRenderer(random_glass(np.random.default_rng((seed, index, 2))), height, width)
 
 
 def random_glass(random: np.random.Generator) -> Glass:

@@ -34,11 +34,10 @@ class WeatherReading(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x.float()
-        mean = x.mean((2, 3))
-        spread = (x - mean[:, :, None, None]).abs().mean((2, 3))
-        weights = self.layers[0].weight
-        return self.layers(torch.cat((mean, spread), 1).to(weights.dtype)).float()
+        exact = x.float()
+        mean = exact.mean((2, 3))
+        spread = (exact - mean[:, :, None, None]).abs().mean((2, 3))
+        return self.layers(torch.cat((mean, spread), 1).to(x.dtype)).float()
 
 
 class WeatherGauge(nn.Module):
