@@ -51,7 +51,8 @@ def camera_effects(image: np.ndarray, random: np.random.Generator) -> np.ndarray
         image = np.clip(image + noise[:, :, None], 0, 255).astype(np.uint8)
     if random.random() < 0.4:
         quality = int(random.integers(25, 80))
-        image = cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], 1)
+        file = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+        image = np.asarray(cv2.imdecode(file, cv2.IMREAD_COLOR))
     return image
 
 

@@ -154,3 +154,47 @@ def test_pasted_objects_bring_their_labels_and_boxes(tmp_path):
         has_car = (sample.labels == 8).any()
         assert len(sample.boxes) == has_car and (sample.image[130, 160] == 255 * has_car).all()
     assert (empty.image == 0).all(), "the sample itself is left alone"
+
+
+def test_wet_glass_hides_what_its_mask_says_in_every_frame_of_a_clip(tmp_path):
+    source = CamVid(write_split(tmp_path) / "train")
+    settings = ClipSettings(height=96, width=128, frames=3, dry=1.0, light=0.0, glass=1.0, rains=4)
+    clips = Clips([(source, 1.0)], settings, seed=2)
+    hidden = 0
+    for index in range(12):
+        item = clips[index]
+        assert item["raining"] and not item["streaked"] and item["rate"] == 0
+        assert item["hidden"].shape == (3, 96, 128) and 0 <= item["contrast_loss"] <= 1
+        if item["contrast_loss"] == 0:
+            changed = (item["rain"].int() - item["clean"].int()).abs().amax(1) > 1
+            assert not changed[item["hidden"] == 0].any()
+        hidden += int((item["hidden"] > 127).sum())
+    assert hidden > 0
+
+
+def test_clips_without_glass_hide_nothing(tmp_path):
+    item = Clips(
+        [(CamVid(write_split(tmp_path) / "train"), 1.0)], ClipSettings(height=64, width=64, rains=2)
+    )[0]
+    assert (item["hidden"] == 0).all() and item["contrast_loss"] == 0
+
+
+def test_every_frame_of_a_clip_is_in_the_same_other_condition(tmp_path):
+    source = CamVid(write_split(tmp_path) / "train")
+    settings = ClipSettings(
+        height=64, width=64, frames=2, dry=1.0, light=0.0, conditions=1.0, zoom=(1.0, 1.0)
+    )
+    plain = replace(settings, conditions=0.0)
+    for index in range(6):
+        changed, same = (
+            Clips([(source, 1.0)], chosen, seed=5)[index]["clean"] for chosen in (settings, plain)
+        )
+        assert changed.shape == same.shape and (changed != same).any()
+
+
+def test_a_cheap_camera_takes_the_rainy_frames_alone(tmp_path):
+    source = CamVid(write_split(tmp_path) / "train")
+    settings = ClipSettings(height=64, width=64, dry=1.0, light=0.0, camera=1.0)
+    items = [Clips([(source, 1.0)], settings, seed=6)[index] for index in range(8)]
+    assert any((item["rain"] != item["clean"]).any() for item in items)
+    assert not any((item["clean"].float() - item["rain"].float()).abs().mean() > 20 for item in items)

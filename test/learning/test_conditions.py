@@ -1,4 +1,4 @@
-"""Other light and weather: same size and objects, another appearance, the same for the same random numbers."""
+"""Other light and weather: same size and objects, another appearance, a function of the random numbers."""
 
 import numpy as np
 import pytest
