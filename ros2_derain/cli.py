@@ -41,6 +41,10 @@ COMMANDS = {
         "ros2_derain.model_tools.command",
         "list the installed models; import checkpoints; sizes of networks",
     ),
+    "label": (
+        "ros2_derain.model_tools.labelling",
+        "label images by a model where it is confident, to train on them",
+    ),
     "train": ("ros2_derain.learning.train", "train a recipe of config/recipes/"),
     "ablate": ("ros2_derain.learning.ablate", "repeat the ablations of the five papers"),
     "export": ("ros2_derain.learning.export", "make a model folder from training runs"),

@@ -98,6 +98,16 @@ class Interpreter:
         return replace(found, perception=replace(seen, detections=named))
 
     @torch.inference_mode()
+    def probabilities(self, image: np.ndarray) -> Tensor:
+        """The class probabilities alone of an H x W x 3 uint8 RGB image.
+
+        Returns:
+            1 x K x ceil(H/s) x ceil(W/s) at stride s = 2 or 4, on the device.
+        """
+        parsed: Parsed = self._parser(self.runtime.tensor(image))
+        return parsed.probabilities()
+
+    @torch.inference_mode()
     def prior(self, image: Tensor) -> Tensor:
         """The prior alone (K x h x w uint8 on the device) of a 1 x 3 x H x W image in 0..1."""
         return _prior(self._parser(image).probabilities(), (image.shape[-2], image.shape[-1]))

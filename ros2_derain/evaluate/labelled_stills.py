@@ -100,7 +100,7 @@ class LabelledStills(Evaluation):
         return Strips(
             title="The middle of each group",
             text=f"Restored and parsed by the loop ({self.grid.inputs[0].name}).",
-            columns=COLUMNS,
+            columns=("Input", *COLUMNS[1:]),
             strips=list(self._examples()),
             legend=legend(self.setup.engine),
         )
