@@ -3,6 +3,8 @@
 The card says which networks the weights belong to, the class lists, the file's
 hash, and what the model was trained on and measured at. Loading checks hash,
 networks and tensors and refuses a mismatch by name. Nothing is ever unpickled.
+
+Parts may come from elsewhere, as ONNX files beside the weights (:mod:`ros2_derain.onnx_parts`).
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import asdict, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import yaml
@@ -24,10 +26,12 @@ from torch import nn
 from typing_extensions import NotRequired, TypedDict
 
 from ros2_derain import networks, resources
+from ros2_derain.onnx_parts import KINDS, OnnxPart
 from ros2_derain.validation import STRICT, read_yaml, validated
 
 WEIGHTS, CARD = "model.safetensors", "card.yaml"
 PARTS = ("derainer", "parser", "gauge")
+_ALWAYS = ("name", "networks", "classes", "objects", "sha256", "training", "results")
 
 
 class ModelError(Exception):
@@ -42,15 +46,36 @@ class PartCard(TypedDict):
 
 
 @dataclass(frozen=True, config=STRICT)
+class PriorTable:
+    """How the model's semantic classes become those that its derainer was trained with.
+
+    Attributes:
+        classes: of the derainer, in the order of their ids.
+        meaning: the derainer's class for a class of the model; the probability of others is dropped.
+    """
+
+    classes: tuple[str, ...]
+    meaning: dict[str, str]
+
+    def __post_init__(self) -> None:
+        if unknown := sorted(set(self.meaning.values()) - set(self.classes)):
+            raise ValueError(f"{', '.join(unknown)} is none of the derainer's classes")
+
+
+@dataclass(frozen=True, config=STRICT)
 class ModelCard:
     """What is known of a model.
 
     Attributes:
         name: of the model.
-        networks: for each of derainer, parser and gauge its network's name and options.
+        networks: for each of derainer, parser and gauge its network's name and options. A derainer or a
+            parser that ``onnx`` replaces as a whole is absent.
         classes: semantic classes in the order of their ids.
         objects: detection classes in the order of their ids.
         sha256: of the weights file, hex.
+        onnx: parts from elsewhere: ``segmentation``, ``detector``, ``derainer``.
+        prior: for a derainer that was trained with other classes; None: with the model's.
+        colours: RGB of classes in overlays; others have one by their name.
         training: the runs behind the weights: recipe, data with licences, steps, seconds, ancestors.
         results: what commands of the project measured, by dataset: ``by`` (the command), ``frames``,
             ``rows`` and the settings that matter.
@@ -61,8 +86,24 @@ class ModelCard:
     classes: tuple[str, ...]
     objects: tuple[str, ...]
     sha256: str
+    onnx: dict[Literal["segmentation", "detector", "derainer"], OnnxPart] = field(default_factory=dict)
+    prior: PriorTable | None = None
+    colours: dict[str, tuple[int, int, int]] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
     results: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all files of the model, hex; that of the weights where there is no other file."""
+        if not self.onnx:
+            return self.sha256
+        hashes = (self.sha256, *(self.onnx[kind].sha256 for kind in KINDS if kind in self.onnx))
+        return hashlib.sha256("".join(hashes).encode()).hexdigest()
+
+    def __post_init__(self) -> None:
+        for kind, part in self.onnx.items():
+            if part.kind != kind:
+                raise ValueError(f"onnx.{kind} describes a {part.kind}")
 
 
 def find(name: str) -> Path:
@@ -116,21 +157,35 @@ def load(folder: Path, parts: tuple[str, ...] = PARTS) -> tuple[ModelCard, dict[
     """
     card = read_card(folder)
     path = folder / WEIGHTS
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"weights {path} cannot be read: {error}") from error
-    digest = hashlib.sha256(data).hexdigest()
-    if digest != card.sha256:
-        raise ModelError(
-            f"weights {path} are not those of the card: sha256 is {digest[:12]}..., the card says "
-            f"{card.sha256[:12]}...; restore the file from its source"
-        )
+    data = _read_checked(path, "the weights file", card.sha256)
     try:
         tensors = load_tensors(data)
     except SafetensorError as error:
         raise ModelError(f"weights {path} are not a safetensors file: {error}") from error
     return card, {part: _build(folder, card, part, tensors) for part in parts}
+
+
+def onnx_data(folder: Path, part: OnnxPart) -> bytes:
+    """The ONNX file of a part.
+
+    Raises:
+        ModelError: it is missing, or not the one of the card.
+    """
+    return _read_checked(folder / part.file, f"the {part.kind}'s file", part.sha256)
+
+
+def _read_checked(path: Path, what: str, sha256: str) -> bytes:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{what} {path} cannot be read: {error}") from error
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != sha256:
+        raise ModelError(
+            f"{what} {path} is not that of the card: sha256 is {digest[:12]}..., the card says "
+            f"{sha256[:12]}...; restore the file from its source"
+        )
+    return data
 
 
 def save(folder: Path, card: ModelCard, modules: dict[str, nn.Module]) -> ModelCard:
@@ -162,15 +217,17 @@ def save(folder: Path, card: ModelCard, modules: dict[str, nn.Module]) -> ModelC
 
 def write_card(folder: Path, card: ModelCard) -> None:
     """Write ``card.yaml``; the file appears whole or not at all."""
-    text = yaml.safe_dump(
-        asdict(card), sort_keys=False, allow_unicode=True, width=100, default_flow_style=None
-    )
+    content = {key: value for key, value in asdict(card).items() if value or key in _ALWAYS}
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100, default_flow_style=None)
     partial = folder / f".{CARD}.partial"
     partial.write_text(text)
     partial.replace(folder / CARD)
 
 
 def _build(folder: Path, card: ModelCard, part: str, tensors: dict[str, torch.Tensor]) -> nn.Module:
+    if part not in card.networks and card.onnx:
+        files = ", ".join(given.file for given in card.onnx.values())
+        raise ModelError(f"model {folder} has no {part} of its own, but {files}: name another model")
     try:
         described = card.networks[part]
         module = networks.create(described["network"], **described.get("options", {}))

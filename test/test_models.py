@@ -36,7 +36,7 @@ def test_a_changed_byte_is_noticed(folder):
     data = bytearray((folder / WEIGHTS).read_bytes())
     data[-1] ^= 1
     (folder / WEIGHTS).write_bytes(data)
-    with pytest.raises(ModelError, match="not those of the card"):
+    with pytest.raises(ModelError, match="is not that of the card"):
         models.load(folder)
 
 

@@ -22,6 +22,8 @@ from .tracking import Tracks
 MAX_CANDIDATES = 300
 LABEL_STRIDE = 2
 """Labels are decided at half the size of the image."""
+NO_CLASS = 1e-6
+"""Probability below which a pixel is unlabelled at any threshold."""
 
 
 class Parsed(Protocol):
@@ -122,7 +124,7 @@ class Interpreter:
         if not torch.isfinite(confidence.sum()):
             raise RuntimeError("the parser's class probabilities are not finite")
         labels = labels.to(torch.uint8)
-        labels[confidence < self.settings.confidence_threshold] = UNLABELLED
+        labels[confidence < max(self.settings.confidence_threshold, NO_CLASS)] = UNLABELLED
         confidence = confidence.mul(255).add_(0.5).to(torch.uint8)
         return _doubled(labels.cpu().numpy(), size), _doubled(confidence.cpu().numpy(), size)
 

@@ -104,7 +104,7 @@ def export(
         raise LearningError(
             f"no run trained the {' and the '.join(missing)}: name a run of each task, or a model by --base"
         )
-    card = models.ModelCard(out.name, described, CAMVID_CLASSES, OBJECTS, "", training)
+    card = models.ModelCard(out.name, described, CAMVID_CLASSES, OBJECTS, "", training=training)
     return _replace(out, card, modules, base)
 
 

@@ -84,7 +84,7 @@ def main(args: argparse.Namespace) -> int:
     }
     used: dict[str, models.PartCard] = {"derainer": {"network": args.network, "options": options}}
     used |= {part: base.networks[part] for part in ("parser", "gauge")}
-    card = models.ModelCard(out.name, used, base.classes, base.objects, "", training)
+    card = models.ModelCard(out.name, used, base.classes, base.objects, "", training=training)
     written = models.save(out, card, {"derainer": derainer, **parts})
     _print_mapping(args.json, out, written, mapping)
     return 0

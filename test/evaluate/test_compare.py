@@ -196,7 +196,7 @@ def test_limit_and_a_model_of_other_classes(data, tmp_path, monkeypatch, capsys)
     untouched, row, lost = rows_of(tmp_path / "out")
     assert row["rain100l_dev"]["frames"] == 1 and "miou" not in row and row["gmac"] > 0
     assert "names class 'car', which the model does not know" in row["missing"][0]
-    assert lost["model"] == "broken" and "are not those of the card" in lost["missing"][0]
+    assert lost["model"] == "broken" and "is not that of the card" in lost["missing"][0]
     output = capsys.readouterr().out
     assert "only the first 1 images of each set" in output and "broken does not load" in output
     assert "parser" not in untouched, "no parser saw the clip"
