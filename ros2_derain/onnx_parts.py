@@ -101,7 +101,7 @@ class DetectorOutput:
     normalised: bool = False
     scores: Literal["probabilities", "logits", "softmax"] = "probabilities"
     transposed: bool = False
-    overlap: float = 0.6
+    overlap: float = 0.45
     strides: tuple[int, ...] = (8, 16, 32)
 
 

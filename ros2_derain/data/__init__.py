@@ -5,6 +5,7 @@ and ``rain_pairs`` know the layouts of datasets. Every error is a ``DataError``.
 """
 
 from .boxes import BoxList, read_boxes
+from .class_lists import CLASS_LISTS, COCO_CLASSES, class_list
 from .classes import (
     CAMVID_CLASSES,
     CITYSCAPES_CLASSES,
@@ -36,6 +37,8 @@ from .selection import ImageIndex, Selection
 __all__ = [
     "CAMVID_CLASSES",
     "CITYSCAPES_CLASSES",
+    "CLASS_LISTS",
+    "COCO_CLASSES",
     "KINDS",
     "LAYOUTS",
     "OBJECTS",
@@ -61,6 +64,7 @@ __all__ = [
     "check_options",
     "class_ids",
     "class_index",
+    "class_list",
     "find_dataset",
     "list_images",
     "open_dataset",

@@ -4,7 +4,7 @@ from ros2_derain.models import ModelError
 
 from .engine import Engine, interpreted, scene_of
 from .interpreter import Interpreter
-from .loaded_model import LoadedModel, ModelIdentity, SharedModel, choose, to_image
+from .loaded_model import LoadedModel, ModelIdentity, SharedModel, choose, load_graph, to_image
 from .restorer import PriorSource, Restorer
 from .scene import (
     NOT_PARSED,
@@ -48,6 +48,7 @@ __all__ = [
     "choose",
     "fingerprint",
     "interpreted",
+    "load_graph",
     "passed_through",
     "scene_of",
     "to_image",

@@ -19,7 +19,7 @@ from .scene import UNLABELLED, Detection, Frame, Perception
 from .settings import EngineSettings
 from .tracking import Tracks
 
-MAX_CANDIDATES = 300
+MAX_CANDIDATES = 1000
 LABEL_STRIDE = 2
 """Labels are decided at half the size of the image."""
 NO_CLASS = 1e-6

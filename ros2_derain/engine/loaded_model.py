@@ -12,7 +12,11 @@ from torch import Tensor, nn
 
 from ros2_derain import models
 from ros2_derain.networks.layers import fuse_normalisation
+from ros2_derain.onnx_parts import OnnxPart
 
+from .backends import Graph, compile_graph, installed
+from .foreign import assembled, own_parts
+from .foreign.preparation import Run
 from .scene import EngineError, fingerprint
 from .settings import EngineSettings
 from .sharing import CpuScheduler, GpuBatcher
@@ -104,6 +108,13 @@ def to_image(tensor: Tensor) -> np.ndarray:
     return scaled.permute(1, 2, 0).contiguous().cpu().numpy()
 
 
+def load_graph(data: bytes, settings: EngineSettings) -> Graph:
+    """The network of an ONNX file, ready to run."""
+    runtime = choose(settings.device, settings.precision)
+    which = next((name for name in ("openvino", "onnxruntime") if installed(name)), "openvino")
+    return compile_graph(data, which, runtime.device)
+
+
 @dataclass(frozen=True)
 class ModelIdentity:
     """Which model runs, where and how; what diagnostics and ``vision_info`` publish."""
@@ -148,11 +159,17 @@ class LoadedModel:
             ModelError: the model does not load; the message says why.
         """
         runtime = choose(settings.device, settings.precision)
-        card, networks = models.load(models.find(settings.model), parts)
+        folder = models.find(settings.model)
+        card, networks = models.load(folder, own_parts(models.read_card(folder), parts))
         identity = ModelIdentity(
-            card.name, card.sha256, str(runtime.device), runtime.precision, card.classes, card.objects
+            card.name, card.digest, str(runtime.device), runtime.precision, card.classes, card.objects
         )
-        return cls(identity, runtime, {part: runtime.place(network) for part, network in networks.items()})
+        placed = {part: runtime.place(network) for part, network in networks.items()}
+
+        def load_part(part: OnnxPart) -> Run:
+            return load_graph(models.onnx_data(folder, part), settings)
+
+        return cls(identity, runtime, assembled(card, parts, placed, load_part))
 
     def sharing(self, cameras: int) -> Sharing:
         """How several cameras best share these networks: in batches on a GPU, in parallel on a CPU."""

@@ -1,4 +1,4 @@
-"""``ros2-derain models import``: a derainer's checkpoint from elsewhere as a model folder.
+"""``ros2-derain models import FILE --network NAME``: a model folder of a checkpoint.
 
 Tensors are assigned by name if the names are this package's, else by order and shape. Files are read
 without running code in them: ``torch.load(weights_only=True)`` or safetensors.
@@ -38,35 +38,22 @@ KNOWN_NAMES = {
 ConvLSTM have one shape, so that a wrong order would not be noticed."""
 ADVICE = "is --network, or --variant, another one?"
 
-EXAMPLES = """examples:
-  ros2-derain models import net_latest.pth --network sapnet
-  ros2-derain models import weights.pth --network mspfn --variant light --out models/mspfn --json
-
-The network's options must be those of the training. Tensors are assigned by name if the names are this
-package's, else by order and shape; the mapping is printed: check it. A model folder needs a scene parser
-and a rain gauge too: they are copied from --base."""
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
-    parser.description = "Make a model folder of a derainer's checkpoint (.pth, .pt, .safetensors)."
-    parser.epilog = EXAMPLES
-    parser.add_argument("file", type=Path, help="the checkpoint; no code in it is ever run")
-    parser.add_argument(
-        "--network", required=True, choices=networks.derainers(), help="network of the weights"
-    )
-    parser.add_argument("--variant", help="its published size (default: the paper's own)")
-    parser.add_argument("--base", default="loopnet", help="model for parser and gauge (default: loopnet)")
-    parser.add_argument("--out", type=Path, help="model folder to write (default: models/NETWORK)")
-    parser.add_argument("--json", action="store_true", help="print the mapping as JSON")
+    """Declare the options for checkpoints."""
+    group = parser.add_argument_group("checkpoints")
+    group.add_argument("--network", choices=networks.derainers(), help="network of the weights")
+    group.add_argument("--variant", help="its published size (default: the paper's own)")
 
 
 def main(args: argparse.Namespace) -> int:
     """Convert the checkpoint, write the model folder, print the mapping; returns the exit status."""
+    if args.network is None:
+        raise ModelError(f"{args.file}: name the network of the weights by --network, or its kind by --as")
     out = args.out or Path("models") / args.network
     if out.exists():
         raise ModelError(f"{out} exists: name another folder by --out, or remove it")
-    base, parts = models.load(models.find(args.base), ("parser", "gauge"))
+    base, parts = models.load(models.find(args.base or "loopnet"), ("parser", "gauge"))
     options = {} if args.variant is None else {"variant": args.variant}
     if args.network in ("ubcn", "loopnet"):
         options["classes"] = len(base.classes)

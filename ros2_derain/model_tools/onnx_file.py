@@ -163,7 +163,9 @@ def _serialised(path: Path, model: onnx.ModelProto) -> bytes:
     try:
         return model.SerializeToString()
     except Exception as error:  # protobuf's errors depend on its implementation
-        raise ModelError(f"{path} and its weights are larger than 2 GB: that does not fit one file") from error
+        raise ModelError(
+            f"{path} and its weights are larger than 2 GB: that does not fit one file"
+        ) from error
 
 
 def _graphs(model: onnx.ModelProto) -> Iterator[Any]:

@@ -2,30 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 
 import cv2
 import numpy as np
 
+from ros2_derain.class_colours import Colour, colour
 from ros2_derain.engine import UNLABELLED, Detection, Perception
-
-Colour = tuple[int, int, int]
-
-COLOURS: dict[str, Colour] = {
-    "sky": (86, 156, 214),
-    "building": (148, 103, 189),
-    "pole": (240, 228, 66),
-    "road": (140, 86, 75),
-    "pavement": (244, 165, 196),
-    "tree": (44, 160, 44),
-    "sign": (255, 215, 0),
-    "fence": (196, 156, 148),
-    "car": (31, 90, 255),
-    "pedestrian": (255, 60, 60),
-    "bicyclist": (255, 127, 14),
-}
-"""RGB of known classes, by lower-case name."""
 
 BOX: Colour = (255, 225, 60)
 TEXT: Colour = (0, 0, 0)
@@ -35,16 +18,6 @@ _FONT = cv2.FONT_HERSHEY_SIMPLEX
 def draw(image: np.ndarray, perception: Perception, names: Sequence[str], opacity: float) -> np.ndarray:
     """An image with its labels and detections: H x W x 3 uint8 RGB, a new array."""
     return outline(paint(image, perception.labels, names, opacity), perception.detections)
-
-
-def colour(name: str) -> Colour:
-    """The RGB colour of a class; one that is not in :data:`COLOURS` gets it from its name."""
-    known = COLOURS.get(name.lower())
-    if known:
-        return known
-    hue = hashlib.sha256(name.encode()).digest()[0] * 180 // 256
-    red, green, blue = cv2.cvtColor(np.array([[[hue, 170, 220]]], np.uint8), cv2.COLOR_HSV2RGB)[0, 0]
-    return int(red), int(green), int(blue)
 
 
 def paint(image: np.ndarray, labels: np.ndarray, names: Sequence[str], opacity: float) -> np.ndarray:
