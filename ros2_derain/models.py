@@ -14,7 +14,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import asdict, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import yaml
@@ -26,7 +26,7 @@ from torch import nn
 from typing_extensions import NotRequired, TypedDict
 
 from ros2_derain import networks, resources
-from ros2_derain.onnx_parts import KINDS, OnnxPart
+from ros2_derain.onnx_parts import KINDS, Kind, OnnxPart
 from ros2_derain.validation import STRICT, read_yaml, validated
 
 WEIGHTS, CARD = "model.safetensors", "card.yaml"
@@ -86,7 +86,7 @@ class ModelCard:
     classes: tuple[str, ...]
     objects: tuple[str, ...]
     sha256: str
-    onnx: dict[Literal["segmentation", "detector", "derainer"], OnnxPart] = field(default_factory=dict)
+    onnx: dict[Kind, OnnxPart] = field(default_factory=dict)
     prior: PriorTable | None = None
     colours: dict[str, tuple[int, int, int]] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)

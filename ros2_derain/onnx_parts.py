@@ -12,7 +12,8 @@ from pydantic.dataclasses import dataclass
 
 from ros2_derain.validation import STRICT
 
-KINDS = ("segmentation", "detector", "derainer")
+Kind = Literal["segmentation", "detector", "derainer"]
+KINDS: tuple[Kind, ...] = ("segmentation", "detector", "derainer")
 
 Layout = Literal[
     "yolox_undecoded", "yolo_objectness", "yolo", "rows", "numbered_rows", "counted", "boxes_scores", "labels"
@@ -145,7 +146,7 @@ class OnnxPart:
     source: dict[str, str] | None = None
 
     @property
-    def kind(self) -> str:
+    def kind(self) -> Kind:
         """``segmentation``, ``detector`` or ``derainer``."""
         given = (self.segmentation, self.detections, self.image)
         return next(kind for kind, output in zip(KINDS, given, strict=True) if output is not None)

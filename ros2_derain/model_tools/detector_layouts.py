@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -24,6 +24,10 @@ Numbers = Mapping[str, Any]
 
 DETECTOR_SIZE = 640, 640
 """Width and height for detectors that take any."""
+DECODED_SHIFT = 2.0
+"""Median distance of decoded boxes' centres from their cells' centres, in cells; offsets are farther off."""
+_USUAL_COUNTS = (20, 80, 91, 365)
+"""Of classes, in datasets."""
 
 
 def common_classes(count: int | None) -> tuple[str, ...]:
@@ -35,6 +39,35 @@ def common_classes(count: int | None) -> tuple[str, ...]:
     raise ModelError(f"the network has {how_many}: name them by --classes")
 
 
+class _Seen(NamedTuple):
+    """What is known of a detector before its layout is.
+
+    Attributes:
+        outputs: for an image, by name.
+        classes: given names, or None.
+        spec: of the input.
+        layout: given one, or None.
+    """
+
+    outputs: dict[str, Tensor]
+    classes: tuple[str, ...] | None
+    spec: ImageInput
+    layout: str | None
+
+    def tables(self, columns: int | None = None) -> list[str]:
+        """Outputs with a row for each box, or for each of four numbers and classes."""
+        sides = {name: _squeezed(values) for name, values in self.outputs.items()}
+        return [name for name, shape in sides.items() if len(shape) == 2 and columns in (None, shape[1])]
+
+    def rows(self, name: str) -> Tensor:
+        """A table."""
+        return self.outputs[name].float().reshape(_squeezed(self.outputs[name]))
+
+
+Reading = tuple[int | None, DetectorOutput]
+"""Number of classes, as far as the shapes tell it, and how to read the outputs."""
+
+
 def detector_output(
     outputs: Mapping[str, Tensor],
     classes: tuple[str, ...] | None,
@@ -43,148 +76,123 @@ def detector_output(
 ) -> tuple[tuple[str, ...], DetectorOutput]:
     """Classes and layout.
 
+    Args:
+        outputs: of the network for an image, by name.
+        classes: given names, or None.
+        spec: of the input.
+        options: ``names`` of outputs and ``layout_out``, if given.
+
     Raises:
         ModelError: no known layout fits.
     """
     names = options.get("names") or tuple(outputs)
     if unknown := [name for name in names if name not in outputs]:
         raise ModelError(f"the network has no output {unknown[0]}; it has {', '.join(outputs)}")
-    shapes = {name: _squeezed(outputs[name]) for name in names}
-    if not any(outputs[name].isfinite().all() for name in names):
-        raise ModelError("the outputs of the network are not finite: is it trained, and the input right?")
-    for find in (_by_several, _by_one):
-        found = find(
-            {name: outputs[name] for name in names}, shapes, classes, spec, options.get("layout_out")
+    chosen = {name: outputs[name] for name in names}
+    listed = ", ".join(f"{name} {shape_text(values)}" for name, values in chosen.items())
+    if not all(values.isfinite().all() for values in chosen.values()):
+        raise ModelError(f"outputs {listed} are not finite: is the network trained?")
+    seen = _Seen(chosen, classes, spec, options.get("layout_out"))
+    found = _by_several(seen) or _by_one(seen)
+    if found is None:
+        of = f" of {len(classes)} classes" if classes else ""
+        what = f"do not fit layout {seen.layout}" if seen.layout else "fit no known layout of a detector"
+        raise ModelError(f"outputs {listed} {what}{of}: check --classes, --layout and --output")
+    count, output = found
+    named = classes or common_classes(count)
+    if count not in (None, len(named)):
+        raise ModelError(
+            f"outputs {listed} have {count} classes in layout {output.layout}, but {len(named)} are named: "
+            "check --classes and --layout"
         )
-        if found is not None:
-            count, output = found
-            named = classes or common_classes(count)
-            if count not in (None, len(named)):
-                raise ModelError(
-                    f"{', '.join(f'{name} {shape_text(outputs[name])}' for name in output.names)} has {count} "
-                    f"classes in layout {output.layout}, but {len(named)} are named: check --classes and --layout"
-                )
-            return named, output
-    listed = ", ".join(f"{name} {shape_text(outputs[name])}" for name in names)
-    of = f" of {len(classes)} classes" if classes else ""
-    raise ModelError(
-        f"outputs {listed} fit no known layout of a detector{of}: check --classes, or name --layout and --outputs"
-    )
+    return named, output
 
 
-def _by_several(
-    outputs: Mapping[str, Tensor],
-    shapes: Mapping[str, tuple[int, ...]],
-    classes: tuple[str, ...] | None,
-    spec: ImageInput,
-    layout: str | None,
-) -> tuple[int | None, DetectorOutput] | None:
+def _by_several(seen: _Seen) -> Reading | None:
     """Detectors with boxes in an output of their own."""
-    with_score = [name for name, shape in shapes.items() if len(shape) == 2 and shape[1] == 5]
-    boxes = [name for name, shape in shapes.items() if len(shape) == 2 and shape[1] == 4]
-    lines = [name for name, values in outputs.items() if values.ndim <= 2 and name not in boxes]
-    if with_score and len(lines) >= 1 and not boxes:
-        labels = next(name for name in lines if name not in with_score)
-        return None, DetectorOutput((labels, with_score[0]), "labels", "xyxy", overlap=1.0)
+    boxes, lines = seen.tables(4), [name for name, values in seen.outputs.items() if values.ndim <= 2]
     if not boxes:
-        return None
-    box = boxes[0]
-    values = outputs[box].float().reshape(-1, 4)
-    kind = _box_kind(values)
-    is_fraction = bool(len(values)) and bool(values.abs().max() <= 2)
-    count = [name for name in lines if outputs[name].numel() == 1 and not outputs[name].is_floating_point()]
-    labels = [name for name in lines if name not in count and _is_labels(name, outputs[name])]
-    scores = [name for name in lines if name not in count and name not in labels]
-    rest = DetectorOutput((), "labels", cast(Any, kind), is_fraction, overlap=1.0)
-    if count and labels and scores and layout in (None, "counted"):
-        return None, replace(rest, names=(count[0], box, scores[0], labels[0]), layout="counted")
-    if labels and scores and layout in (None, "labels"):
+        scored = seen.tables(5)
+        labels = [name for name in lines if name not in scored]
+        if not scored or not labels or seen.layout not in (None, "labels"):
+            return None
+        return None, DetectorOutput((labels[0], scored[0]), "labels", "xyxy", overlap=1.0)
+    box, values = boxes[0], seen.rows(boxes[0])
+    rest = DetectorOutput((), "labels", _box_kind(values), _is_fraction(values), overlap=1.0)
+    counts = [name for name in lines if _is_count(seen.outputs[name])]
+    labels = [name for name in lines if name not in (box, *counts) and _is_labels(name, seen.outputs[name])]
+    scores = [name for name in lines if name not in (box, *counts, *labels)]
+    if counts and labels and scores and seen.layout in (None, "counted"):
+        return None, replace(rest, names=(counts[0], box, scores[0], labels[0]), layout="counted")
+    if labels and scores and seen.layout in (None, "labels"):
         return None, replace(rest, names=(labels[0], box, scores[0]))
-    tables = [
-        name
-        for name, shape in shapes.items()
-        if len(shape) == 2 and name != box and shape[0] == shapes[box][0]
-    ]
-    if not tables or layout not in (None, "boxes_scores"):
+    tables = [name for name in seen.tables() if name != box and len(seen.rows(name)) == len(values)]
+    if not tables or seen.layout not in (None, "boxes_scores"):
         return None
-    table = outputs[tables[0]].float()
-    columns = table.shape[-1]
-    is_probability = bool(table.min() >= 0 and table.max() <= 1)
-    scores_are = "probabilities" if is_probability else "logits"
-    if classes and columns == len(classes) + 1 and not is_probability:
-        scores_are, columns = "softmax", columns - 1
-    overlap = 1.0 if is_fraction else DetectorOutput.overlap
+    table = seen.rows(tables[0])
+    columns, kind = table.shape[1], _score_kind(table)
+    if seen.classes and columns == len(seen.classes) + 1 and kind == "logits":
+        kind, columns = "softmax", columns - 1
+    overlap = 1.0 if rest.normalised else DetectorOutput.overlap
     names = box, tables[0]
-    return columns, replace(
-        rest, names=names, layout="boxes_scores", scores=cast(Any, scores_are), overlap=overlap
-    )
+    return columns, replace(rest, names=names, layout="boxes_scores", scores=kind, overlap=overlap)
 
 
-def _by_one(
-    outputs: Mapping[str, Tensor],
-    shapes: Mapping[str, tuple[int, ...]],
-    classes: tuple[str, ...] | None,
-    spec: ImageInput,
-    layout: str | None,
-) -> tuple[int | None, DetectorOutput] | None:
-    """Detectors with all in one output, the first of two sides."""
-    name = next((name for name, shape in shapes.items() if len(shape) == 2), None)
-    if name is None:
+def _by_one(seen: _Seen) -> Reading | None:
+    """Detectors with all in one output, the first table."""
+    tables = seen.tables()
+    if not tables:
         return None
-    count = len(classes) if classes else None
-    for transposed in (False, True):
-        values = outputs[name].float().reshape(-1, *outputs[name].shape[-2:])[0]
-        values = values.T if transposed else values
-        found = _layout_of_rows(values, count, spec, layout)
+    for is_turned in (False, True):
+        rows = seen.rows(tables[0])
+        rows = rows.T if is_turned else rows
+        found = _layout_of_rows(rows, seen)
         if found is None:
             continue
-        number, kind = found
-        swapped = transposed != (kind == "yolo")
-        output = DetectorOutput((name,), kind, transposed=swapped)
-        if kind in ("rows", "numbered_rows"):
-            return None, replace(output, boxes="xyxy", overlap=1.0, normalised=_is_fraction(values, kind))
-        if kind == "yolox_undecoded":
-            return number, output
-        first = 4 if kind == "yolo" else 4
-        is_probability = bool(values[:, first:].min() >= 0 and values[:, first:].max() <= 1)
-        is_fraction = _is_fraction(values, kind)
-        return number, replace(
-            output,
-            scores=cast(Any, "probabilities" if is_probability else "logits"),
-            boxes=cast(Any, _box_kind(values[:, :4])),
-            normalised=is_fraction,
-            overlap=1.0 if is_fraction else DetectorOutput.overlap,
-        )
+        count, layout = found
+        output = DetectorOutput((tables[0],), layout, transposed=is_turned != (layout == "yolo"))
+        if layout in ("rows", "numbered_rows"):
+            boxes = rows[:, :4] if layout == "rows" else rows[:, 1:5]
+            return None, replace(output, boxes="xyxy", normalised=_is_fraction(boxes), overlap=1.0)
+        if layout == "yolox_undecoded":
+            return count, output
+        is_fraction = _is_fraction(rows[:, :4])
+        overlap = 1.0 if is_fraction else output.overlap
+        kinds: dict[str, Any] = {"scores": _score_kind(rows[:, 4:]), "boxes": _box_kind(rows[:, :4])}
+        return count, replace(output, normalised=is_fraction, overlap=overlap, **kinds)
     return None
 
 
-def _layout_of_rows(
-    values: Tensor, count: int | None, spec: ImageInput, layout: str | None
-) -> tuple[int | None, Layout] | None:
-    """Number of classes and layout of P x columns values; None: these are no rows of boxes."""
-    boxes, columns = values.shape
-    if layout is not None:
-        extra = {"yolo": 4, "yolo_objectness": 5, "yolox_undecoded": 5}.get(layout)
-        fits = columns == {"rows": 6, "numbered_rows": 7}.get(
-            layout, extra and extra + (count or columns - extra)
-        )
-        return (columns - extra if extra else None, cast(Layout, layout)) if fits else None
-    cells, strides = grid(spec.size or DETECTOR_SIZE, (8, 16, 32), values.device)
-    has_objectness = boxes in (len(cells), 3 * len(cells)) and columns == 5 + (count or columns - 5)
-    if columns == 6 and not (has_objectness and count == 1) and not (count == 2 and boxes == len(cells)):
+def _layout_of_rows(rows: Tensor, seen: _Seen) -> tuple[int | None, Layout] | None:
+    """Number of classes and layout; None: these are no rows of boxes."""
+    boxes, columns = rows.shape
+    count = len(seen.classes) if seen.classes else None
+    if seen.layout is not None:
+        return _given_layout(columns, cast(Layout, seen.layout))
+    cells, strides = grid(seen.spec.size or DETECTOR_SIZE, DetectorOutput.strides, rows.device)
+    is_dense = boxes in (len(cells), 3 * len(cells))
+    if columns == 6 and not is_dense:
         return None, "rows"
-    if columns == 7 and not has_objectness and (count is None or count not in (2, 3)):
+    if columns == 7 and not is_dense and count not in (2, 3):
         return None, "numbered_rows"
     if boxes <= columns:
         return None
-    number = count or columns - (5 if has_objectness and columns - 5 in (1, 2, 3, 80, 20, 90, 91, 365) else 4)
-    if columns == 5 + number and boxes >= 5:
-        if boxes != len(cells):
-            return number, "yolo_objectness"
-        centres = (cells + 0.5) * strides
-        shift = ((values[:, :2] - centres).abs() / strides).median()
-        return number, "yolo_objectness" if shift < 2 else "yolox_undecoded"
-    return (number, "yolo") if columns == 4 + number else None
+    if count is None:
+        count = columns - 5 if boxes == 3 * len(cells) or columns - 5 in _USUAL_COUNTS else columns - 4
+    if columns != 5 + count:
+        return (count, "yolo") if columns == 4 + count else None
+    if boxes != len(cells):
+        return count, "yolo_objectness"
+    shift = ((rows[:, :2] - (cells + 0.5) * strides).abs() / strides).median()
+    return count, "yolo_objectness" if shift < DECODED_SHIFT else "yolox_undecoded"
+
+
+def _given_layout(columns: int, layout: Layout) -> tuple[int | None, Layout] | None:
+    whole = {"rows": 6, "numbered_rows": 7}.get(layout)
+    before = {"yolo": 4, "yolo_objectness": 5, "yolox_undecoded": 5}.get(layout)
+    if before is not None and columns > before:
+        return columns - before, layout
+    return (None, layout) if columns == whole else None
 
 
 def usual_input(layout: str, is_ultralytics: bool, has_cells: bool) -> list[Numbers]:
@@ -205,17 +213,22 @@ def has_cells(outputs: Mapping[str, Tensor], output: DetectorOutput, spec: Image
     return len(cells) in outputs[output.names[0]].shape
 
 
-def _box_kind(boxes: Tensor) -> str:
+def _box_kind(boxes: Tensor) -> Literal["xyxy", "cxcywh"]:
     """``xyxy`` where (nearly) all second corners lie beyond the first ones, else ``cxcywh``."""
-    if not len(boxes):
-        return "xyxy"
     ordered = (boxes[:, 2:] >= boxes[:, :2]).all(1).float().mean()
-    return "xyxy" if ordered > 0.99 else "cxcywh"
+    return "xyxy" if not len(boxes) or ordered > 0.99 else "cxcywh"
 
 
-def _is_fraction(values: Tensor, kind: str) -> bool:
-    boxes = values[:, 1:5] if kind == "numbered_rows" else values[:, :4]
+def _score_kind(scores: Tensor) -> Literal["probabilities", "logits", "softmax"]:
+    return "probabilities" if scores.min() >= 0 and scores.max() <= 1 else "logits"
+
+
+def _is_fraction(boxes: Tensor) -> bool:
     return bool(boxes.numel()) and 0 < float(boxes.abs().max()) <= 2
+
+
+def _is_count(values: Tensor) -> bool:
+    return values.numel() == 1 and not values.is_floating_point()
 
 
 def _is_labels(name: str, values: Tensor) -> bool:

@@ -59,7 +59,7 @@ class OnnxFile:
     metadata: dict[str, str]
 
     def names(self) -> tuple[str, ...]:
-        """Classes that the metadata state (``names`` of Ultralytics, ``classes`` of exports of this package)."""
+        """Classes that the metadata state: Ultralytics' ``names``, or ``classes`` of this package."""
         for key in ("names", "classes"):
             try:
                 found = ast.literal_eval(self.metadata.get(key, ""))
@@ -117,8 +117,8 @@ def _check_operators(path: Path, model: onnx.ModelProto) -> None:
     for opset in model.opset_import:
         if opset.domain in ("", "ai.onnx") and opset.version > known:
             raise ModelError(
-                f"{path} needs opset {opset.version}, and onnx here knows {known}: export it with opset {known} "
-                "or an older one, or update onnx"
+                f"{path} needs opset {opset.version}, and onnx here knows {known}: export it with "
+                f"opset {known} or an older one, or update onnx"
             )
     for node in _nodes(model):
         if (node.domain, node.op_type) in own:

@@ -31,7 +31,15 @@ from ros2_derain.model_tools import onnx_file
 from ros2_derain.model_tools.onnx_guess import Guess, Guesser, describe_pixels
 from ros2_derain.models import ModelCard, ModelError, PriorTable
 from ros2_derain.nodes import overlay
-from ros2_derain.onnx_parts import KINDS, ImageInput, Layout, OnnxPart
+from ros2_derain.onnx_parts import (
+    KINDS,
+    DetectorOutput,
+    ImageInput,
+    ImageOutput,
+    Layout,
+    OnnxPart,
+    SegmentationOutput,
+)
 from ros2_derain.rain_media.rendering import RainOverlay
 from ros2_derain.reporting.files import staged
 
@@ -132,9 +140,10 @@ def main(args: argparse.Namespace) -> int:
     part = _part(args, file, guess)
     with staged(out, args.force or adds, models.CARD) as stage:
         folder = stage / out.name
-        card = _write(folder, base_folder, base, args.kind, part, file.data)
+        card = _write(folder, base_folder, base, part, file.data)
         summary = _try(folder, args.kind, sample)
-    report = Report(out, base.name, file, part, guess.tried, card, summary)
+    lender = card.training["base"]["name"]
+    report = Report(out, lender, file, part, guess.tried, card, summary)
     print(json.dumps(report.content(), indent=2) if args.json else report.text())
     return 0
 
@@ -178,7 +187,7 @@ def _part(args: argparse.Namespace, file: onnx_file.OnnxFile, guess: Guess) -> O
         "opset": str(file.opset),
         "licence": args.licence,
     }
-    field = {"segmentation": "segmentation", "detector": "detections", "derainer": "image"}[args.kind]
+    output = guess.output
     if len(guess.classes) > 255:
         raise ModelError(f"{args.file} has {len(guess.classes)} classes: at most 255 fit a label map")
     return OnnxPart(
@@ -186,25 +195,26 @@ def _part(args: argparse.Namespace, file: onnx_file.OnnxFile, guess: Guess) -> O
         f"{args.kind}.onnx",
         hashlib.sha256(file.data).hexdigest(),
         guess.input,
-        classes=guess.classes,
-        source=source,
-        **{field: guess.output},
+        output if isinstance(output, SegmentationOutput) else None,
+        output if isinstance(output, DetectorOutput) else None,
+        output if isinstance(output, ImageOutput) else None,
+        guess.classes,
+        source,
     )
 
 
-def _write(
-    folder: Path, base_folder: Path, base: ModelCard, kind: str, part: OnnxPart, data: bytes
-) -> ModelCard:
+def _write(folder: Path, base_folder: Path, base: ModelCard, part: OnnxPart, data: bytes) -> ModelCard:
     """The model folder: the base's other parts, and this one."""
-    onnx = {**base.onnx, kind: part}
+    onnx = dict(base.onnx)
+    onnx[part.kind] = part
     used = dict(base.networks)
-    if kind == "derainer":
+    if part.kind == "derainer":
         used.pop("derainer", None)
     if {"segmentation", "detector"} <= onnx.keys():
         used.pop("parser", None)
     _, modules = models.load(base_folder, tuple(used))
-    classes = part.classes if kind == "segmentation" else base.classes
-    objects = part.classes if kind == "detector" else base.objects
+    classes = part.classes if part.kind == "segmentation" else base.classes
+    objects = part.classes if part.kind == "detector" else base.objects
     licences = [f"{name}: {(each.source or {}).get('licence', 'not stated')}" for name, each in onnx.items()]
     training = {
         "imported": {name: each.source for name, each in onnx.items()},
@@ -226,7 +236,7 @@ def _write(
     )
     written = models.save(folder, card, modules)
     for name, each in base.onnx.items():
-        if name != kind:
+        if name != part.kind:
             shutil.copyfile(base_folder / each.file, folder / each.file)
     (folder / part.file).write_bytes(data)
     return written
