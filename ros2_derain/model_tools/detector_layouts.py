@@ -171,9 +171,9 @@ def _layout_of_rows(rows: Tensor, seen: _Seen) -> tuple[int | None, Layout] | No
         return _given_layout(columns, cast(Layout, seen.layout))
     cells, strides = grid(seen.spec.size or DETECTOR_SIZE, DetectorOutput.strides, rows.device)
     is_dense = boxes in (len(cells), 3 * len(cells))
-    if columns == 6 and not is_dense:
+    if columns == 6 and not is_dense and _are_whole(rows[:, 5]):
         return None, "rows"
-    if columns == 7 and not is_dense and count not in (2, 3):
+    if columns == 7 and not is_dense and _are_whole(rows[:, (0, 5)]):
         return None, "numbered_rows"
     if boxes <= columns:
         return None
@@ -225,6 +225,10 @@ def _score_kind(scores: Tensor) -> Literal["probabilities", "logits", "softmax"]
 
 def _is_fraction(boxes: Tensor) -> bool:
     return bool(boxes.numel()) and 0 < float(boxes.abs().max()) <= 2
+
+
+def _are_whole(values: Tensor) -> bool:
+    return bool((values == values.round()).all())
 
 
 def _is_count(values: Tensor) -> bool:

@@ -178,7 +178,11 @@ def test_rt_detr_gets_the_size_that_its_boxes_are_for(base, classes, tmp_path):
 
 
 def test_names_and_size_of_ultralytics_metadata_are_used(base, tmp_path):
-    metadata = {"author": "Ultralytics", "names": "{0: 'car', 1: 'person', 2: 'truck'}", "imgsz": "[320, 320]"}
+    metadata = {
+        "author": "Ultralytics",
+        "names": "{0: 'car', 1: 'person', 2: 'truck'}",
+        "imgsz": "[320, 320]",
+    }
     outputs = {"output0": dense(PLAIN).transpose(0, 2, 1).copy()}
     file = constant(tmp_path / "yolo.onnx", outputs, (1, 3, "height", "width"), metadata=metadata)
     card = imported(base, tmp_path / "mine", file, "--as", "detector")
@@ -191,9 +195,7 @@ def test_a_guess_gives_way_to_the_options(base, classes, tmp_path, capsys):
     file = constant(tmp_path / "stranger.onnx", {"output": dense(OBJECTNESS)})
     options = "--fit stretch --white 1 --colours RGB --mean 0.1,0.2,0.3 --std 0.5 --overlap 0.7 --json"
     capsys.readouterr()
-    card = imported(
-        base, tmp_path / "mine", file, "--as", "detector", "--classes", classes, *options.split()
-    )
+    card = imported(base, tmp_path / "mine", file, "--as", "detector", "--classes", classes, *options.split())
     spec = card.onnx["detector"].input
     assert (spec.fit, spec.white, spec.colours, spec.mean) == ("stretch", 1.0, "RGB", (0.1, 0.2, 0.3))
     assert spec.std == (0.5, 0.5, 0.5) and card.onnx["detector"].detections.overlap == 0.7
