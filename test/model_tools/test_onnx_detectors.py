@@ -25,8 +25,8 @@ def centres(boxes=FOUND) -> np.ndarray:
     return np.hstack(((boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]))
 
 
-def table(scores=SCORES, labels=LABELS, columns=len(CLASSES)) -> np.ndarray:
-    values = np.zeros((len(scores), columns), np.float32)
+def table(scores=SCORES, labels=LABELS) -> np.ndarray:
+    values = np.zeros((len(scores), len(CLASSES)), np.float32)
     values[np.arange(len(scores)), labels] = scores
     return values
 
