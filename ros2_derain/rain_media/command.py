@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import itertools
 import json
 from dataclasses import asdict, replace
 from fractions import Fraction
@@ -74,6 +75,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--preset", help="rain100l, rain100h, ubcn, xu-DIRECTION-RADIUS; several with commas")
     parser.add_argument("--like", type=Path, metavar="JSON", help="the rain of an earlier output's rain.json")
     parser.add_argument("--seed", type=int, help="of the drops (default: 0)")
+    parser.add_argument(
+        "--start",
+        type=_numbers,
+        default=(0.0,),
+        metavar="S",
+        help="rain's time at the first image (default: 0)",
+    )
     parser.add_argument("--fps", type=float, help="of a folder (default: its clip.yaml's, else 25) or video")
     parser.add_argument("--topics", nargs="+", default=[], help="of a bag: rain on these image topics only")
     parser.add_argument("--strip", type=Path, metavar="FILE", help="image of all outputs side by side")
@@ -144,9 +152,11 @@ def _overlays(args: argparse.Namespace) -> list[RainOverlay]:
         glass_only = asks_for_glass(args) and not name and not changes
         for rate in args.rate or [0.0 if glass_only else rain.rate]:
             parts = [name] * bool(name) + [f"{rate:g}"] * bool(not name or args.rate and len(args.rate) > 1)
-            for label, glass in glasses(args, rate):
-                shown = [*([] if glass_only and not args.rate else parts), *([label] if label else [])]
-                found.append(RainOverlay("_".join(shown), replace(rain, rate=rate), args.seed or 0, glass))
+            for (label, glass), start in itertools.product(glasses(args, rate), args.start):
+                shown = [] if glass_only and not args.rate else list(parts)
+                shown += [label] * bool(label) + [f"start{start:g}"] * (len(args.start) > 1)
+                seed, this = args.seed or 0, replace(rain, rate=rate)
+                found.append(RainOverlay("_".join(shown), this, seed, glass, start))
     labels = [overlay.label for overlay in found]
     if repeated := {label for label in labels if labels.count(label) > 1}:
         raise RainMediaError(f"requested twice: {', '.join(sorted(repeated))}")
@@ -247,7 +257,12 @@ def _write_card(stage: Path, args: argparse.Namespace, overlays: list[RainOverla
     target = stage / args.output.name
     card = target / CARD if target.is_dir() else target.with_name(f"{target.stem}.{CARD}")
     outputs = [
-        {"label": overlay.label, "seed": overlay.seed, "rain": asdict(overlay.rain)}
+        {
+            "label": overlay.label,
+            "seed": overlay.seed,
+            "start_s": overlay.start_s,
+            "rain": asdict(overlay.rain),
+        }
         | ({"glass": asdict(overlay.glass)} if overlay.glass else {})
         | facts
         for overlay, facts in zip(overlays, made, strict=True)
@@ -272,6 +287,7 @@ def _read_card(path: Path) -> list[RainOverlay]:
                 _rain(output["rain"]),
                 int(output["seed"]),
                 Glass(**output["glass"]) if "glass" in output else None,
+                float(output.get("start_s", 0.0)),
             )
             for output in card["outputs"]
         ]

@@ -61,19 +61,17 @@ def glasses(args: argparse.Namespace, rate: float) -> list[tuple[str, Glass | No
     handles = _handles(args)
     drops = set(handles) - _WITHOUT_DROPS
     if drops and not args.glass and not args.glass_preset:
-        option = next(option for option in HANDLES if option in drops).replace("_", "-")
+        option = next(option for option in HANDLES if _ATTRIBUTES.get(option, option) in drops)
         raise RainError(
-            f"--{option} describes drops, and none are asked for: add --glass, such as --glass 0.08"
+            f"--{option.replace('_', '-')} describes drops: ask for some, such as with --glass 0.08"
         )
     names = args.glass_preset.split(",") if args.glass_preset else [""]
     found: list[tuple[str, Glass | None]] = []
     for name, coverage, *values in itertools.product(names, args.glass or [None], *handles.values()):
-        chosen = {_ATTRIBUTES.get(key, key): value for key, value in zip(handles, values, strict=True)}
+        chosen = dict(zip(handles, values, strict=True))
         shown = [name] if name else []
         shown += [f"glass{coverage}"] * (coverage is not None)
-        shown += [
-            f"{key}{value:g}" for key, value in zip(handles, values, strict=True) if _varies(handles[key])
-        ]
+        shown += [f"{key}{value:g}" for key, value in chosen.items() if len(handles[key]) > 1]
         found.append(("_".join(shown) or _joined(chosen), _glass(name, coverage, rate, chosen)))
     return found
 
@@ -91,13 +89,9 @@ def _glass(name: str, coverage: str | None, rate: float, handles: dict[str, floa
 
 
 def _handles(args: argparse.Namespace) -> dict[str, tuple[float, ...]]:
-    """The options that were given."""
-    given = {option: getattr(args, option) for option in HANDLES}
-    return {option: values for option, values in given.items() if values is not None}
-
-
-def _varies(values: tuple[float, ...]) -> bool:
-    return len(values) > 1
+    """The options that were given, by the attribute of the glass."""
+    given = {_ATTRIBUTES.get(option, option): getattr(args, option) for option in HANDLES}
+    return {name: values for name, values in given.items() if values is not None}
 
 
 def _joined(chosen: dict[str, float]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -39,13 +40,15 @@ class RainOverlay:
         label: distinguishes it from others on the same frames: a folder's name.
         rain: its parameters.
         seed: of the first camera's streaks, and of its glass, to which the glass's own seed is added.
-        glass: before the camera, seen through by everything; None: none.
+        glass: before the camera; None: none.
+        start_s: added to all times.
     """
 
     label: str
     rain: Rain
     seed: int = 0
     glass: Glass | None = None
+    start_s: float = 0.0
     _glasses: dict[tuple[int, int, int], GlassRenderer] = field(
         default_factory=dict, compare=False, repr=False
     )
@@ -63,7 +66,9 @@ class RainOverlay:
         """For people, below an image."""
         rate = f"{self.rain.rate:g} mm/h"
         if self.glass:
-            return self.label.replace(f"{self.rain.rate:g}_", f"{rate}, ", 1).replace("_", " ")
+            listed = re.sub(r"_(?=[a-z]*\d|glass)", ", ", self.label).replace("_", " ")
+            described = re.sub(r"(?<=[a-z])(?=\d)", " ", listed).replace("glassauto", "glass auto")
+            return described.replace(f"{self.rain.rate:g},", f"{rate},", 1) if self.rain.rate else described
         return rate if self.label == f"{self.rain.rate:g}" else f"{self.label.split('_')[0]}, {rate}"
 
     def render(self, image: np.ndarray, time_s: float = 0.0, camera: int = 0) -> np.ndarray:
@@ -72,6 +77,7 @@ class RainOverlay:
 
     def view(self, image: np.ndarray, time_s: float = 0.0, camera: int = 0) -> GlassView:
         """As :meth:`render`, with what the glass hides."""
+        time_s += self.start_s
         rainy = self._renderer(image, camera).render(image, time_s)
         if self.glass is None:
             return GlassView(rainy, np.zeros(image.shape[:2], np.uint8), coverage=0.0, contrast_loss=0.0)
@@ -79,7 +85,7 @@ class RainOverlay:
 
     def streaks(self, image: np.ndarray, time_s: float = 0.0) -> np.ndarray:
         """H x W uint8 brightness of the streaks that :meth:`render` adds to the image."""
-        return np.round(255 * self._renderer(image, 0).streaks(time_s)).astype(np.uint8)
+        return np.round(255 * self._renderer(image, 0).streaks(time_s + self.start_s)).astype(np.uint8)
 
     def camera_seed(self, camera: int) -> int:
         """Seed of a camera's rain, by the camera's number."""

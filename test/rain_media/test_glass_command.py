@@ -141,7 +141,7 @@ def test_film_alone_hides_nothing_but_lowers_the_contrast(street, tmp_path):
     ("arguments", "said"),
     [
         (["--glass", "1.5"], "coverage 1.5"),
-        (["--focus", "6"], "add --glass"),
+        (["--focus", "6"], "--focus describes drops"),
         (["--glass", "auto"], "--rate"),
         (["--glass-preset", "fog"], "heavy_windscreen"),
         (["--glass", "0.1", "--wiper", "0.01"], "wiper 0.01"),
