@@ -142,19 +142,21 @@ def _overlays(args: argparse.Namespace) -> list[RainOverlay]:
     """The requested rains: each preset at each rate."""
     changes = {name: getattr(args, name) for name in RAIN_OPTIONS if getattr(args, name) is not None}
     if args.like:
-        if changes or args.rate or args.preset or args.seed is not None or asks_for_glass(args):
+        given = (args.rate, args.preset, args.seed is not None, args.start, asks_for_glass(args))
+        if changes or any(given):
             raise RainMediaError("--like repeats a rain exactly: leave out the other options of the rain")
         return _read_card(args.like)
     names = args.preset.split(",") if args.preset else [""]
+    starts = args.start or (0.0,)
     found = []
     for name in names:
         rain = replace(preset(name) if name else Rain(), **changes)
         glass_only = asks_for_glass(args) and not name and not changes
         for rate in args.rate or [0.0 if glass_only else rain.rate]:
             parts = [name] * bool(name) + [f"{rate:g}"] * bool(not name or args.rate and len(args.rate) > 1)
-            for (label, glass), start in itertools.product(glasses(args, rate), args.start):
+            for (label, glass), start in itertools.product(glasses(args, rate), starts):
                 shown = [] if glass_only and not args.rate else list(parts)
-                shown += [label] * bool(label) + [f"start{start:g}"] * (len(args.start) > 1)
+                shown += [label] * bool(label) + [f"start{start:g}"] * (len(starts) > 1)
                 seed, this = args.seed or 0, replace(rain, rate=rate)
                 found.append(RainOverlay("_".join(shown), this, seed, glass, start))
     labels = [overlay.label for overlay in found]

@@ -130,6 +130,17 @@ def test_auto_takes_the_coverage_from_the_rate_and_the_wiper(street, tmp_path):
     assert outputs[1]["glass"]["coverage"] > outputs[0]["glass"]["coverage"] > 0
 
 
+def test_start_is_the_time_of_the_first_image(clip, tmp_path):
+    assert rain(clip, tmp_path / "wet", "--glass", 0.1, "--runs", 1, "--rate", 30, "--start", "0,2.5") == 0
+    glass = GlassRenderer(Glass(coverage=0.1, runs=1), HEIGHT, WIDTH)
+    streaks = RainRenderer(Rain(30), HEIGHT, WIDTH)
+    for start in (0, 2.5):
+        expected = glass.render(streaks.render(SCENE, start + 0.2), start + 0.2).image
+        assert (read(tmp_path / "wet" / f"30_glass0.1_start{start:g}" / "2.png") == expected).all()
+    assert rain(clip, tmp_path / "again", "--like", tmp_path / "wet" / "rain.json") == 0
+    assert (read(tmp_path / "again" / "30_glass0.1_start2.5" / "2.png") == expected).all()
+
+
 def test_film_alone_hides_nothing_but_lowers_the_contrast(street, tmp_path):
     assert rain(street, tmp_path / "hazy.png", "--film", 0.6, "--masks", tmp_path / "masks") == 0
     assert not read(tmp_path / "masks" / "street.png").any()
