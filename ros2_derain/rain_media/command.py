@@ -78,9 +78,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--start",
         type=_numbers,
-        default=(0.0,),
         metavar="S",
-        help="rain's time at the first image (default: 0)",
+        help="the rain's time at the first image; several with commas (default: 0)",
     )
     parser.add_argument("--fps", type=float, help="of a folder (default: its clip.yaml's, else 25) or video")
     parser.add_argument("--topics", nargs="+", default=[], help="of a bag: rain on these image topics only")
