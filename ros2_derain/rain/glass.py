@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from .render import INTERCEPT, RainError, fall_speed, mean_diameter_mm, slope
 
@@ -25,8 +25,11 @@ DRAINING_S = 8.0
 SHORTEST_WIPER = 0.3
 """Seconds between two strokes; no wiper is faster."""
 
+MAX_COVERAGE = 0.9
+"""Share of the image; drops that cover more would be a film."""
+
 _RANGES = {
-    "coverage": (0.0, 0.9),
+    "coverage": (0.0, MAX_COVERAGE),
     "focus": (0.0, 60.0),
     "size": (0.003, 0.3),
     "spread": (0.0, 1.2),
@@ -119,7 +122,7 @@ class Glass:
         section = INTERCEPT * math.pi / 2 / slope(rate) ** 3 * 1e-6 * SPREADING**2
         through = GLASS_RAKE * speed + math.cos(math.radians(60)) * fall_speed(mean_diameter_mm(rate))
         accumulated = section * through * (wiper / 2 or DRAINING_S)
-        coverage = min(1 - math.exp(-accumulated), _RANGES["coverage"][1])
+        coverage = min(1 - math.exp(-accumulated), MAX_COVERAGE)
         chosen = {"coverage": coverage, "size": 0.7 * 0.9 * diameter / distance, "wiper": wiper} | handles
         return cls(**chosen)  # type: ignore[arg-type]
 
@@ -143,9 +146,6 @@ GLASS_PRESETS: dict[str, Callable[[], Glass]] = {
     ),
 }  # fmt: skip
 """Name to the function that makes the glass."""
-
-GLASS_HANDLES = tuple(handle.name for handle in fields(Glass) if handle.name not in ("coverage", "seed"))
-"""Attributes that a command or a recipe may vary beside the coverage."""
 
 
 def glass_preset(name: str) -> Glass:

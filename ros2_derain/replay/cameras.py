@@ -203,8 +203,9 @@ class CameraReplay:
             record["injected"] = {}
             for rain, engine in self._rains:
                 figures, *shown = rain.add(frame, time_ns, engine, self._number, scene.perception)
-                record["injected"][f"{rain.rate:g}"] = figures
-                milliseconds[f"total_{rain.rate:g}_mm_h"] = shown[1].milliseconds["total"]
+                record["injected"][rain.name] = figures
+                unit = "" if rain.overlay.glass else "_mm_h"
+                milliseconds[f"total_{rain.name}{unit}"] = shown[1].milliseconds["total"]
         self._offer(record, time_ns, *shown)
         self._previous = frame, scene.perception
         return FrameResult(record, milliseconds, scene)

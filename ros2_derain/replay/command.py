@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ros2_derain import engine_options, options
 from ros2_derain.options import positive
+from ros2_derain.rain import GLASS_PRESETS, MAX_COVERAGE
 from ros2_derain.replay import ReplayError, criteria, fleet, report
 from ros2_derain.replay.criteria import Criterion
 from ros2_derain.replay.job import Job
@@ -21,6 +22,7 @@ EXAMPLES = f"""examples:
   ros2-derain replay last_night/ --out out/night
   ros2-derain replay drive.mcap --out out/drive --topic /front/image_raw --topic /rear/image_raw/compressed
   ros2-derain replay dry_drive/ --out out/what_if --inject-rain 50,150,250
+  ros2-derain replay dry_drive/ --out out/glass --inject-glass 0.05,0.2,heavy_windscreen
   ros2-derain replay dry_drive/ --out out/gate --inject-rain 150 --criteria criteria.yaml
   ros2-derain replay last_night/ --out out/live --live --rate 0.5 --topic /front/image_raw
   ros2-derain replay rainy_drive/ --out out/compared --references dry_images/
@@ -36,7 +38,8 @@ Without --topic every camera of the bag is replayed. DIR then holds
   {REPORT}     the same as a page for the browser
 
 --inject-rain renders rain onto a dry drive and compares labels and boxes with the dry run's own: what the
-rain costs, and what deraining gives back. No labels are needed.
+rain costs, and what deraining gives back. No labels are needed. --inject-glass does the same with water on
+the glass; its figures are called glass_5, glass_20, glass_heavy_windscreen.
 
 --truth compares the labels with true ones: mono8 images of a topic, under the images' stamps, or a folder of
 PNGs that are named by the stamps in ns, or are one for each frame, in their order. --truth-boxes compares
@@ -75,6 +78,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--frames", type=positive(int), help="only the first N of each camera")
     parser.add_argument(
         "--inject-rain", type=rates, default=(), metavar="RATE,...", help="mm/h of rain on a dry drive"
+    )
+    parser.add_argument(
+        "--inject-glass",
+        type=glasses,
+        default=(),
+        metavar="COVERAGE|PRESET,...",
+        help="wet glass on a dry drive: share of the image that drops hide, or a preset of 'rain'",
     )
     parser.add_argument("--seed", type=options.one_seed, default=0, help="of that rain (default: 0)")
     parser.add_argument(
@@ -123,8 +133,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Replay, and print the result; returns the exit status."""
     required = criteria.read(args.criteria) if args.criteria else []
-    if args.live and (args.bags or args.inject_rain or args.record != "all"):
-        raise ReplayError("--live plays one bag unchanged: leave out --bags, --inject-rain and --record")
+    if args.live and (args.bags or args.inject_rain or args.inject_glass or args.record != "all"):
+        raise ReplayError(
+            "--live plays one bag unchanged: leave out --bags, --inject-rain, --inject-glass and --record"
+        )
     if args.bags:
         return _replay_fleet(args, required)
     if args.live:
@@ -165,6 +177,7 @@ def job(args: argparse.Namespace, bag: Path) -> Job:
         engine_options.settings(args, prior=args.prior, iterations=args.iterations),
         topics=tuple(args.topic),
         rates=args.inject_rain,
+        glasses=args.inject_glass,
         seed=args.seed,
         record=args.record,
         frames=args.frames,
@@ -173,6 +186,27 @@ def job(args: argparse.Namespace, bag: Path) -> Job:
         references=args.references,
         classes=args.classes,
     )
+
+
+def glasses(text: str) -> tuple[str, ...]:
+    """``0.05,heavy_windscreen`` -> coverages and presets of the glass."""
+    found = tuple(text.split(","))
+    for name in found:
+        if name in GLASS_PRESETS:
+            continue
+        try:
+            coverage = float(name)
+        except ValueError:
+            raise ReplayError(
+                f"--inject-glass {name}: name a coverage such as 0.05, or one of {', '.join(GLASS_PRESETS)}"
+            ) from None
+        if not 0 < coverage <= MAX_COVERAGE:
+            raise ReplayError(
+                f"--inject-glass {name}: the coverage must be above 0 and at most {MAX_COVERAGE:g}"
+            )
+    if len(set(found)) < len(found):
+        raise ReplayError(f"--inject-glass {text}: name each glass once")
+    return found
 
 
 def rates(text: str) -> tuple[float, ...]:

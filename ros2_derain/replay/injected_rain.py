@@ -1,15 +1,16 @@
-"""Rain rendered onto a dry drive, and everything compared with the dry run.
+"""Rain or wet glass rendered onto a dry drive, and everything compared with the dry run.
 
 The dry run's own outputs are the reference, so that no labels are needed: label maps that
 agree with the dry run's (mIoU), boxes that find the dry run's (AP50), images that come
 close to the dry ones (PSNR, SSIM). ``rain`` is the parser on the rainy image: what the
-rain costs. ``derained`` is the whole loop: what is left of that cost.
+rain costs. ``derained`` is the whole loop: what is left of that cost. Glass counts as a rain of
+0 mm/h, with the share of the image that its drops truly cover.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -17,7 +18,7 @@ import numpy as np
 from ros2_derain.engine import Engine, Frame, LoadedModel, Perception, Scene
 from ros2_derain.evaluate.scores import ParserScore, empty_perception, to_boxes
 from ros2_derain.metrics import Boxes, confusion, mean_iou, psnr, ssim
-from ros2_derain.rain import Rain
+from ros2_derain.rain import GLASS_PRESETS, Glass, Rain, glass_preset
 from ros2_derain.rain_media.rendering import RainOverlay
 from ros2_derain.replay.frame_metrics import FramePoint, number, series
 from ros2_derain.reporting import tables
@@ -31,20 +32,37 @@ INPUTS = ("rain", "derained")
 SCORES = ("miou", "ap50")
 """Figures of agreement: 1 is what the dry run reaches with itself."""
 FIGURES = ("psnr_db", "ssim", *SCORES)
+HIDDEN = ("coverage", "contrast_loss")
+"""Of glass: means of what it truly hides, and takes from the contrast."""
 
 
 class InjectedRain:
-    """One rain rate over all cameras: keeps the figures of every frame.
+    """One rain rate, or one wet glass, over all cameras: keeps the figures of every frame.
 
     Args:
         rate: mm/h.
         seed: of the drops; each camera sees drops of its own.
         model: its classes and objects.
+        glass: preset or coverage; '' for rain.
+
+    Attributes:
+        name: key of the figures: the rate, or ``glass_`` and the preset or the coverage in percent.
+        title: for people.
+
+    Raises:
+        RainError: there is no such glass.
     """
 
-    def __init__(self, rate: float, seed: int, model: LoadedModel) -> None:
+    def __init__(self, rate: float, seed: int, model: LoadedModel, glass: str = "") -> None:
         self.rate = rate
-        self.overlay = RainOverlay(f"{rate:g}", Rain(rate), seed)
+        self.name, self.title, described = f"{rate:g}", f"{rate:g} mm/h", None
+        if glass in GLASS_PRESETS:
+            self.name, self.title, described = f"glass_{glass}", f"glass {glass}", glass_preset(glass)
+        elif glass:
+            described = Glass(coverage=float(glass))
+            percents = f"{100 * described.coverage:g}"
+            self.name, self.title = f"glass_{percents}", f"glass {percents} %"
+        self.overlay = RainOverlay(self.name, Rain(rate), seed, described)
         identity = model.identity
         self._objects = identity.object_names
         self._classes = len(identity.class_names)
@@ -52,6 +70,7 @@ class InjectedRain:
         self._parsers = {
             name: ParserScore(identity.class_names, identity.object_names, self._truth) for name in INPUTS
         }
+        self._hidden: list[tuple[float, float]] = []
         self._quality: dict[str, list[tuple[float, float]]] = {name: [] for name in INPUTS}
 
     def add(
@@ -69,13 +88,17 @@ class InjectedRain:
         Returns:
             the frame's figures, JSON-ready; the rainy frame; its scene.
         """
-        image = self.overlay.render(frame.image, time_ns / 1e9, camera)
+        view = self.overlay.view(frame.image, time_ns / 1e9, camera)
+        image = view.image
         rainy = replace(frame, image=image)
         scene = engine.process(rainy)
         found = {"rain": engine.interpreter.interpret(image).perception, "derained": scene.perception}
         images = {"rain": image, "derained": scene.image}
         self._truth.append(to_boxes(dry.detections, self._objects, scored=False))
         record: dict = {"rain_mm_h": number(scene.rain.rate), "mode": scene.mode.value}
+        if self.overlay.glass:
+            record |= {"coverage": number(view.coverage), "contrast_loss": number(view.contrast_loss)}
+            self._hidden.append((view.coverage, view.contrast_loss))
         for name in INPUTS:
             perception = found[name] or empty_perception(*dry.labels.shape)
             self._parsers[name].add(perception, dry.labels, None)
@@ -92,7 +115,18 @@ class InjectedRain:
     def figures(self) -> dict:
         """Over all frames: PSNR and SSIM (means), mIoU, AP50, both per class, and ``recovery``."""
         found = {name: self._figures_of(name) for name in INPUTS}
-        return {"rate_mm_h": self.rate, "frames": len(self._truth), **found, "recovery": recoveries(found)}
+        hidden = {}
+        if self.overlay.glass:
+            means = np.mean(self._hidden, axis=0) if self._hidden else (np.nan, np.nan)
+            hidden = {"coverage": finite(means[0]), "contrast_loss": finite(means[1])}
+        return {
+            "title": self.title,
+            "rate_mm_h": self.rate,
+            **hidden,
+            "frames": len(self._truth),
+            **found,
+            "recovery": recoveries(found),
+        }
 
     def _figures_of(self, name: str) -> dict:
         counted = self._parsers[name].figures()
@@ -117,23 +151,33 @@ def recoveries(found: Mapping[str, Mapping]) -> dict[str, float | None]:
 def merged(found: Sequence[Mapping]) -> dict:
     """Figures of several bags in one rain: means, weighted by the bags' frames."""
 
-    def weighted(name: str, key: str) -> float | None:
-        known = [bag for bag in found if bag[name][key] is not None and bag["frames"]]
-        total = sum(bag["frames"] for bag in known)
-        return sum(bag[name][key] * bag["frames"] for bag in known) / total if known else None
+    def weighted(of: Callable[[Mapping], float | None]) -> float | None:
+        known = [(value, bag["frames"]) for bag in found if (value := of(bag)) is not None and bag["frames"]]
+        return sum(value * frames for value, frames in known) / sum(n for _, n in known) if known else None
 
-    both = {name: {key: weighted(name, key) for key in FIGURES} for name in INPUTS}
-    frames = sum(bag["frames"] for bag in found)
-    return {"rate_mm_h": found[0]["rate_mm_h"], "frames": frames, **both, "recovery": recoveries(both)}
+    both = {
+        name: {key: weighted(lambda bag, name=name, key=key: bag[name][key]) for key in FIGURES}  # type: ignore[misc]
+        for name in INPUTS
+    }
+    hidden = {key: weighted(lambda bag, key=key: bag[key]) for key in HIDDEN if key in found[0]}  # type: ignore[misc]
+    return {
+        "title": found[0]["title"],
+        "rate_mm_h": found[0]["rate_mm_h"],
+        **hidden,
+        "frames": sum(bag["frames"] for bag in found),
+        **both,
+        "recovery": recoveries(both),
+    }
 
 
 def rows(injected: Mapping[str, Mapping]) -> list[dict]:
-    """Two rows for each injected rate: in the rain, and derained with its recovery."""
+    """Two rows for each injected rain or glass: in it, and derained with its recovery."""
     listed = []
     for found in injected.values():
         for name in INPUTS:
             kept = {key: found[name][key] for key in FIGURES}
-            listed.append({"rate_mm_h": found["rate_mm_h"], "input": name, **kept})
+            hidden = {key: found[key] for key in HIDDEN if key in found}
+            listed.append({"rate_mm_h": found["rate_mm_h"], **hidden, "input": name, **kept})
         listed[-1] |= {f"recovery_{key}": value for key, value in found["recovery"].items()}
     return listed
 
@@ -150,11 +194,11 @@ def cost_sections(injected: Mapping[str, Mapping]) -> list[Section]:
         "that deraining gives back."
     )
     table = Table("What the rain costs, and what comes back", text, headings, cells)
-    return [table, _over_the_rate(injected)] if len(injected) > 1 else [table]
+    rates = sorted(found["rate_mm_h"] for found in injected.values() if found["rate_mm_h"])
+    return [table, _over_the_rate(injected, rates)] if len(rates) > 1 else [table]
 
 
-def _over_the_rate(injected: Mapping[str, Mapping]) -> Curve:
-    rates = sorted(found["rate_mm_h"] for found in injected.values())
+def _over_the_rate(injected: Mapping[str, Mapping], rates: Sequence[float]) -> Curve:
     lines = []
     for name in INPUTS:
         values = [injected[f"{rate:g}"][name]["miou"] for rate in rates]
@@ -175,7 +219,7 @@ def class_tables(injected: Mapping[str, Mapping]) -> list[Table]:
 
 
 def _class_table(title: str, unit: str, key: str, injected: Mapping[str, Mapping]) -> Table:
-    shown = {f"{name}, {rate} mm/h": injected[rate][name][key] for rate in injected for name in INPUTS}
+    shown = {f"{name}, {found['title']}": found[name][key] for found in injected.values() for name in INPUTS}
     classes = list(next(iter(shown.values())))
     cells = [[label, *(percent(values[label]) for values in shown.values())] for label in classes]
     text = f"{unit} in % against the dry run; – where the class does not occur."
@@ -193,17 +237,20 @@ def agreement_values(record: Mapping) -> dict[str, float]:
 
 
 def agreement_curves(points: Sequence[FramePoint], injected: Mapping) -> list[Curve]:
-    """Agreement with the dry run over time in the heaviest rain; nothing where none was injected."""
+    """Agreement with the dry run over time in the last rain or glass; nothing where none was injected."""
     if not injected:
         return []
-    rate = max(injected, key=float)
+    last = list(injected)[-1]
     one_camera = len({point.camera for point in points}) == 1
     lines = []
     for name in INPUTS:
-        for line in series(points, _key(rate, name), scale=100, worst=min):
+        for line in series(points, _key(last, name), scale=100, worst=min):
             title = name if one_camera else f"{name}, {line.name}"
             lines.append(Series(title, line.x, line.y, reference=one_camera and name == "rain"))
-    title, text = f"Agreement with the dry run at {rate} mm/h", "mIoU of the labels of every frame."
+    title, text = (
+        f"Agreement with the dry run, {injected[last]['title']}",
+        "mIoU of the labels of every frame.",
+    )
     return [Curve(title, text, Axis("time", "s"), Axis("mIoU", "%"), lines)]
 
 

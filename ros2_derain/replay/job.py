@@ -23,7 +23,8 @@ class Job:
         settings: of the engine.
         topics: cameras; empty: all that are found.
         rates: of rain to inject, mm/h.
-        seed: of that rain.
+        glasses: wet glass to inject, presets or coverages.
+        seed: of that rain and glass.
         record: which topics the new bag holds: ``all``, ``compact``, ``none``.
         frames: at most this many of each camera; None: all.
         truth: topic or folder of true label maps; '' without.
@@ -38,6 +39,7 @@ class Job:
     settings: EngineSettings
     topics: tuple[str, ...] = ()
     rates: tuple[float, ...] = ()
+    glasses: tuple[str, ...] = ()
     seed: int = 0
     record: str = "all"
     frames: int | None = None
@@ -76,6 +78,7 @@ class Job:
         return {
             "topics": list(self.topics),
             "rates": list(self.rates),
+            "glasses": list(self.glasses),
             "seed": self.seed,
             **engine,
             "frames": self.frames,

@@ -31,10 +31,10 @@ def verdict(summary: Mapping) -> str:
         rate = number(summary["rain"]["mean_mm_h"])
         parts.append(f"rain gate open on {summary['rain']['raining']:.0%}, {rate} mm/h")
     parts += _truth_phrases(summary["truth"] or {})
-    for rate, found in summary["injected"].items():
+    for found in summary["injected"].values():
         if found["rain"]["miou"] is not None and found["derained"]["miou"] is not None:
             parts.append(
-                f"at {rate} mm/h labels agree to {found['rain']['miou']:.0%} in the rain, "
+                f"at {found['title']} labels agree to {found['rain']['miou']:.0%} in the rain, "
                 f"{found['derained']['miou']:.0%} derained"
             )
     if total:
@@ -137,7 +137,8 @@ def _tiles(summary: Mapping, job: Job) -> list[Tile]:
     injected = summary["injected"]
     if injected:
         back = " · ".join(percent(found["recovery"]["miou"], 0) for found in injected.values()) + " %"
-        tiles.append(Tile("Labels given back", back, f"of what {' · '.join(injected)} mm/h of rain took"))
+        titles = " · ".join(found["title"] for found in injected.values())
+        tiles.append(Tile("Labels given back", back, f"of what {titles} took"))
     return tiles
 
 
@@ -208,7 +209,7 @@ def _worst(worst: Sequence[WorstFrame], points: Sequence[FramePoint], summary: M
     ]
     how = "Least trust in the image times confidence of the labels."
     if summary["injected"]:
-        how = "Least agreement with the dry run after deraining, in the heaviest rain."
+        how = "Least agreement with the dry run after deraining, in the heaviest rain or the last glass."
     if summary["truth"]:
         how = (
             "Least agreement with the true labels, else with the true boxes, else with the reference images."
@@ -227,18 +228,24 @@ def _worst(worst: Sequence[WorstFrame], points: Sequence[FramePoint], summary: M
 def _frame_text(record: Mapping) -> str:
     parts = [f"mode {record['mode']}", f"{number(record['rain_mm_h'])} mm/h"]
     if "injected" in record:
-        heaviest = max(record["injected"], key=float)
         agree = (
-            f"{rate} mm/h {rounded(found['rain']['miou'])} → {rounded(found['derained']['miou'])}"
-            for rate, found in record["injected"].items()
+            f"{_injected(name)} {rounded(found['rain']['miou'])} → {rounded(found['derained']['miou'])}"
+            for name, found in record["injected"].items()
         )
-        parts = [f"in {heaviest} mm/h", f"labels that agree (mIoU): {', '.join(agree)}"]
+        parts = [
+            f"in {_injected(list(record['injected'])[-1])}",
+            f"labels that agree (mIoU): {', '.join(agree)}",
+        ]
     if images := record.get("truth", {}).get(IMAGES):
         before, after = (number(images[side]["psnr_db"]) for side in SIDES)
         parts.append(f"PSNR {before} → {after} dB")
     if record["fault"]:
         parts.append(record["fault"])
     return " · ".join([*parts, *record["notes"]])
+
+
+def _injected(name: str) -> str:
+    return name.replace("_", " ") if name.startswith("glass") else f"{name} mm/h"
 
 
 def _live(live: Mapping | None) -> list[Table]:

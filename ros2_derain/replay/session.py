@@ -109,6 +109,7 @@ class Session:
             raise ReplayError(f"{given[0]} is of one camera: choose it with --topic, one of {names(cameras)}")
         model = LoadedModel.load(job.settings)
         rains = [InjectedRain(rate, job.seed, model) for rate in job.rates]
+        rains += [InjectedRain(0.0, job.seed, model, glass) for glass in job.glasses]
         truth = ground_truth.find(bag, job, cameras[0].messages, model)
         return cls(job, bag, cameras, notes, model, rains, truth, list(bag.cuts), fingerprint)
 
@@ -230,7 +231,7 @@ class Session:
             "seconds": round(seconds, 3),
             "frames_per_second": round(counted["frames"]["in"] / seconds, 3) if seconds else None,
             "bands": self.bands.rows(),
-            "injected": {f"{rain.rate:g}": rain.figures() for rain in self.rains},
+            "injected": {rain.name: rain.figures() for rain in self.rains},
             "truth": self.truth.figures() if self.truth else None,
             "live": live,
             "versions": machine.versions(),

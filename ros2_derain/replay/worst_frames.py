@@ -77,14 +77,15 @@ def severity_of(record: Mapping) -> float:
 
     With true labels: 1 - mIoU against them; with true boxes only: 1 - F1 of the boxes; with reference
     images only: 1 - SSIM against them. With injected rain: 1 - mIoU against the dry run after deraining,
-    in the heaviest rain. Without any: how little its outputs are trusted, 1 - trust * confidence.
+    in the heaviest rain or the last glass. Without any: how little its outputs are trusted,
+    1 - trust * confidence.
     """
     truth = record.get("truth")
     if truth:
         return _severity_by_truth(truth)
     if record.get("injected"):
-        heaviest = max(record["injected"].items(), key=lambda item: float(item[0]))[1]
-        return 1 - (heaviest["derained"]["miou"] or 0)
+        last = list(record["injected"].values())[-1]
+        return 1 - (last["derained"]["miou"] or 0)
     if record["confidence"] is None:
         return 1.0
     return 1 - record["trust"] * record["confidence"]

@@ -27,7 +27,7 @@ from rosbags.rosbag2 import StoragePlugin
 
 from ros2_derain.engine import Detection, Engine, EngineSettings, Frame, LoadedModel, Perception
 from ros2_derain.metrics import confusion, mean_iou, psnr, ssim
-from ros2_derain.rain import Rain, RainRenderer
+from ros2_derain.rain import Glass, GlassRenderer, Rain, RainRenderer
 from ros2_derain.replay.injected_rain import InjectedRain, recovery
 
 
@@ -198,6 +198,33 @@ def test_injected_rain_is_compared_with_the_dry_run(dry_model, tmp_path):
     assert rain["miou"] == pytest.approx(mean_iou(matrix))
     assert found["50"]["rain"]["psnr_db"] > rain["psnr_db"]
     assert found["150"]["derained"] == rain  # the gauge reads 0: the gate stays closed
+
+
+def test_injected_glass_is_compared_with_the_dry_run_and_with_what_it_truly_hides(dry_model, tmp_path):
+    bag = write_bag(tmp_path / "bag", drive(3))
+    arguments = "--inject-rain", "50", "--inject-glass", "0.1,film", "--seed", 4
+    assert replay(bag, tmp_path / "out", dry_model, *arguments) == 0
+    found = summary(tmp_path / "out")["injected"]
+    assert list(found) == ["50", "glass_10", "glass_film"]
+    drops = GlassRenderer(Glass(coverage=0.1, seed=4), 96, 128)
+    times = [(FIRST_NS + index * STEP_NS) / 1e9 for index in range(3)]
+    pairs = [(pixels(image), time_s) for (_, image), time_s in zip(drive(3), times, strict=True)]
+    views = [drops.render(image, time_s) for image, time_s in pairs]
+    told = [record["injected"]["glass_10"] for record in records(tmp_path / "out")]
+    assert [frame["coverage"] for frame in told] == pytest.approx([view.coverage for view in views], abs=1e-3)
+    assert found["glass_10"]["coverage"] == pytest.approx(np.mean([view.coverage for view in views]))
+    quality = [psnr(view.image, image) for view, (image, _) in zip(views, pairs, strict=True)]
+    assert found["glass_10"]["rain"]["psnr_db"] == pytest.approx(np.mean(quality))
+    assert found["glass_film"]["coverage"] == 0 and found["glass_film"]["contrast_loss"] > 0.3
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "in glass film · labels that agree (mIoU): 50 mm/h " in page and "rain, glass 10 %" in page
+
+
+@pytest.mark.parametrize("value", ["0", "0.95", "fog", "0.1,0.1", "nan", ""])
+def test_a_glass_that_there_is_not_is_named(dry_model, tmp_path, capsys, value):
+    bag = write_bag(tmp_path / "bag", drive(1))
+    assert replay(bag, tmp_path / "out", dry_model, "--inject-glass", value) == 2
+    assert f"--inject-glass {value}" in capsys.readouterr().err
 
 
 def test_injected_rain_on_a_bag_that_is_not_dry_is_noted(rainy_model, tmp_path):
