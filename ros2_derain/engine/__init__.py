@@ -8,6 +8,7 @@ from .loaded_model import LoadedModel, ModelIdentity, SharedModel, choose, load_
 from .restorer import PriorSource, Restorer
 from .scene import (
     NOT_PARSED,
+    REGIONS,
     UNLABELLED,
     Detection,
     EngineError,
@@ -17,16 +18,19 @@ from .scene import (
     RainEstimate,
     Restored,
     Scene,
+    View,
     fingerprint,
     passed_through,
 )
-from .settings import MAX_ITERATIONS, PRECISIONS, PRIORS, EngineSettings
+from .settings import GATE_MEASURES, MAX_ITERATIONS, PRECISIONS, PRIORS, EngineSettings
 
 __all__ = [
+    "GATE_MEASURES",
     "MAX_ITERATIONS",
     "NOT_PARSED",
     "PRECISIONS",
     "PRIORS",
+    "REGIONS",
     "UNLABELLED",
     "Detection",
     "Engine",
@@ -45,6 +49,7 @@ __all__ = [
     "Restorer",
     "Scene",
     "SharedModel",
+    "View",
     "choose",
     "fingerprint",
     "interpreted",

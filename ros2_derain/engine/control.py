@@ -1,4 +1,4 @@
-"""What decides how a frame is processed: rain gate, ladder of degraded modes, time between frames.
+"""What decides how a frame is processed: gate, ladder of degraded modes, time between frames.
 
 The ladder: how much of the loop runs, by the frames' processing time and faults.
 
@@ -11,7 +11,10 @@ step up fails at once, the next try waits twice as long (up to 16 times).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from .scene import Frame, Mode
+from .settings import EngineSettings
 
 STEPS = (Mode.LOOP, Mode.ONE_ITERATION, Mode.DERAIN_ONLY, Mode.PASS_THROUGH)
 MAX_BACKOFF = 16
@@ -65,20 +68,33 @@ class Ladder:
             self._quiet_since = time_ns
 
 
-class RainGate:
-    """Opens above one rate, closes below another, so that it does not oscillate."""
+class Gate:
+    """Open while any measure is above its limit: each opens at one value and lets close below another.
+
+    So it does not oscillate. What is not measured (NaN) opens nothing.
+    """
 
     def __init__(self) -> None:
-        self.open = False
-
-    def update(self, rate: float, open_above: float, close_below: float) -> bool:
-        """Take the rate of a new frame (mm/h); returns whether the frame is rainy."""
-        self.open = rate >= (close_below if self.open else open_above)
-        return self.open
+        self.reset()
 
     def reset(self) -> None:
         """Close the gate."""
-        self.open = False
+        self.open_for: frozenset[str] = frozenset()
+        """The measures that hold it open."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the frame needs restoring."""
+        return bool(self.open_for)
+
+    def update(self, measured: Mapping[str, float], settings: EngineSettings) -> bool:
+        """Take what was measured in a new frame, by :data:`GATE_MEASURES`; whether the gate is open."""
+        self.open_for = frozenset(m for m, value in measured.items() if value >= self._limit(m, settings))
+        return self.is_open
+
+    def _limit(self, measure: str, settings: EngineSettings) -> float:
+        close, open_ = settings.gate_limits(measure)
+        return close if measure in self.open_for else open_
 
 
 class FrameClock:

@@ -7,6 +7,7 @@ composed pipeline with publication after each, two processes with one step in ea
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 from torch import Tensor
 
@@ -15,6 +16,7 @@ from .loaded_model import LoadedModel, ModelIdentity
 from .restorer import PriorSource, Restorer
 from .scene import NOT_PARSED, Frame, Mode, Restored, Scene
 from .settings import EngineSettings
+from .view import hidden_classes, perceived_through
 
 
 class LocalPriors:
@@ -140,6 +142,13 @@ def interpreted(interpreter: Interpreter | None, restored: Restored) -> tuple[Sc
         found = interpreter.identified(restored.frame, interpreter.interpret(restored.tensor))
     except Exception as error:  # a network may fail in any way, and the frames go on
         return scene_of(restored, None, f"{type(error).__name__}: {str(error).strip()}"), None
+    if restored.obstruction is not None:
+        names, threshold = interpreter.identity.class_names, interpreter.settings.confidence_threshold
+        by_class = hidden_classes(restored.obstruction, found.perception.labels, names)
+        view = replace(restored.view, hidden={**restored.view.hidden, **by_class})
+        restored = replace(restored, view=view)
+        seen = perceived_through(found.perception, restored.obstruction, threshold)
+        found = replace(found, perception=seen)
     scene = scene_of(restored, found)
     scene.milliseconds["parse"] = 1000 * (time.perf_counter() - started)
     scene.milliseconds["total"] = scene.milliseconds.get("total", 0.0) + scene.milliseconds["parse"]
@@ -169,4 +178,6 @@ def scene_of(restored: Restored, found: Interpretation | None = None, fault: str
         prior=found.prior.cpu().numpy() if found else None,
         milliseconds=dict(restored.milliseconds),
         fault=restored.fault or fault,
+        view=restored.view,
+        obstruction=restored.obstruction,
     )

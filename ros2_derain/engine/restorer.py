@@ -1,4 +1,4 @@
-"""The derain half of the loop: rain gauge and gate, derainer, ladder, memory of the last frame."""
+"""The derain half of the loop: gauge and gate, derainer, ladder, memory of the last frame."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from torch import Tensor
 from ros2_derain.networks.derainer import Restoration
 from ros2_derain.networks.rain_gauge import MAX_RATE, gauge_input
 
-from .control import FrameClock, Ladder, RainGate
+from .control import FrameClock, Gate, Ladder
 from .loaded_model import LoadedModel, to_image
-from .scene import EngineError, Frame, Mode, RainEstimate, Restored, passed_through
+from .scene import EngineError, Frame, Mode, RainEstimate, Restored, View, passed_through
 from .settings import EngineSettings
+from .view import ViewTracker, seen_through
 
 MIN_SIDE = 64
 """Pixels; the smallest height and width the networks take."""
@@ -41,8 +42,6 @@ class _Memory:
     """What is kept of the previous frame."""
 
     stamp_ns: int
-    frame_id: str
-    size: tuple[int, int]
     state: Tensor | None
 
 
@@ -63,10 +62,12 @@ class Restorer:
         self.runtime = model.runtime
         self._derainer = model.networks["derainer"]
         self._gauge = model.networks["gauge"]
-        self._gate = RainGate()
+        self._gate = Gate()
+        self._view = ViewTracker()
         self._ladder = Ladder()
         self._clock = FrameClock()
         self._memory: _Memory | None = None
+        self._camera: tuple[str, tuple[int, ...]] | None = None
         self._last: Restored | None = None
 
     @classmethod
@@ -83,6 +84,7 @@ class Restorer:
         """Drop the state of the previous frame; the ladder keeps its step."""
         self._memory = None
         self._gate.reset()
+        self._view.reset()
 
     def warm_up(self, height: int, width: int) -> None:
         """Run every path once at this size, so that the first frame is not slower."""
@@ -135,22 +137,24 @@ class Restorer:
             self._memory = None
             return passed_through(frame)
         rainy = self.runtime.tensor(frame.image)
-        rate = float(self._gauge(gauge_input(rainy)).rate[0])
-        settings = self.settings
-        is_raining = self._gate.update(rate, settings.gate_open_mm_h, settings.gate_close_mm_h)
-        rain = RainEstimate(rate, math.log1p(rate) / math.log1p(MAX_RATE))
+        rain, view, obstruction = self._observe(frame, rainy)
+        measured = {"mm_h": rain.rate, "coverage": view.coverage, "contrast_loss": view.contrast_loss}
+        is_open = self._gate.update(measured, self.settings)
         milliseconds = {"gate": _since(started)}
-        if settings.gate and not is_raining:
-            self._keep(frame, None)
-            trust = np.full(frame.image.shape[:2], 255, np.uint8)
-            return Restored(frame, frame.image, rainy, trust, rain, Mode.DRY, milliseconds=milliseconds)
+        if self.settings.gate and not is_open:
+            self._memory = _Memory(frame.stamp_ns, None)
+            trust = seen_through(np.full(frame.image.shape[:2], 255, np.uint8), obstruction)
+            return Restored(
+                frame, frame.image, rainy, trust, rain, Mode.DRY,
+                milliseconds=milliseconds, view=view, obstruction=obstruction,
+            )  # fmt: skip
         estimate = self._derainer.coarse(rainy, self._memory.state if self._memory else None)
         state = estimate.state
         estimate, iterations, missed = self._refine(frame, rainy, estimate, step, priors)
         if not math.isfinite(float(estimate.image.sum()) + float(estimate.error.sum())):
             raise RuntimeError("the derainer's output is not finite")
-        image, trust = to_image(estimate.image), _trust(estimate.error)
-        self._keep(frame, state)
+        image, trust = to_image(estimate.image), seen_through(_trust(estimate.error), obstruction)
+        self._memory = _Memory(frame.stamp_ns, state)
         milliseconds["derain"] = _since(started) - milliseconds["gate"]
         return Restored(
             frame,
@@ -162,7 +166,19 @@ class Restorer:
             iterations,
             missed,
             milliseconds=milliseconds,
+            view=view,
+            obstruction=obstruction,
         )
+
+    def _observe(self, frame: Frame, rainy: Tensor) -> tuple[RainEstimate, View, np.ndarray | None]:
+        """What the gauge sees: the rain, and what hides the scene."""
+        seen = self._gauge(gauge_input(rainy))
+        total = sum(float(part.sum()) for part in seen if part is not None)
+        if not math.isfinite(total):
+            raise RuntimeError("the gauge's output is not finite")
+        rate = float(seen.rate[0])
+        rain = RainEstimate(rate, math.log1p(rate) / math.log1p(MAX_RATE))
+        return rain, *self._view.update(frame, seen, self._clock.time_ns, self.settings)
 
     def _refine(
         self, frame: Frame, rainy: Tensor, estimate: Restoration, step: Mode, priors: PriorSource
@@ -193,11 +209,8 @@ class Restorer:
     def _prior_shape(self, height: int, width: int) -> tuple[int, int, int]:
         return len(self.identity.class_names), -(-height // 8), -(-width // 8)
 
-    def _keep(self, frame: Frame, state: Tensor | None) -> None:
-        self._memory = _Memory(frame.stamp_ns, frame.frame_id, frame.image.shape[:2], state)
-
     def _begin(self, frame: Frame) -> None:
-        """Update the ladder with the last frame's time; drop a memory that this frame does not continue."""
+        """Update the ladder with the last frame's time; drop what this frame does not continue."""
         last, self._last = self._last, None
         settings = self.settings
         if last is not None and not last.fault:
@@ -205,12 +218,13 @@ class Restorer:
             over = budget > 0 and last.mode is not Mode.PASS_THROUGH and last.milliseconds["total"] > budget
             self._ladder.frame(self._clock.time_ns, over, settings.patience, settings.recover_after_s)
         gap_s = self._clock.advance(frame)
-        memory = self._memory
-        if memory is None:
-            return
-        follows = gap_s is not None and 0 < gap_s <= settings.reset_gap_s
-        if not follows or memory.frame_id != frame.frame_id or memory.size != frame.image.shape[:2]:
+        camera, self._camera = self._camera, (frame.frame_id, frame.image.shape[:2])
+        if gap_s is None or gap_s <= 0 or camera != self._camera:
             self.reset()
+        elif gap_s > settings.reset_gap_s:
+            self._memory = None
+            self._gate.reset()
+            self._view.pause()
 
 
 def _check(frame: Frame) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -21,19 +22,22 @@ UNLABELLED = 255
 class Mode(str, Enum):
     """How a frame was processed. The value is what ``derain/mode`` publishes.
 
-    The four steps of the ladder, best first, and ``DRY``: the rain gate is
-    closed, the image is passed on untouched and parsed.
+    The four steps of the ladder, best first, and ``DRY``: the gate is closed,
+    the image is passed on untouched and parsed.
     """
 
     LOOP = "loop"  # the configured prior and iterations
     ONE_ITERATION = "one_iteration"  # one refinement with the previous frame's prior
     DERAIN_ONLY = "derain_only"  # no scene parser: no labels, no detections
     PASS_THROUGH = "pass_through"  # the raw image, unprocessed
-    DRY = "dry"  # no rain seen: the raw image, parsed
+    DRY = "dry"  # neither rain nor water on the glass seen: the raw image, parsed
 
 
 NOT_PARSED = (Mode.DERAIN_ONLY, Mode.PASS_THROUGH)
 """Modes in which the scene parser does not run."""
+
+REGIONS = ("upper_left", "upper_centre", "upper_right", "lower_left", "lower_centre", "lower_right")
+"""Thirds of the image's width in both halves of its height."""
 
 
 class EngineError(Exception):
@@ -83,6 +87,27 @@ class RainEstimate:
 
 
 @dataclass(frozen=True)
+class View:
+    """How much of the scene the camera cannot see in a frame. NaN: not measured.
+
+    A place counts as hidden where more than half of it is.
+
+    Attributes:
+        coverage: share of the image that water on the glass hides, 0..1.
+        contrast_loss: share of the contrast that a water film, spray or fog takes, 0..1.
+        dirt: share of the image hidden by what stays in place for minutes while the scene moves, 0..1; no
+            part of ``coverage``.
+        hidden: share of each of :data:`REGIONS` that water or dirt hides, 0..1; once the frame is parsed also
+            of ``sky`` and ``road``, where there are such. Empty: not measured.
+    """
+
+    coverage: float = math.nan
+    contrast_loss: float = math.nan
+    dirt: float = math.nan
+    hidden: Mapping[str, float] = field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True)
 class Restored:
     """A frame after the first half of the loop.
 
@@ -91,7 +116,7 @@ class Restored:
         image: H x W x 3 uint8; the input array itself when dry or passed through.
         tensor: 1 x 3 x H x W float32 on the device, what ``image`` shows; None when passed through.
         trust: H x W uint8; 255 = as the camera saw it.
-        rain, mode, iterations, prior_missed, fault: as in :class:`Scene`.
+        rain, mode, iterations, prior_missed, fault, view, obstruction: as in :class:`Scene`.
         milliseconds: ``gate``, ``derain`` and ``total`` so far; the parser adds to it.
     """
 
@@ -105,6 +130,8 @@ class Restored:
     prior_missed: bool = False
     fault: str = ""
     milliseconds: dict[str, float] = field(default_factory=dict)
+    view: View = View()
+    obstruction: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -113,7 +140,8 @@ class Perception:
 
     Attributes:
         labels: H x W uint8 class ids; 255 = unlabelled.
-        confidence: H x W uint8, probability of the label * 255.
+        confidence: H x W uint8, probability of the label * 255; in a scene lower where water or dirt hides
+            the pixel: see :func:`~ros2_derain.engine.view.seen_through`.
         detections: boxes, best score first.
     """
 
@@ -130,7 +158,7 @@ class Scene:
         stamp_ns, frame_id: copied from the frame.
         image: H x W x 3 uint8 RGB, the clean image (the input array itself when
             nothing was changed).
-        trust: H x W uint8; 255 = the pixel is as the camera saw it, 0 = invented.
+        trust: H x W uint8; 255 = the pixel is as the camera saw it, 0 = invented or hidden.
         rain: the rain estimate.
         mode: how it was processed. ``derain_only`` also where the parser failed on a derained frame.
         derain_mode: how it was restored; differs from ``mode`` where the parser failed.
@@ -141,6 +169,8 @@ class Scene:
             where there is no perception.
         milliseconds: time per stage: ``gate``, ``derain``, ``parse``, ``total``.
         fault: why the frame could not be restored or parsed, or ''.
+        view: what the camera cannot see.
+        obstruction: H x W uint8; 255 = water or dirt hides the pixel. None: not measured.
     """
 
     stamp_ns: int
@@ -156,6 +186,8 @@ class Scene:
     prior: np.ndarray | None = None
     milliseconds: dict[str, float] = field(default_factory=dict)
     fault: str = ""
+    view: View = View()
+    obstruction: np.ndarray | None = None
 
 
 def passed_through(frame: Frame, fault: str = "") -> Restored:

@@ -9,6 +9,8 @@ from .scene import EngineError
 PRIORS = ("closed_loop", "temporal", "none")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 MAX_ITERATIONS = 5
+GATE_MEASURES = ("mm_h", "coverage", "contrast_loss")
+"""What opens the gate."""
 
 
 @dataclass(frozen=True)
@@ -22,9 +24,14 @@ class EngineSettings:
         prior: where the semantic prior comes from: ``closed_loop`` (parse, refine,
             repeated), ``temporal`` (the previous frame's, one refinement) or ``none``.
         iterations: refinements of ``closed_loop``, 1..5.
-        gate: pass dry frames on untouched.
-        gate_open_mm_h, gate_close_mm_h: the gate opens above the first rate and closes
-            below the second.
+        gate: pass frames on untouched in which nothing of the following opens the gate.
+        gate_open_mm_h, gate_close_mm_h: the rain rate opens the gate from the first value on, and holds
+            it open down to the second.
+        gate_open_coverage, gate_close_coverage: so does the share 0..1 of the view that water covers,
+        gate_open_contrast_loss, gate_close_contrast_loss: and the share 0..1 of the contrast that is lost.
+        obstruction_average_s: time constant over which the obstruction is averaged, in seconds of the
+            frames' stamps; 0: not at all.
+        dirt_after_s: what hides a place for this long while the scene moves is dirt; 0: nothing is.
         score_threshold: detections below this score are left out.
         confidence_threshold: pixels below this class probability are unlabelled.
         max_latency_ms: time budget of a frame; 0 = none.
@@ -41,6 +48,12 @@ class EngineSettings:
     gate: bool = True
     gate_open_mm_h: float = 5.0
     gate_close_mm_h: float = 2.5
+    gate_open_coverage: float = 0.02
+    gate_close_coverage: float = 0.01
+    gate_open_contrast_loss: float = 0.3
+    gate_close_contrast_loss: float = 0.2
+    obstruction_average_s: float = 0.3
+    dirt_after_s: float = 120.0
     score_threshold: float = 0.3
     confidence_threshold: float = 0.0
     max_latency_ms: float = 0.0
@@ -58,16 +71,23 @@ class EngineSettings:
             1 <= self.iterations <= MAX_ITERATIONS,
             f"iterations {self.iterations} is outside 1..{MAX_ITERATIONS}",
         )
-        _require(
-            0 <= self.gate_close_mm_h <= self.gate_open_mm_h,
-            f"gate_close_mm_h {self.gate_close_mm_h} is outside 0..gate_open_mm_h ({self.gate_open_mm_h})",
-        )
+        for measure in GATE_MEASURES:
+            close, open_ = self.gate_limits(measure)
+            _require(
+                0 <= close <= open_,
+                f"gate_close_{measure} {close} is outside 0..gate_open_{measure} ({open_})",
+            )
         for name in ("score_threshold", "confidence_threshold"):
             _require(0 <= getattr(self, name) <= 1, f"{name} {getattr(self, name)} is outside 0..1")
-        _require(self.max_latency_ms >= 0, f"max_latency_ms {self.max_latency_ms} must be >= 0")
+        for name in ("max_latency_ms", "obstruction_average_s", "dirt_after_s"):
+            _require(getattr(self, name) >= 0, f"{name} {getattr(self, name)} must be >= 0")
         _require(self.patience >= 1, f"patience {self.patience} must be >= 1")
         for name in ("recover_after_s", "reset_gap_s"):
             _require(getattr(self, name) > 0, f"{name} {getattr(self, name)} must be > 0")
+
+    def gate_limits(self, measure: str) -> tuple[float, float]:
+        """Below which value one of :data:`GATE_MEASURES` lets the gate close, and from which it opens it."""
+        return getattr(self, f"gate_close_{measure}"), getattr(self, f"gate_open_{measure}")
 
 
 def _require(holds: bool, message: str) -> None:

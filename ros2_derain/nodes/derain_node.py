@@ -29,6 +29,7 @@ from ros2_derain.engine import (
     Restorer,
     Scene,
     SharedModel,
+    View,
     passed_through,
     scene_of,
 )
@@ -37,7 +38,7 @@ from ros2_derain.nodes import images, messages, outputs, runtime
 from ros2_derain.nodes.diagnostics import Condition
 from ros2_derain.nodes.managed_node import Handler
 from ros2_derain.nodes.model_node import ModelNode
-from ros2_derain.nodes.outputs import CLEAN_IMAGE, DERAIN_STATUS, MODE
+from ros2_derain.nodes.outputs import CLEAN_IMAGE, DERAIN_STATUS, MODE, OBSTRUCTION
 from ros2_derain.nodes.parameters import DerainParameters
 from ros2_derain.nodes.prior_exchange import TopicPriors
 from ros2_derain.nodes.topics import CAMERA_INFO, CAMERA_INFO_LATCHED, IMAGE, IMAGE_COMPRESSED, Topic
@@ -47,10 +48,12 @@ if TYPE_CHECKING:
 
     from ros2_derain.nodes.segmentation_node import SegmentationNode
 
+WITH_IMAGE = (DERAIN_STATUS, OBSTRUCTION, CLEAN_IMAGE)
+"""What is published first, and in this order: who has the image can have what is said of it."""
 BESIDE_IMAGE = tuple(
     output
     for output in outputs.PER_FRAME
-    if output.node == outputs.DERAIN and output not in (CLEAN_IMAGE, DERAIN_STATUS)
+    if output.node == outputs.DERAIN and output not in WITH_IMAGE
 )
 """What is published after the clean image."""
 
@@ -88,6 +91,7 @@ class DerainNode(ModelNode[DerainParameters]):
         self._identical_images = self._unusable_stamps = 0
         self._was_passed_by = False
         self._rain_mm_h: float | None = None
+        self._view: View | None = None
         self._mode = Mode.LOOP
         self._fault = ""
 
@@ -222,9 +226,9 @@ class DerainNode(ModelNode[DerainParameters]):
     def _publish_degraded_first(self, header: Header, restored: Restored) -> None:
         """The mode and the status before the image, so that a degraded one is not taken for clean."""
         scene = scene_of(restored)
-        self._rain_mm_h = scene.rain.rate
+        self._rain_mm_h, self._view = scene.rain.rate, scene.view
         self._announce(scene)
-        self.publish_scene((DERAIN_STATUS, CLEAN_IMAGE), scene, self.message_context(header))
+        self.publish_scene(WITH_IMAGE, scene, self.message_context(header))
 
     def _publish_rest(self, header: Header, restored: Restored) -> None:
         """Publish everything beside the clean image."""
@@ -258,24 +262,24 @@ class DerainNode(ModelNode[DerainParameters]):
     def _announce(self, scene: Scene) -> None:
         """Publish a change of mode."""
         self._fault = "" if scene.mode in (Mode.LOOP, Mode.DRY) else scene.fault or self._fault
-        self._change_mode(scene.mode, self._fault, scene.rain.rate)
+        self._change_mode(scene.mode, self._fault, _weather(scene))
 
-    def _change_mode(self, mode: Mode, fault: str, rain_mm_h: float = math.nan) -> None:
+    def _change_mode(self, mode: Mode, fault: str, weather: str = "") -> None:
         before, self._mode, self._fault = self._mode, mode, fault
         if mode is before:
             return
         self.publish(MODE, MODE.type(data=mode.value))
-        reason = fault or self._reason(before, mode, rain_mm_h)
+        reason = fault or self._reason(before, mode, weather)
         text = f"mode: {before.value} -> {mode.value}: {reason}"
         if mode in (Mode.LOOP, Mode.DRY):
             self.get_logger().info(text)
         else:
             self.get_logger().warning(text)
 
-    def _reason(self, before: Mode, mode: Mode, rain_mm_h: float) -> str:
+    def _reason(self, before: Mode, mode: Mode, weather: str) -> str:
         """Why the mode changes where nothing failed."""
         if Mode.DRY in (before, mode):
-            return f"rain rate {rain_mm_h:.1f} mm/h"
+            return weather
         if STEPS.index(mode) < STEPS.index(before):
             return f"no fault and no delay for {self.settings.recover_after_s:g} s"
         return f"frames took longer than {self.settings.max_latency_ms:g} ms"
@@ -328,7 +332,16 @@ class DerainNode(ModelNode[DerainParameters]):
             calibration=self._calibrations.mismatch(last.image.shape[:2]) if last else "",
             ahead_s=-self.age_ms(last.stamp_ns) / 1e3 if last else 0.0,
             rain_mm_h=self._rain_mm_h,
+            view=self._view,
+            view_limits=self.parameters.view_limits(),
         )
+
+
+def _weather(scene: Scene) -> str:
+    """What the gate has gone by."""
+    text = f"rain rate {scene.rain.rate:.1f} mm/h"
+    measures = (("water on the glass", scene.view.coverage), ("contrast loss", scene.view.contrast_loss))
+    return ", ".join([text, *(f"{name} {100 * x:.0f} %" for name, x in measures if not math.isnan(x))])
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
-from ros2_derain.engine import Mode
+from ros2_derain.engine import Mode, View
 
 SAMPLES = 600
 """Number of latest frames that the percentiles are taken of."""
@@ -165,6 +165,22 @@ class Statistics:
 
 
 @dataclass(frozen=True)
+class ViewLimits:
+    """Shares 0..1 from which on the view is reported.
+
+    Attributes:
+        coverage_warn, coverage_error: covered by water on the glass.
+        contrast_loss_warn: of the contrast.
+        dirt_warn: hidden by dirt.
+    """
+
+    coverage_warn: float = 0.05
+    coverage_error: float = 0.20
+    contrast_loss_warn: float = 0.5
+    dirt_warn: float = 0.01
+
+
+@dataclass(frozen=True)
 class Condition:
     """Input of the rules.
 
@@ -183,6 +199,8 @@ class Condition:
         calibration: how the calibration does not fit the images; or ''.
         ahead_s: by how much the latest stamp was ahead of the node's clock [s].
         rain_mm_h: last reading of the gauge [mm/h]; None before the first, NaN when passed through.
+        view: what the camera did not see in the last frame; None before the first.
+        view_limits: from which shares on that is reported.
     """
 
     counters: Snapshot
@@ -199,6 +217,8 @@ class Condition:
     calibration: str = ""
     ahead_s: float = 0.0
     rain_mm_h: float | None = None
+    view: View | None = None
+    view_limits: ViewLimits = ViewLimits()
 
 
 def judge(condition: Condition) -> tuple[bytes, str]:
@@ -212,7 +232,7 @@ def judge(condition: Condition) -> tuple[bytes, str]:
 
 def _errors(condition: Condition) -> Iterator[str]:
     """Every broken rule of level ERROR."""
-    window = condition.counters.window
+    window, view = condition.counters.window, condition.view
     if condition.mode is Mode.PASS_THROUGH:
         yield "images pass through unprocessed" + _reason(condition)
     if condition.busy_s > STALL_S:
@@ -220,6 +240,8 @@ def _errors(condition: Condition) -> Iterator[str]:
     if condition.duplicate_s > DUPLICATE_S:
         yield DUPLICATE
     yield from _rain_above(ERROR_RAIN_MM_H, condition)
+    if view and view.coverage > condition.view_limits.coverage_error:
+        yield _covered(view)
     refused = {cause: frames for cause, frames in window.dropped.items() if cause.startswith("refused.")}
     if refused and sum(refused.values()) >= window.received:
         yield f"every frame is refused: {', '.join(sorted(refused)).replace('refused.', '')}"
@@ -254,6 +276,7 @@ def _warnings(condition: Condition) -> Iterator[str]:
     if condition.ahead_s > WARN_AHEAD_S:
         yield f"stamps are {condition.ahead_s:.1f} s ahead of this clock: synchronise the clocks"
     yield from _rain_above(WARN_RAIN_MM_H, condition)
+    yield from _obstructed(condition)
 
 
 def _idle_after(seconds: float, condition: Condition) -> Iterator[str]:
@@ -266,6 +289,26 @@ def _rain_above(rate_mm_h: float, condition: Condition) -> Iterator[str]:
     rate = condition.rain_mm_h
     if rate is not None and rate > rate_mm_h:
         yield f"rain of {rate:.0f} mm/h"
+
+
+def _obstructed(condition: Condition) -> Iterator[str]:
+    view, limits = condition.view, condition.view_limits
+    if view is None:
+        return
+    if view.coverage >= limits.coverage_warn:
+        yield _covered(view)
+    if view.dirt >= limits.dirt_warn:
+        yield f"{_percent(view.dirt)} of the view is hidden by what does not move: clean the lens of dirt"
+    if view.contrast_loss >= limits.contrast_loss_warn:
+        yield f"{_percent(view.contrast_loss)} of the contrast is lost: water film, spray or fog"
+
+
+def _covered(view: View) -> str:
+    return f"{_percent(view.coverage)} of the view is covered by water: wipe the lens"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
 
 
 def _reason(condition: Condition) -> str:
@@ -315,6 +358,12 @@ def _values(condition: Condition) -> Iterator[tuple[str, str]]:
         yield "camera_info", condition.camera_info
     if condition.rain_mm_h is not None:
         yield "rain_rate_mm_h", f"{condition.rain_mm_h:.2f}"
+    if condition.view is not None:
+        shares = asdict(condition.view)
+        shares |= {f"hidden.{region}": share for region, share in shares.pop("hidden").items()}
+        shares["glass_coverage"] = shares.pop("coverage")
+        for name, share in shares.items():
+            yield name, f"{share:.4f}"
 
 
 def _per_second(events: int, seconds: float) -> str:

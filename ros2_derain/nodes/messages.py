@@ -148,10 +148,9 @@ def to_frame_status(
     return DiagnosticArray(header=header, status=[status])
 
 
-def frame_mode(message: DiagnosticArray) -> Mode | None:
-    """The mode in a frame's status from derain_node; None where it has none."""
-    values = {pair.key: pair.value for status in message.status for pair in status.values}
-    return Mode(values["mode"]) if values.get("mode") in set(Mode) else None
+def frame_values(message: DiagnosticArray) -> dict[str, str]:
+    """The keys and values of a frame's status."""
+    return {pair.key: pair.value for status in message.status for pair in status.values}
 
 
 def _from_detection(box: Any) -> Detection:

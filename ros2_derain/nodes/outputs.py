@@ -5,8 +5,8 @@ output: a function ``scene, context -> message`` (None: nothing to publish for t
 :class:`Output`, and its place in :data:`OUTPUTS`, which is the order of publication.
 
 The stamp and frame_id of every message with a header are those of the camera's frame, except for
-:data:`LABEL_INFO` and :data:`VISION_INFO`, which are about the model. :data:`RAIN_RATE` and
-:data:`MODE` are of types without a header; :data:`DERAIN_STATUS` has both under the frame's header.
+:data:`LABEL_INFO` and :data:`VISION_INFO`, which are about the model. :data:`RAIN_RATE`, :data:`GLASS_COVERAGE`
+and :data:`MODE` are of types without a header; :data:`DERAIN_STATUS` has all three under the frame's header.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Float32, Header, String
 from vision_msgs.msg import Detection2DArray, LabelInfo, VisionInfo
 
-from ros2_derain.engine import NOT_PARSED, Mode, ModelIdentity, Perception, Scene
+from ros2_derain.engine import NOT_PARSED, REGIONS, Mode, ModelIdentity, Perception, Scene
 from ros2_derain.nodes import images, messages, overlay
 from ros2_derain.nodes.topics import Topic, latched
 
@@ -99,11 +99,20 @@ def _derain_status(scene: Scene, context: Context) -> DiagnosticArray:
             "mode": scene.derain_mode.value,
             "rain_rate_mm_h": _figure(scene.rain.rate),
             "rain_severity": _figure(scene.rain.severity),
+            **_view_values(scene),
             "trust_mean": _figure(cv2.mean(scene.trust)[0]),
             "iterations": str(scene.iterations),
             "prior_missed": str(scene.prior_missed).lower(),
         },
     )
+
+
+def _view_values(scene: Scene) -> dict[str, str]:
+    """What the camera cannot see, before the frame is parsed."""
+    view = scene.view
+    shares = {"glass_coverage": view.coverage, "contrast_loss": view.contrast_loss, "dirt": view.dirt}
+    shares |= {f"hidden.{region}": view.hidden[region] for region in REGIONS if region in view.hidden}
+    return {key: _figure(share) for key, share in shares.items()}
 
 
 def _segmentation_status(scene: Scene, context: Context) -> DiagnosticArray:
@@ -113,6 +122,8 @@ def _segmentation_status(scene: Scene, context: Context) -> DiagnosticArray:
             "detections": str(len(seen.detections)),
             "confidence_mean": _figure(cv2.mean(seen.confidence)[0]),
         }
+        by_class = {name: share for name, share in scene.view.hidden.items() if name not in REGIONS}
+        values |= {f"hidden.{name}": _figure(share) for name, share in by_class.items()}
         return messages.to_frame_status(SEGMENTATION, context.header, messages.OK, "parsed", values)
     if scene.derain_mode in NOT_PARSED:
         text = f"not parsed: mode {scene.derain_mode.value}"
@@ -123,6 +134,10 @@ def _segmentation_status(scene: Scene, context: Context) -> DiagnosticArray:
 
 def _semantic_prior(scene: Scene, context: Context) -> Image | None:
     return None if scene.prior is None else images.from_channels(scene.prior, context.header)
+
+
+def _obstruction(scene: Scene, context: Context) -> Image | None:
+    return None if scene.obstruction is None else images.from_mono(scene.obstruction, context.header)
 
 
 def _overlay(scene: Scene, seen: Perception, context: Context) -> Image:
@@ -155,6 +170,8 @@ MODE = Output(
 )
 """Published when it changes."""
 DERAIN_STATUS = Output("derain/status", DiagnosticArray, make=_derain_status, compact=True)
+OBSTRUCTION = Output("derain/obstruction", Image, make=_obstruction)
+"""Before the image: segmentation_node in another process needs it with that."""
 CLEAN_IMAGE = Output(
     "derain/image", Image, make=lambda scene, context: images.from_rgb(scene.image, context.header)
 )
@@ -163,6 +180,9 @@ TRUST = Output(
 )
 RAIN_RATE = Output(
     "derain/rain_rate", Float32, make=lambda scene, _: Float32(data=scene.rain.rate), compact=True
+)
+GLASS_COVERAGE = Output(
+    "derain/glass_coverage", Float32, make=lambda scene, _: Float32(data=scene.view.coverage), compact=True
 )
 CLEAN_CAMERA_INFO = Output("derain/camera_info", CameraInfo, make=_clean_camera_info, compact=True)
 CLEAN_COMPRESSED = Output(
@@ -200,9 +220,11 @@ OVERLAY = Output("segmentation/overlay", Image, node=SEGMENTATION, make=_parsed(
 ON_START = (VISION_INFO, LABEL_INFO)
 PER_FRAME = (
     DERAIN_STATUS,
+    OBSTRUCTION,
     CLEAN_IMAGE,
     TRUST,
     RAIN_RATE,
+    GLASS_COVERAGE,
     CLEAN_CAMERA_INFO,
     CLEAN_COMPRESSED,
     SEMANTIC_PRIOR,

@@ -18,6 +18,7 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from rclpy.node import Node
 
 from ros2_derain.engine import MAX_ITERATIONS, PRECISIONS, PRIORS, EngineSettings
+from ros2_derain.nodes.diagnostics import ViewLimits
 
 Value = bool | int | float | str
 
@@ -118,6 +119,56 @@ class DerainParameters(ModelParameters):
         "Rain rate below which deraining ends; at most gate_open_mm_h [mm/h].",
         range=(0.0, 200.0),
     )
+    gate_open_coverage: float = _setting(
+        "gate_open_coverage",
+        "Share of the view covered by water on the glass at which restoring begins.",
+        range=(0.0, 1.0),
+    )
+    gate_close_coverage: float = _setting(
+        "gate_close_coverage",
+        "Share of the view covered below which restoring ends; at most gate_open_coverage.",
+        range=(0.0, 1.0),
+    )
+    gate_open_contrast_loss: float = _setting(
+        "gate_open_contrast_loss",
+        "Share of the contrast lost to film, spray or fog at which restoring begins.",
+        range=(0.0, 1.0),
+    )
+    gate_close_contrast_loss: float = _setting(
+        "gate_close_contrast_loss",
+        "Share of the contrast lost below which restoring ends; at most gate_open_contrast_loss.",
+        range=(0.0, 1.0),
+    )
+    obstruction_average_s: float = _setting(
+        "obstruction_average_s",
+        "Time constant over which each place of derain/obstruction is averaged; 0: not at all [s].",
+        range=(0.0, 60.0),
+    )
+    dirt_after_s: float = _setting(
+        "dirt_after_s",
+        "What hides a place for this long while the scene moves is dirt, not rain; 0: nothing is [s].",
+        range=(0.0, 86400.0),
+    )
+    coverage_warn: float = _parameter(
+        ViewLimits.coverage_warn,
+        "Share of the view covered by water from which on diagnostics warn.",
+        range=(0.0, 1.0),
+    )
+    coverage_error: float = _parameter(
+        ViewLimits.coverage_error,
+        "Share of the view covered by water from which on diagnostics report an error.",
+        range=(0.0, 1.0),
+    )
+    contrast_loss_warn: float = _parameter(
+        ViewLimits.contrast_loss_warn,
+        "Share of the contrast lost from which on diagnostics warn.",
+        range=(0.0, 1.0),
+    )
+    dirt_warn: float = _parameter(
+        ViewLimits.dirt_warn,
+        "Share of the view hidden by dirt from which on diagnostics warn.",
+        range=(0.0, 1.0),
+    )
     max_latency_ms: float = _setting(
         "max_latency_ms", "Time budget of one frame; 0: none [ms].", range=(0.0, 10000.0)
     )
@@ -153,6 +204,10 @@ class DerainParameters(ModelParameters):
         range=(0, 65535),
     )
     jpeg_quality: int = _parameter(90, "Quality of derain/image/compressed.", range=(1, 100))
+
+    def view_limits(self) -> ViewLimits:
+        """From which shares on diagnostics report what the camera cannot see."""
+        return ViewLimits(**{item.name: getattr(self, item.name) for item in fields(ViewLimits)})
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """segmentation_node: clean images in; label maps, detections and semantic priors out.
 
 Any publisher of clean images serves. Where derain_node publishes them, its ``derain/status``
-names the frames that must not be parsed, as in the composed pipeline.
+names the frames that must not be parsed, and its ``derain/obstruction`` the pixels that water or dirt
+hides, as in the composed pipeline: both are published just before the image, and awaited for a short time.
 """
 
 from __future__ import annotations
@@ -31,16 +32,24 @@ from ros2_derain.engine import (
     interpreted,
     scene_of,
 )
+from ros2_derain.image_decoding import ImageError
 from ros2_derain.nodes import images, messages, outputs, runtime
 from ros2_derain.nodes.managed_node import Handler
 from ros2_derain.nodes.model_node import ModelNode
-from ros2_derain.nodes.outputs import CLEAN_IMAGE, DERAIN_STATUS, OVERLAY, SEGMENTATION_STATUS, SEMANTIC_PRIOR
+from ros2_derain.nodes.outputs import (
+    CLEAN_IMAGE,
+    DERAIN_STATUS,
+    OBSTRUCTION,
+    OVERLAY,
+    SEGMENTATION_STATUS,
+    SEMANTIC_PRIOR,
+)
 from ros2_derain.nodes.parameters import SegmentationParameters
 from ros2_derain.nodes.prior_exchange import StampedStore
 from ros2_derain.nodes.topics import PROPOSAL
 
 STATUS_TIMEOUT_S = 0.05
-"""Longest wait for the status of an image; it is published just before the image."""
+"""Longest wait for the status of an image, and for its obstruction; without, the frame goes on."""
 
 NO_PROCESSING = RainEstimate(float("nan"), float("nan"))
 
@@ -62,7 +71,7 @@ class SegmentationNode(ModelNode[SegmentationParameters]):
         super().__init__("segmentation_node", SegmentationParameters, own, **options)
         self._interpreter: Interpreter | None = None
         self._is_fed = False
-        self._modes: StampedStore[Mode] = StampedStore()
+        self._forget_frames()
         self._processing = threading.Lock()
 
     # Lifecycle
@@ -91,11 +100,17 @@ class SegmentationNode(ModelNode[SegmentationParameters]):
         return {"proposal": self._on_proposal, "image": self._process}
 
     def start(self) -> None:
-        self._modes = StampedStore()
+        self._forget_frames()
         self._subscribe_inputs()
 
+    def _forget_frames(self) -> None:
+        """At construction and at every activation."""
+        self._statuses: StampedStore[dict[str, str]] = StampedStore()
+        self._obstructions: StampedStore[Image] = StampedStore()
+
     def interrupt(self) -> None:
-        self._modes.close()
+        self._statuses.close()
+        self._obstructions.close()
 
     def stop(self) -> None:
         """Wait for a frame that another thread has handed over."""
@@ -108,7 +123,7 @@ class SegmentationNode(ModelNode[SegmentationParameters]):
     def feed(self, is_fed: bool) -> None:
         """Whether derain_node of the same process hands frames over; otherwise they arrive by topic."""
         self._is_fed = is_fed
-        for topic in (CLEAN_IMAGE, DERAIN_STATUS, PROPOSAL):
+        for topic in (CLEAN_IMAGE, DERAIN_STATUS, OBSTRUCTION, PROPOSAL):
             self.unsubscribe(topic)
         if self.active:
             self._subscribe_inputs()
@@ -117,6 +132,7 @@ class SegmentationNode(ModelNode[SegmentationParameters]):
         """Take images, their status, and the proposals of a derain_node in another process."""
         if not self._is_fed:
             self.subscribe(DERAIN_STATUS, self._on_derain_status)
+            self.subscribe(OBSTRUCTION, self._on_obstruction)
             self.subscribe(CLEAN_IMAGE, self._on_image)
             self.subscribe(PROPOSAL, lambda message: self.offer("proposal", message))
 
@@ -148,9 +164,10 @@ class SegmentationNode(ModelNode[SegmentationParameters]):
     # Frames by topic
 
     def _on_derain_status(self, message: DiagnosticArray) -> None:
-        mode = messages.frame_mode(message)
-        if mode is not None:
-            self._modes.put(messages.stamp_ns(message.header), mode)
+        self._statuses.put(messages.stamp_ns(message.header), messages.frame_values(message))
+
+    def _on_obstruction(self, message: Image) -> None:
+        self._obstructions.put(messages.stamp_ns(message.header), message)
 
     def _on_image(self, message: Image) -> None:
         self.statistics.received()
@@ -159,26 +176,41 @@ class SegmentationNode(ModelNode[SegmentationParameters]):
     def _process(self, item: tuple[Image, float]) -> None:
         message, arrived = item
         image = images.to_rgb(message, max_pixels=self.parameters.max_pixels)
-        stamp = messages.stamp_ns(message.header)
-        mode = self._mode_of(stamp)
+        frame = Frame(messages.stamp_ns(message.header), message.header.frame_id, image)
+        mode, obstruction = self._told_of(frame)
         with self._processing:
             self.interpreter.settings = self.settings
-            restored = self._received(Frame(stamp, message.header.frame_id, image), mode)
+            restored = self._received(frame, mode, obstruction)
             scene, _ = interpreted(self.interpreter, restored)
             self._publish(message.header, scene, mode, arrived)
 
-    def _mode_of(self, stamp_ns: int) -> Mode:
-        """How derain_node processed the image with this stamp; ``loop`` where that is unknown."""
+    def _told_of(self, frame: Frame) -> tuple[Mode, np.ndarray | None]:
+        """How derain_node processed the frame, ``loop`` where that is unknown; and its obstruction, if any."""
         if self.count_publishers(self.resolve_topic_name(DERAIN_STATUS.name)) == 0:
-            return Mode.LOOP
+            return Mode.LOOP, None
         self.suspend_throttle()
-        return self._modes.take(stamp_ns, STATUS_TIMEOUT_S) or Mode.LOOP
+        values = self._statuses.take(frame.stamp_ns, STATUS_TIMEOUT_S) or {}
+        mode = Mode(values["mode"]) if values.get("mode") in set(Mode) else Mode.LOOP
+        if values.get("glass_coverage", "nan") == "nan":
+            return mode, None
+        message = self._obstructions.take(frame.stamp_ns, STATUS_TIMEOUT_S)
+        return mode, None if message is None else self._obstruction(message, frame)
 
-    def _received(self, frame: Frame, mode: Mode) -> Restored:
+    def _obstruction(self, message: Image, frame: Frame) -> np.ndarray | None:
+        """The obstruction of a message; None where it is not the frame's."""
+        try:
+            obstruction = images.to_mono(message, max_pixels=self.parameters.max_pixels)
+        except ImageError as error:
+            self.warn("obstruction", f"{OBSTRUCTION.name}: {error}")
+            return None
+        return obstruction if obstruction.shape == frame.image.shape[:2] else None
+
+    def _received(self, frame: Frame, mode: Mode, obstruction: np.ndarray | None) -> Restored:
         """An image that another process restored, as the engine's second step takes it."""
         image = frame.image
         tensor = None if mode in NOT_PARSED else self.interpreter.runtime.tensor(image)
-        return Restored(frame, image, tensor, np.empty((0, 0), np.uint8), NO_PROCESSING, mode)
+        trust = np.empty((0, 0), np.uint8)
+        return Restored(frame, image, tensor, trust, NO_PROCESSING, mode, obstruction=obstruction)
 
     def _on_proposal(self, message: Image) -> None:
         """Publish the prior of an intermediate image, and nothing else."""

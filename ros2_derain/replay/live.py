@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -21,10 +21,10 @@ from ros2_derain import environment
 from ros2_derain.bags import BagDamaged
 from ros2_derain.bags.messages import COMPRESSED, camera_of, raw_stamp_ns
 from ros2_derain.bags.reader import BagReader, Message
-from ros2_derain.engine import NOT_PARSED, Frame, Mode, Perception, RainEstimate, Scene
+from ros2_derain.engine import NOT_PARSED, Frame, Mode, Perception, RainEstimate, Scene, View
 from ros2_derain.nodes import outputs, topics
 from ros2_derain.nodes.images import to_mono, to_rgb
-from ros2_derain.nodes.messages import from_detections
+from ros2_derain.nodes.messages import frame_values, from_detections
 from ros2_derain.nodes.topics import Topic
 from ros2_derain.replay import ReplayError
 from ros2_derain.replay.cameras import CameraTopic
@@ -270,13 +270,13 @@ class RecordedEngine:
         self._recording = recording
         self._sent_ns = {(image.stamp_ns, image.received_ns): image.sent_ns for image in sent}
         self._asked: Counter[int | None] = Counter(dict.fromkeys((image.stamp_ns for image in sent), 0))
-        self._clean, self._status, self._trust, self._labels, self._confidence, self._boxes = (
-            _Cursor(recording.messages([topic.name]), self._asked)
+        self._cursors = {
+            topic: _Cursor(recording.messages([topic.name]), self._asked)
             for topic in (
-                outputs.CLEAN_IMAGE, outputs.DERAIN_STATUS, outputs.TRUST, outputs.LABEL_MAP,
-                outputs.CONFIDENCE, outputs.DETECTIONS,
+                outputs.CLEAN_IMAGE, outputs.DERAIN_STATUS, outputs.OBSTRUCTION, outputs.TRUST,
+                outputs.LABEL_MAP, outputs.CONFIDENCE, outputs.DETECTIONS, outputs.SEGMENTATION_STATUS,
             )
-        )  # fmt: skip
+        }  # fmt: skip
 
     def warm_up(self, height: int, width: int) -> None:
         """Nothing to warm up."""
@@ -289,13 +289,14 @@ class RecordedEngine:
 
     def _scene(self, frame: Frame) -> Scene | None:
         stamp_ns = frame.stamp_ns
-        clean = self._clean.take(stamp_ns)
+        clean = self._take(outputs.CLEAN_IMAGE, stamp_ns)
         if clean is None or frame.received_ns is None:
             return None
         sent_ns = self._sent_ns[stamp_ns, frame.received_ns]
-        trust, boxes = self._trust.take(stamp_ns), self._boxes.take(stamp_ns)
+        trust, boxes = self._take(outputs.TRUST, stamp_ns), self._take(outputs.DETECTIONS, stamp_ns)
+        obstruction = self._take(outputs.OBSTRUCTION, stamp_ns)
         perception = self._perception(stamp_ns, boxes)
-        status = self._status_values(stamp_ns)
+        status = self._status_values(outputs.DERAIN_STATUS, stamp_ns)
         derain_mode = Mode(status.get("mode", Mode.LOOP.value))
         rate, severity = (float(status.get(key, "nan")) for key in ("rain_rate_mm_h", "rain_severity"))
         parser_failed = perception is None and derain_mode not in NOT_PARSED
@@ -314,18 +315,20 @@ class RecordedEngine:
                 "image": (clean.received_ns - sent_ns) / 1e6,
                 "total": ((boxes or clean).received_ns - sent_ns) / 1e6,
             },
+            view=_view(status | self._status_values(outputs.SEGMENTATION_STATUS, stamp_ns)),
+            obstruction=self._map(obstruction) if obstruction else None,
         )
 
-    def _status_values(self, stamp_ns: int) -> dict[str, str]:
-        """What derain_node reported of a frame; nothing where that was lost."""
-        message = self._status.take(stamp_ns)
-        if message is None:
-            return {}
-        (status,) = self._recording.decode(message).status
-        return {pair.key: pair.value for pair in status.values}
+    def _take(self, topic: Topic, stamp_ns: int) -> Message | None:
+        return self._cursors[topic].take(stamp_ns)
+
+    def _status_values(self, topic: Topic, stamp_ns: int) -> dict[str, str]:
+        """What a node reported of a frame; nothing where that was lost."""
+        message = self._take(topic, stamp_ns)
+        return {} if message is None else frame_values(self._recording.decode(message))
 
     def _perception(self, stamp_ns: int, boxes: Message | None) -> Perception | None:
-        labels, confidence = self._labels.take(stamp_ns), self._confidence.take(stamp_ns)
+        labels, confidence = (self._take(t, stamp_ns) for t in (outputs.LABEL_MAP, outputs.CONFIDENCE))
         if not (labels and confidence and boxes):
             return None
         found = from_detections(self._recording.decode(boxes))
@@ -333,6 +336,14 @@ class RecordedEngine:
 
     def _map(self, message: Message) -> np.ndarray:
         return to_mono(self._recording.decode(message)).copy()
+
+
+def _view(values: Mapping[str, str]) -> View:
+    """What the camera could not see, as the nodes reported it."""
+    shares = (float(values.get(key, "nan")) for key in ("glass_coverage", "contrast_loss", "dirt"))
+    prefix = "hidden."
+    hidden = {key.removeprefix(prefix): float(x) for key, x in values.items() if key.startswith(prefix)}
+    return View(*shares, hidden)
 
 
 class _Cursor:

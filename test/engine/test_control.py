@@ -1,7 +1,10 @@
 """The ladder and the gate, step by step."""
 
-from ros2_derain.engine.control import Ladder, RainGate
+import pytest
+
+from ros2_derain.engine.control import Gate, Ladder
 from ros2_derain.engine.scene import Mode
+from ros2_derain.engine.settings import EngineSettings
 
 SECOND = 10**9
 
@@ -57,7 +60,40 @@ def test_a_jump_back_in_time_restarts_the_quiet_time():
     assert ladder.step is Mode.LOOP
 
 
-def test_the_gate_has_hysteresis():
-    gate = RainGate()
-    seen = [gate.update(rate, 5.0, 2.5) for rate in (0, 4, 5, 4, 3, 2, 4, 6)]
+SETTINGS = EngineSettings(
+    gate_open_mm_h=5.0,
+    gate_close_mm_h=2.5,
+    gate_open_coverage=0.02,
+    gate_close_coverage=0.01,
+    gate_open_contrast_loss=0.3,
+    gate_close_contrast_loss=0.2,
+)
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("measure", "values"),
+    [
+        ("mm_h", (0, 4, 5, 4, 3, 2, 4, 6)),
+        ("coverage", (0, 0.015, 0.02, 0.015, 0.01, 0.009, 0.015, 0.03)),
+        ("contrast_loss", (NAN, 0.25, 0.3, 0.25, 0.2, 0.19, 0.25, 0.9)),
+    ],
+)
+def test_the_gate_has_hysteresis_in_every_measure(measure, values):
+    gate = Gate()
+    others = dict.fromkeys(("mm_h", "coverage", "contrast_loss"), NAN)
+    seen = [gate.update({**others, measure: value}, SETTINGS) for value in values]
     assert seen == [False, False, True, True, True, False, False, True]
+
+
+def test_the_gate_closes_when_the_last_measure_lets_it():
+    gate = Gate()
+    drive = [
+        ({"mm_h": 6, "coverage": 0.0}, {"mm_h"}),
+        ({"mm_h": 3, "coverage": 0.03}, {"mm_h", "coverage"}),
+        ({"mm_h": 2, "coverage": 0.012}, {"coverage"}),
+        ({"mm_h": 4, "coverage": 0.012}, {"coverage"}),
+        ({"mm_h": 4, "coverage": 0.005}, set()),
+    ]
+    for measured, open_for in drive:
+        assert gate.update(measured, SETTINGS) == bool(open_for) and gate.open_for == open_for
