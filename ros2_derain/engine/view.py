@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
+from torch import Tensor
 
 from ros2_derain.networks import Observation
 
@@ -31,8 +32,8 @@ MOTION_SIZE = 32, 18
 MOTION_STEP_S = 0.5
 """and the least time between two that are compared."""
 MOVED = 0.05
-"""The scene moves where two of them, of mean 0 and deviation 1, differ by more on average. From a moving car it
-is 0.08 to 0.5, from a standing one 0.01 with much noise and 0.03 in 10 mm/h; heavy rain counts as motion."""
+"""The scene moves where two of them, of mean 0 and deviation 1, differ by more on average. From a moving car
+it is 0.08 to 0.5, from a standing one 0.01 with much noise and 0.03 in 10 mm/h; heavy rain counts too."""
 
 NAMED_CLASSES = ("sky", "road")
 """Classes of which the hidden share is reported."""
@@ -63,8 +64,9 @@ class ViewTracker:
     ) -> tuple[View, np.ndarray | None]:
         """Take the next frame.
 
-        The average ``a`` of a place follows what is measured, ``m``, by ``a += (1 - exp(-t / T)) (m - a)``, with
-        the time ``t`` since the previous frame and ``T = obstruction_average_s``. The first frame counts as measured.
+        The average ``a`` of a place follows what is measured, ``m``, by ``a += (1 - exp(-t / T)) (m - a)``,
+        with the time ``t`` since the previous frame and ``T = obstruction_average_s``. The first frame counts
+        as measured.
 
         Args:
             frame: the image.
@@ -223,5 +225,5 @@ def _grey(image: np.ndarray) -> np.ndarray:
     return grey / max(1.0, float(grey.std()))
 
 
-def _number(measured) -> float:
+def _number(measured: Tensor | None) -> float:
     return math.nan if measured is None else float(measured[0])

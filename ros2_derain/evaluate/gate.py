@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -55,7 +56,7 @@ def main(args: argparse.Namespace) -> int:
 
 
 GLASS = ("coverage", "contrast_loss")
-"""Attributes of a rain estimate that only some gauges measure."""
+"""Attributes of a view that only some gauges measure."""
 
 
 @dataclass
@@ -81,8 +82,8 @@ class GateReadings:
         self.gate_open.append(output.mode is not Mode.DRY)
         self.untouched.append(bool(np.array_equal(output.image, rainy)))
         for name in GLASS:
-            measured = getattr(output.rain, name, None)
-            if measured is not None:
+            measured = getattr(output.view, name)
+            if not math.isnan(measured):
                 getattr(self, name).append(measured)
 
     def as_dict(self) -> dict[str, list] | None:

@@ -22,7 +22,7 @@ from ros2_derain.data.images import (
     usable,
     write_image,
 )
-from ros2_derain.engine import Engine, LoadedModel
+from ros2_derain.engine import GATE_MEASURES, Engine, LoadedModel
 from ros2_derain.evaluate import evaluation
 from ros2_derain.evaluate.evaluation import Evaluation, ResultCache
 from ros2_derain.metrics import MetricError
@@ -105,7 +105,8 @@ class RealRain(Evaluation):
         fps = args.fps if args.sequence else None
         model = LoadedModel.load(settings)
         engine = Engine.of(model, settings)
-        gauge = Engine.of(model, replace(settings, prior="none", gate=True, gate_open_mm_h=math.inf))
+        never = {f"gate_open_{measure}": math.inf for measure in GATE_MEASURES}
+        gauge = Engine.of(model, replace(settings, prior="none", gate=True, **never))
         strips = args.out / "strips"
         strips.mkdir(parents=True, exist_ok=True)
         data = evaluation.describe_data(args.images, paths)

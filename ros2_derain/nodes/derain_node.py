@@ -51,9 +51,7 @@ if TYPE_CHECKING:
 WITH_IMAGE = (DERAIN_STATUS, OBSTRUCTION, CLEAN_IMAGE)
 """What is published first, and in this order: who has the image can have what is said of it."""
 BESIDE_IMAGE = tuple(
-    output
-    for output in outputs.PER_FRAME
-    if output.node == outputs.DERAIN and output not in WITH_IMAGE
+    output for output in outputs.PER_FRAME if output.node == outputs.DERAIN and output not in WITH_IMAGE
 )
 """What is published after the clean image."""
 

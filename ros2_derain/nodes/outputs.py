@@ -5,8 +5,9 @@ output: a function ``scene, context -> message`` (None: nothing to publish for t
 :class:`Output`, and its place in :data:`OUTPUTS`, which is the order of publication.
 
 The stamp and frame_id of every message with a header are those of the camera's frame, except for
-:data:`LABEL_INFO` and :data:`VISION_INFO`, which are about the model. :data:`RAIN_RATE`, :data:`GLASS_COVERAGE`
-and :data:`MODE` are of types without a header; :data:`DERAIN_STATUS` has all three under the frame's header.
+:data:`LABEL_INFO` and :data:`VISION_INFO`, which are about the model. :data:`RAIN_RATE`,
+:data:`GLASS_COVERAGE` and :data:`MODE` are of types without a header; :data:`DERAIN_STATUS` has all three
+under the frame's header.
 """
 
 from __future__ import annotations

@@ -70,7 +70,10 @@ def profiles(
     )
     segmentation = Profile(
         (*_names(outputs.of_node(outputs.SEGMENTATION)), *always),
-        (*_names((outputs.CLEAN_IMAGE, outputs.DERAIN_STATUS, outputs.OBSTRUCTION, topics.PROPOSAL)), "/clock"),
+        (
+            *_names((outputs.CLEAN_IMAGE, outputs.DERAIN_STATUS, outputs.OBSTRUCTION, topics.PROPOSAL)),
+            "/clock",
+        ),
         managed,
     )
     autostart = Profile(

@@ -185,7 +185,7 @@ class SegmentationNode(ModelNode[SegmentationParameters]):
             self._publish(message.header, scene, mode, arrived)
 
     def _told_of(self, frame: Frame) -> tuple[Mode, np.ndarray | None]:
-        """How derain_node processed the frame, ``loop`` where that is unknown; and its obstruction, if any."""
+        """How derain_node processed the frame, ``loop`` where unknown; and its obstruction, if any."""
         if self.count_publishers(self.resolve_topic_name(DERAIN_STATUS.name)) == 0:
             return Mode.LOOP, None
         self.suspend_throttle()

@@ -25,6 +25,7 @@ from ros2_derain.engine import NOT_PARSED, Frame, Mode, Perception, RainEstimate
 from ros2_derain.nodes import outputs, topics
 from ros2_derain.nodes.images import to_mono, to_rgb
 from ros2_derain.nodes.messages import frame_values, from_detections
+from ros2_derain.nodes.outputs import Output
 from ros2_derain.nodes.topics import Topic
 from ros2_derain.replay import ReplayError
 from ros2_derain.replay.cameras import CameraTopic
@@ -319,10 +320,10 @@ class RecordedEngine:
             obstruction=self._map(obstruction) if obstruction else None,
         )
 
-    def _take(self, topic: Topic, stamp_ns: int) -> Message | None:
+    def _take(self, topic: Output, stamp_ns: int) -> Message | None:
         return self._cursors[topic].take(stamp_ns)
 
-    def _status_values(self, topic: Topic, stamp_ns: int) -> dict[str, str]:
+    def _status_values(self, topic: Output, stamp_ns: int) -> dict[str, str]:
         """What a node reported of a frame; nothing where that was lost."""
         message = self._take(topic, stamp_ns)
         return {} if message is None else frame_values(self._recording.decode(message))
@@ -340,10 +341,12 @@ class RecordedEngine:
 
 def _view(values: Mapping[str, str]) -> View:
     """What the camera could not see, as the nodes reported it."""
-    shares = (float(values.get(key, "nan")) for key in ("glass_coverage", "contrast_loss", "dirt"))
+    coverage, contrast_loss, dirt = (
+        float(values.get(key, "nan")) for key in ("glass_coverage", "contrast_loss", "dirt")
+    )
     prefix = "hidden."
     hidden = {key.removeprefix(prefix): float(x) for key, x in values.items() if key.startswith(prefix)}
-    return View(*shares, hidden)
+    return View(coverage, contrast_loss, dirt, hidden)
 
 
 class _Cursor:
