@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -105,7 +106,7 @@ class RealRain(Evaluation):
         fps = args.fps if args.sequence else None
         model = LoadedModel.load(settings)
         engine = Engine.of(model, settings)
-        never = {f"gate_open_{measure}": math.inf for measure in GATE_MEASURES}
+        never: dict[str, Any] = {f"gate_open_{measure}": math.inf for measure in GATE_MEASURES}
         gauge = Engine.of(model, replace(settings, prior="none", gate=True, **never))
         strips = args.out / "strips"
         strips.mkdir(parents=True, exist_ok=True)
