@@ -45,6 +45,15 @@ def dry_model(tmp_path_factory) -> str:
 
 
 @pytest.fixture(scope="session")
+def wet_model(tmp_path_factory) -> str:
+    """Path of a tiny model whose gauge reads 0 mm/h and takes what is white for water on the glass."""
+    import tiny_model
+
+    gauge = tiny_model.sees_white_as_water()
+    return str(tiny_model.write(tmp_path_factory.mktemp("models") / "wet", 0.0, gauge=gauge))
+
+
+@pytest.fixture(scope="session")
 def small_clip(tmp_path_factory) -> Path:
     """Twelve images of 160x96, each a little brighter than the one before."""
     folder = tmp_path_factory.mktemp("clips") / "small"

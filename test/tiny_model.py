@@ -31,18 +31,48 @@ PAPERS = {
 
 
 def modules(reads_mm_h: float, described: dict = OPTIONS) -> dict[str, torch.nn.Module]:
-    """The networks; the gauge reads ``reads_mm_h`` off any image, and sees no water on any glass."""
+    """The networks; the gauge reads ``reads_mm_h`` off any image, and sees no water on any glass.
+
+    A ``rain_gauge`` measures nothing but the rate.
+    """
     torch.manual_seed(0)
     made = {part: networks.create(network, **options) for part, (network, options) in described.items()}
-    gauge = made["gauge"]
-    for last, reads in (
-        (gauge.read_rate.layers[-1], math.log1p(reads_mm_h)),
-        (gauge.read_contrast.layers[-1], -20.0),
-        (gauge.hides, -20.0),
-    ):
+    gauge, rate = made["gauge"], math.log1p(reads_mm_h)
+    lasts = (
+        [(gauge.read[-1], rate)]
+        if described["gauge"][0] == "rain_gauge"
+        else [
+            (gauge.read_rate.layers[-1], rate),
+            (gauge.read_contrast.layers[-1], -20.0),
+            (gauge.hides, -20.0),
+        ]
+    )
+    for last, reads in lasts:
         torch.nn.init.zeros_(last.weight)
         torch.nn.init.constant_(last.bias, reads)
     return made
+
+
+def sees_white_as_water(reads_mm_h: float = 0.0, contrast_loss: float = 0.0) -> torch.nn.Module:
+    """A weather gauge that takes every 4 x 4 pixels that are white for water on the glass.
+
+    Its first layer averages the pixels of a cell, the layers on the way to the mask pass that on, and
+    the mask's bias is the threshold.
+    """
+    gauge = modules(reads_mm_h)["gauge"]
+    with torch.no_grad():
+        convolution, block = gauge.quarter[0][0], gauge.quarter[1]
+        for layer in (convolution, block.second[0], gauge.up4, gauge.skip4, gauge.fuse4[0], gauge.hides):
+            layer.weight.zero_()
+        for layer in (gauge.up4, gauge.skip4):
+            layer.bias.zero_()
+        convolution.weight[0, :, 1:, 1:] = 1 / 48  # of half pixels around 0: 2 x 2 pixels in 3 colours each
+        gauge.skip4.weight[0, 0] = 1
+        gauge.fuse4[0].weight[0, 0, 1, 1] = 1
+        gauge.hides.weight[0, 0] = 400
+        gauge.hides.bias.fill_(-400 * 0.485)
+        gauge.read_contrast.layers[-1].bias.fill_(math.log(max(contrast_loss, 1e-9) / (1 - contrast_loss)))
+    return gauge
 
 
 def write(folder: Path, reads_mm_h: float = 100.0, network: str = "loopnet", **changed) -> Path:

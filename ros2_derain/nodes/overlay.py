@@ -1,4 +1,4 @@
-"""Label maps and boxes drawn onto images, for people. No ROS in here."""
+"""Label maps, boxes and what is hidden drawn onto images, for people. No ROS in here."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from ros2_derain.class_colours import Colour, colour
 from ros2_derain.engine import UNLABELLED, Detection, Perception
 
 BOX: Colour = (255, 225, 60)
+WATER: Colour = (255, 0, 200)
+"""No colour of a class, nor one that a road shows."""
 TEXT: Colour = (0, 0, 0)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
@@ -38,6 +40,21 @@ def paint(image: np.ndarray, labels: np.ndarray, names: Sequence[str], opacity: 
     unlabelled = labels == UNLABELLED
     painted[unlabelled] = image[unlabelled]
     return painted
+
+
+def mark_hidden(image: np.ndarray, obstruction: np.ndarray) -> np.ndarray:
+    """An image with what water or dirt hides in :data:`WATER`: H x W x 3 uint8 RGB, a new array.
+
+    Args:
+        image: H x W x 3 uint8 RGB.
+        obstruction: H x W uint8; 255 = hidden.
+    """
+    marked = cv2.addWeighted(image, 0.4, np.full_like(image, WATER), 0.6, 0)
+    share = cv2.merge(3 * (obstruction,))
+    return cv2.add(
+        cv2.multiply(image, cv2.bitwise_not(share), scale=1 / 255),
+        cv2.multiply(marked, share, scale=1 / 255),
+    )
 
 
 def outline(image: np.ndarray, detections: Iterable[Detection]) -> np.ndarray:

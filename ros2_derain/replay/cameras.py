@@ -14,6 +14,7 @@ from ros2_derain.engine import Engine, EngineSettings, Frame, LoadedModel, Perce
 from ros2_derain.engine.control import FrameClock
 from ros2_derain.nodes import outputs, overlay, topics
 from ros2_derain.replay import ReplayError, frame_metrics
+from ros2_derain.replay.aggregate import COVERED
 from ros2_derain.replay.frame_metrics import BACKWARD, GAP, REPEATED, RESIZED, UNSTAMPED, FrameSample
 from ros2_derain.replay.ground_truth import GroundTruth
 from ros2_derain.replay.injected_rain import InjectedRain
@@ -149,7 +150,8 @@ class CameraReplay:
         settings: of the engine.
         engine: processes the frames; may give none for a frame that was dropped.
         rains: to inject, shared by all cameras, each with its engine for this camera.
-        worst: collects the frames for the report.
+        worst: collects the frames for the report that are to be trusted least,
+        covered: and those that water on the glass covers most.
         truth: ground truth of the camera; None: there is none.
     """
 
@@ -162,9 +164,11 @@ class CameraReplay:
         engine: Processor,
         rains: Sequence[tuple[InjectedRain, Engine]],
         worst: WorstFrames,
+        covered: WorstFrames,
         truth: GroundTruth | None = None,
     ) -> None:
-        self._topic, self._number, self._settings, self._worst = topic, number, settings, worst
+        self._topic, self._number, self._settings = topic, number, settings
+        self._worst, self._covered = worst, covered
         self._class_names = model.identity.class_names
         self._engine, self._rains, self._truth = engine, rains, truth
         self._parser = Engine.of(model, settings)
@@ -207,6 +211,7 @@ class CameraReplay:
                 unit = "" if rain.overlay.glass else "_mm_h"
                 milliseconds[f"total_{rain.name}{unit}"] = shown[1].milliseconds["total"]
         self._offer(record, time_ns, *shown)
+        self._offer_covered(record, time_ns, frame, scene)
         self._previous = frame, scene.perception
         return FrameResult(record, milliseconds, scene)
 
@@ -234,3 +239,15 @@ class CameraReplay:
             return WorstFrame(severity, self._topic, time_ns, record, *images)
 
         self._worst.offer(severity, self._topic, time_ns, make)
+
+    def _offer_covered(self, record: dict, time_ns: int, frame: Frame, scene: Scene) -> None:
+        coverage, obstruction = scene.view.coverage, scene.obstruction
+        if obstruction is None or coverage < COVERED:
+            return
+
+        def make() -> WorstFrame:
+            drawn = overlay.mark_hidden(frame.image, obstruction)
+            images = (scaled_down(image) for image in (frame.image, scene.image, drawn))
+            return WorstFrame(coverage, self._topic, time_ns, record, *images)
+
+        self._covered.offer(coverage, self._topic, time_ns, make)

@@ -23,7 +23,7 @@ import torch
 from ros2_derain import machine, models
 from ros2_derain.bags import STORAGES, is_bag, is_storage
 from ros2_derain.replay import ReplayError, criteria, frame_metrics, injected_rain, session
-from ros2_derain.replay.aggregate import Aggregate, BandAggregate
+from ros2_derain.replay.aggregate import BY_GLASS, BY_RAIN, Aggregate, BandAggregate
 from ros2_derain.replay.criteria import Criterion
 from ros2_derain.replay.job import Job
 from ros2_derain.replay.output_folder import FRAMES, REPORT, SUMMARY, TIMINGS
@@ -256,7 +256,7 @@ def merge(
     bags: Mapping[str, Path], failed: Mapping[str, str], out: Path, required: Sequence[Criterion]
 ) -> dict:
     """The figures of all bags together, from their folders: what ``summary.json`` of a fleet holds."""
-    total, bands = Aggregate(), BandAggregate()
+    total, bands, coverage_bands = Aggregate(), BandAggregate(BY_RAIN), BandAggregate(BY_GLASS)
     rows: list[dict] = []
     injected: dict[str, list[dict]] = {}
     head: dict = dict.fromkeys(COMMON)
@@ -266,8 +266,8 @@ def merge(
             continue
         summary = json.loads((out / name / SUMMARY).read_text(encoding="utf-8"))
         for record, milliseconds in _frames(out / name):
-            total.add(record, milliseconds)
-            bands.add(record, milliseconds)
+            for figures in (total, bands, coverage_bands):
+                figures.add(record, milliseconds)
         rows.append(_row(name, summary, criteria.judge(required, summary)))
         head = {key: summary[key] for key in COMMON}
         for rate, found in summary["injected"].items():
@@ -281,6 +281,7 @@ def merge(
         "below_criteria": sum(row.get("passed") is False for row in rows),
         **total.summary(),
         "bands": bands.rows(),
+        "coverage_bands": coverage_bands.rows(),
         "injected": {rate: injected_rain.merged(found) for rate, found in injected.items()},
     }
 
@@ -300,6 +301,7 @@ def _row(name: str, summary: Mapping, judged: Sequence[Mapping]) -> dict:
         "warned": summary["frames"]["warned"],
         "raining": summary["rain"]["raining"],
         "mean_mm_h": summary["rain"]["mean_mm_h"],
+        "mean_coverage": summary["glass"]["mean_coverage"],
         "latency_p95_ms": total["p95"] if total else None,
         "took_s": summary["seconds"],
         "device": summary["device"],
@@ -346,7 +348,8 @@ def build_report(fleet: Mapping, name: str) -> Report:
     sections: list[Section] = [
         _bags_table(fleet["bags"]),
         *injected_rain.cost_sections(fleet["injected"]),
-        frame_metrics.bands_table(fleet["bands"]),
+        frame_metrics.rain_table(fleet["bands"]),
+        *frame_metrics.glass_tables(fleet["coverage_bands"]),
     ]
     return Report(
         title=f"Fleet of {name}",
@@ -376,7 +379,7 @@ def _bags_table(rows: list[Mapping]) -> Table:
     cells = []
     for row in rows:
         if row["failed"]:
-            cells.append([row["bag"], "✗ not replayed", *7 * [NONE]])
+            cells.append([row["bag"], "✗ not replayed", *8 * [NONE]])
             continue
         cells.append(
             [
@@ -387,11 +390,23 @@ def _bags_table(rows: list[Mapping]) -> Table:
                 str(row["warned"]),
                 percent(row["raining"], 0),
                 number(row["mean_mm_h"]),
+                percent(row["mean_coverage"]),
                 number(row["latency_p95_ms"]),
                 number(row["took_s"]),
             ]
         )
-    columns = ("bag", "verdict", "frames", "not read", "warnings", "raining %", "mm/h", "p95 ms", "took s")
+    columns = (
+        "bag",
+        "verdict",
+        "frames",
+        "not read",
+        "warnings",
+        "raining %",
+        "mm/h",
+        "glass %",
+        "p95 ms",
+        "took s",
+    )
     links = ["" if row["failed"] else f"{quote(row['bag'])}/{REPORT}" for row in rows]
     return Table(
         "Bags", "Those that need a look first; the name leads to a bag's own report.", columns, cells, links

@@ -5,7 +5,8 @@ To add a metric, add an entry to :data:`METRICS`, and nothing else:
 * with ``measure`` it is written into the frame's line of ``frames.jsonl``, under its key, computed from a
   :class:`FrameSample`. Without, it is computed by ``value`` from the line and the frame's timing;
 * with ``mean_key`` its mean is in ``summary.json`` under ``outputs``;
-* with ``band`` it is a column of the table by rain, in ``summary.json`` and in the report;
+* with ``band`` it is a column of the tables by rain and by water on the glass, in ``summary.json`` and in
+  the report;
 * with ``curve`` it is a chart of the report.
 """
 
@@ -60,7 +61,7 @@ class FrameSample:
 
 @dataclass(frozen=True)
 class Band:
-    """How a metric is shown in the table by rain.
+    """How a metric is shown in the tables by rain and by water on the glass.
 
     Attributes:
         key: in the rows of ``summary.json``.
@@ -146,6 +147,11 @@ def _confidence(sample: FrameSample) -> float | None:
     return None if seen is None else float(seen.confidence.mean()) / 255
 
 
+def _hidden(sample: FrameSample) -> dict[str, float | None]:
+    """The hidden share of each region, of sky and of road; nothing where it is not measured."""
+    return {region: number(share) for region, share in sample.scene.view.hidden.items()}
+
+
 def _unlabelled(sample: FrameSample) -> float | None:
     seen = sample.scene.perception
     return None if seen is None else float(np.mean(seen.labels == UNLABELLED))
@@ -204,6 +210,29 @@ METRICS = (
         curve=Curve("Rain rate", "As the gauge read it."),
     ),
     FrameMetric("severity", measure=lambda sample: sample.scene.rain.severity),
+    FrameMetric(
+        "coverage", "glass", "%",
+        measure=lambda sample: sample.scene.view.coverage,
+        mean_key="coverage",
+        band=Band("coverage", average, optional=True),
+        curve=Curve("Water on the glass", "Share of the view that water covers.", sparse=True),
+    ),
+    FrameMetric(
+        "contrast_loss", "contrast loss", "%",
+        measure=lambda sample: sample.scene.view.contrast_loss,
+        mean_key="contrast_loss",
+        band=Band("contrast_loss", average, optional=True),
+        curve=Curve(
+            "Contrast loss", "Share of the contrast that a water film, spray or fog takes.", sparse=True
+        ),
+    ),
+    FrameMetric(
+        "dirt", "dirt", "%",
+        measure=lambda sample: sample.scene.view.dirt,
+        mean_key="dirt",
+        curve=Curve("Dirt", "Share of the view that what does not move for minutes hides.", sparse=True),
+    ),
+    FrameMetric("hidden", measure=_hidden, value=lambda *_: None),
     FrameMetric(
         "warned", "warnings", value=_warned, band=Band("warned", lambda values: int(sum(values)), digits=0)
     ),
@@ -341,8 +370,21 @@ class FramePoint:
     values: Mapping[str, float]
 
 
-def bands_table(rows: Sequence[Mapping]) -> page.Table:
+def rain_table(rows: Sequence[Mapping]) -> page.Table:
     """The table by rain, from :meth:`BandAggregate.rows`."""
+    text = "Dry: the gate was closed. Light below 2.5 mm/h, moderate below 10, heavy below 50."
+    return _bands_table("By rain", text, "rain", rows)
+
+
+def glass_tables(rows: Sequence[Mapping]) -> list[page.Table]:
+    """The table by water on the glass, from :meth:`BandAggregate.rows`; none where it was not measured."""
+    if not any(row.get("coverage") is not None for row in rows):
+        return []
+    text = "By the share of the view that water covers."
+    return [_bands_table("By water on the glass", text, "covered", rows)]
+
+
+def _bands_table(title: str, text: str, heading: str, rows: Sequence[Mapping]) -> page.Table:
     shown = [(m, m.band) for m in METRICS if m.band and any(m.band.key in row for row in rows)]
     headings = [band.heading or f"{metric.heading} {metric.unit}".strip() for metric, band in shown]
     cells = []
@@ -352,8 +394,7 @@ def bands_table(rows: Sequence[Mapping]) -> page.Table:
             for metric, band in shown
         ]
         cells.append([row["band"], str(row["frames"]), *written])
-    text = "Dry: the rain gate was closed. Light below 2.5 mm/h, moderate below 10, heavy below 50."
-    return page.Table("By rain", text, ("rain", "frames", *headings), cells)
+    return page.Table(title, text, (heading, "frames", *headings), cells)
 
 
 def curves(points: Sequence[FramePoint], known: Mapping[str, float]) -> list[page.Curve]:

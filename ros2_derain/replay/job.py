@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ros2_derain.engine import EngineSettings
+from ros2_derain.engine import GATE_MEASURES, EngineSettings
 
 HEAD_BYTES = 1 << 14
 """Beginning of a file that is part of its identity."""
@@ -75,6 +75,8 @@ class Job:
         """What the figures depend on, JSON-ready."""
         s = self.settings
         engine = {"prior": s.prior, "iterations": s.iterations, "gate": s.gate}
+        engine |= {f"gate_{measure}": list(s.gate_limits(measure)) for measure in GATE_MEASURES}
+        engine |= {"obstruction_average_s": s.obstruction_average_s, "dirt_after_s": s.dirt_after_s}
         return {
             "topics": list(self.topics),
             "rates": list(self.rates),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from ros2_derain.evaluate.scores import MATCH_IOU, SCORE
 from ros2_derain.nodes import overlay
@@ -30,6 +30,11 @@ def verdict(summary: Mapping) -> str:
     if summary["rain"]["raining"] is not None:
         rate = number(summary["rain"]["mean_mm_h"])
         parts.append(f"rain gate open on {summary['rain']['raining']:.0%}, {rate} mm/h")
+    if summary["glass"]["covered"]:
+        parts.append(
+            f"water on the glass on {summary['glass']['covered']:.0%}, "
+            f"up to {summary['glass']['max_coverage']:.0%} of the view"
+        )
     parts += _truth_phrases(summary["truth"] or {})
     for found in summary["injected"].values():
         if found["rain"]["miou"] is not None and found["derained"]["miou"] is not None:
@@ -68,7 +73,13 @@ def text(summary: Mapping, files: Sequence[str]) -> str:
     return "\n".join([*lines, verdict(summary), *files])
 
 
-def build(summary: Mapping, job: Job, points: Sequence[FramePoint], worst: Sequence[WorstFrame]) -> Report:
+def build(
+    summary: Mapping,
+    job: Job,
+    points: Sequence[FramePoint],
+    worst: Sequence[WorstFrame],
+    covered: Sequence[WorstFrame],
+) -> Report:
     """The page about one run.
 
     Args:
@@ -76,18 +87,22 @@ def build(summary: Mapping, job: Job, points: Sequence[FramePoint], worst: Seque
         job: that was done.
         points: of the curves, one for each frame.
         worst: frames to show, the worst first.
+        covered: frames to show, the one that water covers most first.
     """
     bag = summary["bag"]
     sections: list[Section] = [
         *_criteria(summary["criteria"]),
         *injected_rain.cost_sections(summary["injected"]),
         *_worst(worst, points, summary),
+        *_covered(covered, points),
         *injected_rain.agreement_curves(points, summary["injected"]),
         *injected_rain.class_tables(summary["injected"]),
         *_truth_tables(summary["truth"] or {}),
         *frame_metrics.curves(points, job.known),
         *_live(summary["live"]),
-        frame_metrics.bands_table(summary["bands"]),
+        frame_metrics.rain_table(summary["bands"]),
+        *frame_metrics.glass_tables(summary["coverage_bands"]),
+        *_hidden_regions(summary["glass"]["hidden"]),
         *_modes(summary["modes"]),
         _cameras(bag["cameras"]),
         *_odd(summary),
@@ -129,6 +144,12 @@ def _tiles(summary: Mapping, job: Job) -> list[Tile]:
         ),
         Tile("Warnings", str(frames["warned"]), "frames below the configured mode, or with a fault"),
     ]
+    glass = summary["glass"]
+    if glass["mean_coverage"] is not None:
+        share = (
+            f"mean {percent(glass['mean_coverage'])}, worst {percent(glass['max_coverage'])} % of the view"
+        )
+        tiles.append(Tile("Water on the glass", rounded(glass["covered"]), f"of the frames; {share}"))
     images = (summary["truth"] or {}).get(IMAGES)
     if images:
         before, after = (images[side]["psnr_db"] for side in SIDES)
@@ -195,18 +216,7 @@ def _image_table(found: Mapping) -> Table:
 def _worst(worst: Sequence[WorstFrame], points: Sequence[FramePoint], summary: Mapping) -> list[Comparisons]:
     if not worst:
         return []
-    start = min(point.time_ns for point in points)
-    pairs = [
-        Pair(
-            caption=f"{frame.camera}, frame {frame.record['frame']}, "
-            f"{(frame.record['received_ns'] - start) / 1e9:.1f} s",
-            before=frame.before,
-            after=frame.after,
-            beside=frame.drawn,
-            text=_frame_text(frame.record),
-        )
-        for frame in worst
-    ]
+    pairs = _pairs(worst, points, _frame_text)
     how = "Least trust in the image times confidence of the labels."
     if summary["injected"]:
         how = "Least agreement with the dry run after deraining, in the heaviest rain or the last glass."
@@ -223,6 +233,52 @@ def _worst(worst: Sequence[WorstFrame], points: Sequence[FramePoint], summary: M
             legend=[(name, overlay.colour(name)) for name in summary["classes"]],
         )
     ]
+
+
+def _covered(covered: Sequence[WorstFrame], points: Sequence[FramePoint]) -> list[Comparisons]:
+    if not covered:
+        return []
+    return [
+        Comparisons(
+            title="Most covered by water",
+            text="What the gauge takes for water on the glass, or dirt. Drag across an image to compare.",
+            names=("camera", "clean", "What is hidden"),
+            pairs=_pairs(covered, points, _covered_text),
+        )
+    ]
+
+
+def _pairs(
+    frames: Sequence[WorstFrame], points: Sequence[FramePoint], text: Callable[[Mapping], str]
+) -> list[Pair]:
+    start = min(point.time_ns for point in points)
+    return [
+        Pair(
+            caption=f"{frame.camera}, frame {frame.record['frame']}, "
+            f"{(frame.record['received_ns'] - start) / 1e9:.1f} s",
+            before=frame.before,
+            after=frame.after,
+            beside=frame.drawn,
+            text=text(frame.record),
+        )
+        for frame in frames
+    ]
+
+
+def _covered_text(record: Mapping) -> str:
+    hidden = sorted(record["hidden"].items(), key=lambda item: -(item[1] or 0))
+    where = [f"{name.replace('_', ' ')} {rounded(share)}" for name, share in hidden if share]
+    parts = [f"{percent(record['coverage'])} % covered", f"contrast loss {rounded(record['contrast_loss'])}"]
+    return " · ".join([*parts, *where[:3]])
+
+
+def _hidden_regions(hidden: Mapping[str, float | None]) -> list[Table]:
+    """Where the camera was blind; nothing where that was not measured."""
+    if not any(hidden.values()):
+        return []
+    rows = [[name.replace("_", " "), percent(share)] for name, share in hidden.items()]
+    text = "Share of each region that water or dirt hides: means over the frames."
+    return [Table("Hidden regions", text, ("region", "hidden %"), rows)]
 
 
 def _frame_text(record: Mapping) -> str:

@@ -15,7 +15,7 @@ from ros2_derain.bags.reader import BagReader, Message
 from ros2_derain.engine import Engine, LoadedModel
 from ros2_derain.evaluate.evaluation import origin
 from ros2_derain.replay import ReplayError, criteria, ground_truth, injected_rain, report
-from ros2_derain.replay.aggregate import Aggregate, BandAggregate
+from ros2_derain.replay.aggregate import BY_GLASS, BY_RAIN, Aggregate, BandAggregate
 from ros2_derain.replay.cameras import CameraReplay, CameraTopic, FrameResult, Processor, find_cameras
 from ros2_derain.replay.criteria import Criterion
 from ros2_derain.replay.frame_metrics import REPEATED, UNSTAMPED, FramePoint, values_of
@@ -29,6 +29,8 @@ from ros2_derain.reporting.page import write
 from ros2_derain.reporting.progress import Progress
 
 BY = "ros2-derain replay"
+COVERED_SHOWN = 3
+"""Frames that the report shows of those that water covers most."""
 
 
 def replay(
@@ -72,9 +74,10 @@ class Session:
         truth: ground truth; None: there is none.
         problems: failures of the replay as a whole, a sentence each.
         fingerprint: identity of the inputs, from before anything is read.
-        total, bands, by_camera: figures of all frames, by rain, by camera.
+        total, bands, coverage_bands, by_camera: figures of all frames, by rain, by water on the glass, by
+            camera.
         points: of the curves.
-        worst: frames for the report.
+        worst, covered: frames for the report: those to trust least, those that water covers most.
     """
 
     job: Job
@@ -87,10 +90,12 @@ class Session:
     problems: list[str]
     fingerprint: str
     total: Aggregate = field(default_factory=Aggregate)
-    bands: BandAggregate = field(default_factory=BandAggregate)
+    bands: BandAggregate = field(default_factory=lambda: BandAggregate(BY_RAIN))
+    coverage_bands: BandAggregate = field(default_factory=lambda: BandAggregate(BY_GLASS))
     by_camera: dict[str, Aggregate] = field(default_factory=dict)
     points: list[FramePoint] = field(default_factory=list)
     worst: WorstFrames = field(default_factory=WorstFrames)
+    covered: WorstFrames = field(default_factory=lambda: WorstFrames(COVERED_SHOWN))
 
     @classmethod
     def open(cls, job: Job, bag: BagReader) -> Session:
@@ -149,6 +154,7 @@ class Session:
                 engines[camera.topic] if engines else Engine.of(self.model, settings),
                 [(rain, Engine.of(self.model, settings)) for rain in self.rains],
                 self.worst,
+                self.covered,
                 self.truth,
             )
             for number, camera in enumerate(self.cameras)
@@ -177,13 +183,14 @@ class Session:
         summary["criteria"] = criteria.judge(required, summary)
         summary["passed"] = _passed(summary)
         write_json(folder / SUMMARY, summary)
-        write(report.build(summary, self.job, self.points, list(self.worst)), folder / REPORT)
+        page = report.build(summary, self.job, self.points, list(self.worst), list(self.covered))
+        write(page, folder / REPORT)
         return summary
 
     def _add(self, result: FrameResult) -> None:
         record, milliseconds = result.record, result.milliseconds
         camera = self.by_camera.setdefault(record["camera"], Aggregate())
-        for figures in (self.total, self.bands, camera):
+        for figures in (self.total, self.bands, self.coverage_bands, camera):
             figures.add(record, milliseconds)
         values = values_of(record, milliseconds) | injected_rain.agreement_values(record)
         self.points.append(FramePoint(record["camera"], record["received_ns"], values))
@@ -231,6 +238,7 @@ class Session:
             "seconds": round(seconds, 3),
             "frames_per_second": round(counted["frames"]["in"] / seconds, 3) if seconds else None,
             "bands": self.bands.rows(),
+            "coverage_bands": self.coverage_bands.rows(),
             "injected": {rain.name: rain.figures() for rain in self.rains},
             "truth": self.truth.figures() if self.truth else None,
             "live": live,

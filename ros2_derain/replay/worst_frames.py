@@ -22,8 +22,8 @@ class WorstFrame:
         severity: 0..1; the higher, the worse.
         camera, time_ns: which frame: its stamp, or its reception where that cannot be used.
         record: its line of ``frames.jsonl``.
-        before, after, drawn: input, clean image, clean image with classes and boxes; H x W x 3
-            uint8 RGB.
+        before, after, drawn: input, clean image, and an image on which something is drawn; H x W x 3 uint8
+            RGB.
     """
 
     severity: float

@@ -10,20 +10,21 @@ from statistics import fmean
 import numpy as np
 
 
-def percentiles(values: Sequence[float]) -> dict[str, float] | None:
-    """p50, p95, p99 and max, rounded to 0.01; None without values."""
+def percentiles(values: Sequence[float], digits: int = 2) -> dict[str, float] | None:
+    """p50, p95, p99 and max, rounded to this many decimals; None without values."""
     if not values:
         return None
     found = np.percentile(values, (50, 95, 99, 100))
     return {
-        name: round(float(value), 2) for name, value in zip(("p50", "p95", "p99", "max"), found, strict=True)
+        name: round(float(value), digits)
+        for name, value in zip(("p50", "p95", "p99", "max"), found, strict=True)
     }
 
 
-def mean(values: Iterable[float]) -> float | None:
-    """Mean of the finite values, rounded to 0.01; None without any."""
+def mean(values: Iterable[float], digits: int = 2) -> float | None:
+    """Mean of the finite values, rounded to this many decimals; None without any."""
     known = [value for value in values if math.isfinite(value)]
-    return round(fmean(known), 2) if known else None
+    return round(fmean(known), digits) if known else None
 
 
 def stages(values: Mapping[str, float]) -> dict[str, dict[str, float]]:

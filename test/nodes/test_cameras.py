@@ -126,6 +126,23 @@ def test_an_image_of_another_size_is_processed_beside_the_others(drive):
         assert drive.clients[name].last(outputs.LABEL_MAP).height == 64 + 16 * i
 
 
+def test_water_on_one_lens_is_that_camera_s_alone(ros, wet_model):
+    drive = Drive(wet_model)
+    try:
+        for step in range(3):
+            for name in NAMES:
+                image = rig.noise_image(seed=step) // 2
+                image[:32, : 48 * (name == "left")] = 255  # white is water to this gauge
+                assert drive.arrives(name, drive.send(name, 66 * step, image), [outputs.CLEAN_IMAGE])
+        for name, (share, mode) in {"front": (0, "dry"), "left": (0.25, "loop"), "right": (0, "dry")}.items():
+            client = drive.clients[name]
+            assert client.until(lambda client=client: client.count(outputs.GLASS_COVERAGE) == 3)
+            assert client.last(outputs.GLASS_COVERAGE).data == share
+            client.expect(client.mode, mode)
+    finally:
+        drive.close()
+
+
 @pytest.mark.parametrize("text", ["front,left", "[front, left]", " front,left "])
 def test_names_are_read_with_and_without_brackets(text):
     assert run.camera_names(text) == ("front", "left")

@@ -7,9 +7,9 @@ import rig
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
 
-from ros2_derain.engine import Mode
+from ros2_derain.engine import Mode, View
 from ros2_derain.nodes import diagnostics, images, outputs, topics
-from ros2_derain.nodes.diagnostics import Condition, Statistics, judge
+from ros2_derain.nodes.diagnostics import Condition, Statistics, ViewLimits, judge
 
 OK, WARN, ERROR = b"\x00", b"\x01", b"\x02"
 CLEAN = [outputs.CLEAN_IMAGE]
@@ -30,6 +30,17 @@ CLEAN = [outputs.CLEAN_IMAGE]
         ({"rain_mm_h": 40.0}, OK, "active"),
         ({"rain_mm_h": 60.0}, WARN, "rain of 60 mm/h"),
         ({"rain_mm_h": 120.0}, ERROR, "rain of 120 mm/h"),
+        ({"view": View()}, OK, "active"),
+        ({"view": View(coverage=0.049, contrast_loss=0.49, dirt=0.009)}, OK, "active"),
+        ({"view": View(coverage=0.08)}, WARN, "8 % of the view is covered by water: wipe the lens"),
+        ({"view": View(coverage=0.2)}, WARN, "20 % of the view is covered by water"),
+        ({"view": View(coverage=0.31)}, ERROR, "31 % of the view is covered by water: wipe the lens"),
+        ({"view": View(coverage=0.0, dirt=0.03)}, WARN, "3 % of the view is hidden by what does not move"),
+        ({"view": View(coverage=0.0, contrast_loss=0.6)}, WARN, "60 % of the contrast is lost"),
+        ({"view": View(coverage=0.08), "view_limits": ViewLimits(coverage_warn=0.1)}, OK, "active"),
+        ({"view": View(coverage=0.08), "view_limits": ViewLimits(coverage_error=0.07)}, ERROR, "8 %"),
+        ({"view": View(dirt=0.03), "view_limits": ViewLimits(dirt_warn=0.05)}, OK, "active"),
+        ({"view": View(contrast_loss=0.6), "view_limits": ViewLimits(contrast_loss_warn=0.7)}, OK, "active"),
     ],
 )
 def test_every_rule_about_the_camera_gives_its_level(state, level, text):

@@ -63,10 +63,12 @@ def test_the_new_bag_holds_what_the_nodes_publish_under_the_cameras_namespaces(r
     made = read_bag(replayed / "output")
     each = {
         "derain/status": "diagnostic_msgs/msg/DiagnosticArray",
+        "derain/obstruction": "sensor_msgs/msg/Image",
         "derain/image": "sensor_msgs/msg/Image",
         "derain/image/compressed": "sensor_msgs/msg/CompressedImage",
         "derain/trust": "sensor_msgs/msg/Image",
         "derain/rain_rate": "std_msgs/msg/Float32",
+        "derain/glass_coverage": "std_msgs/msg/Float32",
         "segmentation/label_map": "sensor_msgs/msg/Image",
         "segmentation/confidence": "sensor_msgs/msg/Image",
         "segmentation/overlay": "sensor_msgs/msg/Image",
@@ -108,7 +110,7 @@ def test_the_outputs_are_the_engines(two_cameras, replayed, rainy_model):
     assert of(made, "/front/derain/mode")[0].data == "loop"
 
 
-@pytest.mark.parametrize(("kept", "topics"), [("compact", 9), ("none", 0)])
+@pytest.mark.parametrize(("kept", "topics"), [("compact", 10), ("none", 0)])
 def test_record_compact_and_none_write_fewer_topics(two_cameras, rainy_model, tmp_path, kept, topics):
     options = ("--record", kept, "--topic", "/front/image_raw", "--frames", 1)
     assert replay(two_cameras, tmp_path / "out", rainy_model, *options) == 0
