@@ -65,6 +65,11 @@ def arguments() -> list[DeclareLaunchArgument]:
             "device", default_value="", description="auto, cpu, cuda or cuda:N; empty: as in params_file"
         ),
         DeclareLaunchArgument(
+            "runtime",
+            default_value="",
+            description="auto, torch, openvino, onnxruntime or tensorrt; empty: as in params_file",
+        ),
+        DeclareLaunchArgument(
             "use_sim_time", default_value="false", choices=BOOLEAN, description="Take the time from /clock"
         ),
         DeclareLaunchArgument(
@@ -95,7 +100,8 @@ def processes(context: LaunchContext) -> list[Node]:
     if not os.path.isfile(params_file):
         raise RuntimeError(f"params_file:={params_file} is not a file: give the path of a YAML file")
 
-    overrides = [Parameter(n, value[n], value_type=str) for n in ("model", "device") if value[n]]
+    settings = ("model", "device", "runtime")
+    overrides = [Parameter(n, value[n], value_type=str) for n in settings if value[n]]
     if value["use_sim_time"] == "true":
         overrides.append(Parameter("use_sim_time", True))
     cameras = [name.strip() for name in value["cameras"].strip("[] ").split(",") if name.strip()]

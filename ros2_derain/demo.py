@@ -72,6 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--model", help="a name that 'ros2-derain models' lists, or a model's folder")
     parser.add_argument("--device", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument("--runtime", help="auto, torch, openvino, onnxruntime or tensorrt")
     parser.add_argument(
         "--two-processes",
         action="store_true",
@@ -137,19 +138,18 @@ def _prepare(source: Clip, rate: float, frames: int, fps: float, folder: Path) -
 def _run_options(args: argparse.Namespace) -> list[str]:
     """What is passed on to ``ros2-derain run``."""
     named = {"--params-file": args.params_file, "--model": args.model, "--device": args.device}
+    named["--runtime"] = args.runtime
     return [part for name, value in named.items() if value is not None for part in (name, str(value))]
 
 
 def _engine_settings(args: argparse.Namespace) -> EngineSettings:
-    """The model and device that the nodes will run: by option, else by the parameter file."""
+    """The model, device and runtime of the nodes: by option, else by the parameter file."""
     path = args.params_file or resources.path("config/pipeline.yaml")
     given: dict = {}
     for node in (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).values():
         given |= node.get("ros__parameters", {})
-    default = EngineSettings()
-    return EngineSettings(
-        args.model or given.get("model", default.model), args.device or given.get("device", default.device)
-    )
+    chosen = {name: getattr(args, name) or given.get(name) for name in ("model", "device", "runtime")}
+    return EngineSettings(**{name: value for name, value in chosen.items() if value})
 
 
 def _pace(device: str, source: Clip) -> float:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 
-from ros2_derain.engine import MAX_ITERATIONS, PRECISIONS, PRIORS, EngineSettings
+from ros2_derain.engine import MAX_ITERATIONS, PRECISIONS, PRIORS, RUNTIMES, EngineSettings
 from ros2_derain.options import OptionError, number, several
 
 
 def add_engine(parser: argparse.ArgumentParser) -> None:
-    """Add ``--model``, ``--device`` and ``--precision``."""
+    """Add ``--model``, ``--device``, ``--precision`` and ``--runtime``."""
     parser.add_argument(
         "--model", default="loopnet", help="a name or a model's folder (default: %(default)s)"
     )
@@ -17,9 +17,12 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:
-    """Add ``--device`` and ``--precision``."""
+    """Add ``--device``, ``--precision`` and ``--runtime``."""
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)")
     parser.add_argument("--precision", default="auto", choices=PRECISIONS, help="(default: %(default)s)")
+    parser.add_argument(
+        "--runtime", default="auto", choices=RUNTIMES, help="what runs the networks (default: %(default)s)"
+    )
 
 
 def add_iterations(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +37,9 @@ def add_iterations(parser: argparse.ArgumentParser) -> None:
 
 def settings(args: argparse.Namespace, **changed) -> EngineSettings:
     """The engine's settings of the options of :func:`add_engine`; ``changed`` are further ones."""
-    return EngineSettings(model=args.model, device=args.device, precision=args.precision, **changed)
+    return EngineSettings(
+        model=args.model, device=args.device, precision=args.precision, runtime=args.runtime, **changed
+    )
 
 
 def one_number_of_iterations(text: str) -> int:

@@ -1,10 +1,11 @@
 """What every test shares: an environment made ready before rclpy is imported, and the data.
 
-Each test process has a ROS domain of its own on this machine's loopback, so that
-test runs disturb neither each other nor a vehicle.
+Each test process has a ROS domain of its own on this machine's loopback, and a cache of compiled graphs
+of its own, so that test runs disturb neither each other nor a vehicle.
 """
 
 import os
+import tempfile
 from pathlib import Path
 
 import cv2
@@ -15,6 +16,9 @@ from ros2_derain import environment
 
 environment.prepare()
 environment.isolate()
+
+_cache = tempfile.TemporaryDirectory(prefix="ros2_derain_cache_")
+os.environ["ROS2_DERAIN_CACHE"] = _cache.name
 
 
 @pytest.fixture(scope="session")

@@ -25,6 +25,7 @@ TINY = {
     "diagnostics_period_s": 0.1,
     "device": "cpu",
     "precision": "float32",
+    "runtime": "torch",
     "stall_ms": 0.0,
 }
 """Quick to load, and without time limits: a busy machine must not change the outputs."""

@@ -261,6 +261,7 @@ def _ros_arguments(settings: EngineSettings, width: int, height: int) -> list[st
         "model": settings.model,
         "device": settings.device,
         "precision": settings.precision,
+        "runtime": settings.runtime,
         "prior": settings.prior,
         "iterations": settings.iterations,
         "gate": False,

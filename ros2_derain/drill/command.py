@@ -14,6 +14,7 @@ from pathlib import Path
 from ros2_derain import environment, machine
 from ros2_derain.drill import CheckFailed, DrillError, camera_faults, load, pipeline_faults
 from ros2_derain.drill.test_pipeline import Fault, Settings, TestPipeline, composed
+from ros2_derain.engine import RUNTIMES
 from ros2_derain.options import positive
 from ros2_derain.reporting.files import write_json
 from ros2_derain.ros_testing import RosTestingError
@@ -81,6 +82,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="factor on all timeouts, for a machine that others use too (default: 1)",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument(
+        "--runtime", default="auto", choices=RUNTIMES, help="what runs the networks (default: %(default)s)"
+    )
 
 
 def main(args: argparse.Namespace) -> int:
@@ -95,7 +99,7 @@ def main(args: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="ros2_derain_drill_") as folder:
         logs = args.logs or Path(folder)
         logs.mkdir(parents=True, exist_ok=True)
-        for row in run(faults, Settings(args.model, args.device, logs, args.patience)):
+        for row in run(faults, Settings(args.model, args.device, logs, args.patience, args.runtime)):
             rows.append(row)
             print(_line(row), flush=True)
     spent = time.monotonic() - began

@@ -42,6 +42,10 @@ class FaultyNetwork:
         """The derainer's ``coarse``."""
         return self._call(self._network.coarse, arguments)
 
+    def once(self, *arguments: Any) -> Any:
+        """The derainer's ``once``."""
+        return self._call(self._network.once, arguments)
+
     def __getattr__(self, name: str) -> Any:
         """Everything else is the network's."""
         return getattr(self._network, name)

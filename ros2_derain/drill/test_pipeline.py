@@ -53,12 +53,14 @@ class Settings:
         device: auto, cpu, cuda or cuda:N.
         out: folder for logs.
         patience: factor on all timeouts, for machines that others use too.
+        runtime: what runs the networks.
     """
 
     model: str
     device: str
     out: Path
     patience: float = 1.0
+    runtime: str = "auto"
 
 
 class TestPipeline:
@@ -350,7 +352,8 @@ def two_processes(settings: Settings) -> Iterator[TestPipeline]:
 
 def ros_arguments(settings: Settings, **parameters: Any) -> list[str]:
     """The parameters of both nodes as ROS arguments."""
-    given = {"model": settings.model, "device": settings.device, "stall_ms": STALL_MS * settings.patience}
+    given = {name: getattr(settings, name) for name in ("model", "device", "runtime")}
+    given["stall_ms"] = STALL_MS * settings.patience
     return ["--ros-args", *run.parameter_arguments({**PARAMETERS, **given, **parameters})]
 
 

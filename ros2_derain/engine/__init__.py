@@ -22,7 +22,7 @@ from .scene import (
     fingerprint,
     passed_through,
 )
-from .settings import GATE_MEASURES, MAX_ITERATIONS, PRECISIONS, PRIORS, EngineSettings
+from .settings import GATE_MEASURES, MAX_ITERATIONS, PRECISIONS, PRIORS, RUNTIMES, EngineSettings
 
 __all__ = [
     "GATE_MEASURES",
@@ -31,6 +31,7 @@ __all__ = [
     "PRECISIONS",
     "PRIORS",
     "REGIONS",
+    "RUNTIMES",
     "UNLABELLED",
     "Detection",
     "Engine",

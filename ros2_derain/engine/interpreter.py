@@ -60,7 +60,8 @@ class Interpreter:
     def __init__(self, model: LoadedModel, settings: EngineSettings):
         self.identity = model.identity
         self.settings = settings
-        self.runtime = model.runtime
+        self.placement = model.placement
+        self._prepare = model.prepare
         self.tracks = Tracks()
         self._parser = model.networks["parser"]
 
@@ -71,9 +72,10 @@ class Interpreter:
 
     def warm_up(self, height: int, width: int) -> None:
         """Run every path at this size, so that the first frame is not slower."""
+        self._prepare(height, width)
         for _ in range(2):
             self.interpret(np.zeros((height, width, 3), np.uint8))
-        self.runtime.synchronize()
+        self.placement.synchronize()
 
     @torch.inference_mode()
     def interpret(self, image: np.ndarray | Tensor) -> Interpretation:
@@ -85,7 +87,7 @@ class Interpreter:
         Raises:
             RuntimeError: the device failed or the output is not finite.
         """
-        tensor = image if isinstance(image, Tensor) else self.runtime.tensor(image)
+        tensor = image if isinstance(image, Tensor) else self.placement.tensor(image)
         size = tensor.shape[-2], tensor.shape[-1]
         parsed: Parsed = self._parser(tensor)
         probabilities = parsed.probabilities()
@@ -106,7 +108,7 @@ class Interpreter:
         Returns:
             1 x K x ceil(H/s) x ceil(W/s) at stride s = 2 or 4, on the device.
         """
-        parsed: Parsed = self._parser(self.runtime.tensor(image))
+        parsed: Parsed = self._parser(self.placement.tensor(image))
         return parsed.probabilities()
 
     @torch.inference_mode()

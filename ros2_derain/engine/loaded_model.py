@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,11 @@ from ros2_derain import models
 from ros2_derain.networks.layers import fuse_normalisation
 from ros2_derain.onnx_parts import OnnxPart
 
-from .backends import Graph, compile_graph, installed
+from . import backends
+from .backends import Cache, Graph, compile_graph
 from .foreign import assembled, own_parts
 from .foreign.preparation import Run
+from .graph_networks import KINDS, GraphNetwork, Target
 from .scene import EngineError, fingerprint
 from .settings import EngineSettings
 from .sharing import CpuScheduler, GpuBatcher
@@ -28,11 +30,18 @@ _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torc
 
 
 @dataclass(frozen=True)
-class Runtime:
-    """A device and the number format of the networks on it."""
+class Placement:
+    """Where the networks run.
+
+    Attributes:
+        device: of the tensors and the computation.
+        dtype: number format of the computation.
+        runtime: one of :data:`.settings.RUNTIMES` but ``auto``.
+    """
 
     device: torch.device
     dtype: torch.dtype
+    runtime: str = "torch"
 
     @property
     def precision(self) -> str:
@@ -58,35 +67,55 @@ class Runtime:
             torch.cuda.synchronize(self.device)
 
 
-def choose(device: str = "auto", precision: str = "auto") -> Runtime:
-    """The runtime for settings ``device`` and ``precision``.
+def choose(device: str = "auto", precision: str = "auto", runtime: str = "auto") -> Placement:
+    """Where the networks run, for settings ``device``, ``precision`` and ``runtime``.
 
-    ``auto`` takes CUDA where there is one (bfloat16 from compute capability 8, else
-    float16), else the CPU with bfloat16 where the processor computes in it, else float32.
+    ``auto`` takes CUDA where there is one, else the CPU; there OpenVINO where it is installed, else PyTorch,
+    and on CUDA PyTorch. The precision is the fastest that the device and the runtime are good at.
 
     Raises:
-        EngineError: no such device, or the precision is not for it.
+        EngineError: no such device, or the precision or the runtime is not for it or not installed.
     """
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        chosen = torch.device(device)
-    except RuntimeError as error:
-        raise EngineError(f"device {device!r} is not one of auto, cpu, cuda, cuda:N") from error
-    if chosen.type not in ("cpu", "cuda"):
-        raise EngineError(f"device {device!r} is not one of auto, cpu, cuda, cuda:N")
-    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
-        raise EngineError(
-            f"device {device!r} is not here: {torch.cuda.device_count()} CUDA devices are visible"
-        )
+    chosen = _device(device)
+    if runtime == "auto":
+        runtime = _best_runtime(chosen, precision)
+    elif runtime != "torch":
+        backends.require(runtime)
     if precision == "auto":
-        precision = _best_precision(chosen)
+        precision = _best_precision(chosen, runtime)
     if chosen.type == "cpu" and precision == "float16":
         raise EngineError("precision float16 is for CUDA devices; on the CPU use bfloat16 or float32")
-    return Runtime(chosen, _DTYPES[precision])
+    return Placement(chosen, _DTYPES[precision], runtime)
 
 
-def _best_precision(device: torch.device) -> str:
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        chosen = torch.device(name)
+    except RuntimeError as error:
+        raise EngineError(f"device {name!r} is not one of auto, cpu, cuda, cuda:N") from error
+    if chosen.type not in ("cpu", "cuda"):
+        raise EngineError(f"device {name!r} is not one of auto, cpu, cuda, cuda:N")
+    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
+        raise EngineError(
+            f"device {name!r} is not here: {torch.cuda.device_count()} CUDA devices are visible"
+        )
+    return chosen
+
+
+def _best_runtime(device: torch.device, precision: str) -> str:
+    if device.type == "cuda" or precision == "float16":
+        return "torch"
+    usable = backends.installed("openvino") and backends.installed("onnx")
+    return "openvino" if usable else "torch"
+
+
+def _best_precision(device: torch.device, runtime: str) -> str:
+    if runtime == "onnxruntime" and device.type == "cpu":
+        return "float32"
+    if device.type == "cuda" and runtime != "torch":
+        return "float16"
     if device.type == "cuda":
         return "bfloat16" if torch.cuda.get_device_capability(device)[0] >= 8 else "float16"
     return "bfloat16" if _cpu_computes_bfloat16() else "float32"
@@ -109,10 +138,16 @@ def to_image(tensor: Tensor) -> np.ndarray:
 
 
 def load_graph(data: bytes, settings: EngineSettings) -> Graph:
-    """The network of an ONNX file, ready to run."""
-    runtime = choose(settings.device, settings.precision)
-    which = next((name for name in ("openvino", "onnxruntime") if installed(name)), "openvino")
-    return compile_graph(data, which, runtime.device)
+    """The network of an ONNX file, ready to run in float32.
+
+    Where the settings choose PyTorch, which runs no ONNX files, it is the fastest runtime that is installed.
+    """
+    placement = choose(settings.device, settings.precision, settings.runtime)
+    runtime = placement.runtime
+    if runtime == "torch":
+        fitting = ("openvino", "onnxruntime") if placement.device.type == "cpu" else ("onnxruntime",)
+        runtime = next((name for name in fitting if backends.installed(name)), fitting[0])
+    return compile_graph(data, runtime, placement.device, cache=Cache())
 
 
 @dataclass(frozen=True)
@@ -123,6 +158,7 @@ class ModelIdentity:
     sha256: str
     device: str
     precision: str
+    runtime: str
     class_names: tuple[str, ...]
     object_names: tuple[str, ...]
 
@@ -138,45 +174,74 @@ class LoadedModel:
 
     Attributes:
         identity: which model it is.
-        runtime: where it runs.
+        placement: where it runs.
         networks: by part: ``derainer``, ``parser``, ``gauge``.
+        graphs: those of the networks, by part, that another runtime than PyTorch runs.
     """
 
     identity: ModelIdentity
-    runtime: Runtime
+    placement: Placement
     networks: dict[str, Any]
+    graphs: dict[str, GraphNetwork] = field(default_factory=dict)
 
     @classmethod
     def load(cls, settings: EngineSettings, parts: tuple[str, ...] = models.PARTS) -> LoadedModel:
         """Load ``settings.model``.
 
         Args:
-            settings: which model, on which device, in which precision.
+            settings: which model, on which device, in which precision, by which runtime.
             parts: which of its networks.
 
         Raises:
-            EngineError: the device is not there.
+            EngineError: the device or the runtime is not there.
             ModelError: the model does not load; the message says why.
         """
-        runtime = choose(settings.device, settings.precision)
+        placement = choose(settings.device, settings.precision, settings.runtime)
         folder = models.find(settings.model)
-        card, networks = models.load(folder, own_parts(models.read_card(folder), parts))
+        card, modules = models.load(folder, own_parts(models.read_card(folder), parts))
         identity = ModelIdentity(
-            card.name, card.digest, str(runtime.device), runtime.precision, card.classes, card.objects
+            card.name,
+            card.digest,
+            str(placement.device),
+            placement.precision,
+            placement.runtime,
+            card.classes,
+            card.objects,
         )
-        placed = {part: runtime.place(network) for part, network in networks.items()}
+        own: dict[str, Any] = {}
+        graphs: dict[str, GraphNetwork] = {}
+        if placement.runtime == "torch":
+            own = {part: placement.place(module) for part, module in modules.items()}
+        else:
+            target = Target(
+                placement.runtime, placement.device, placement.precision, Cache(), torch.get_num_threads()
+            )
+            for part, module in modules.items():
+                described = {"sha256": card.sha256, "part": card.networks[part]}
+                own[part] = graphs[part] = KINDS[part](part, module, described, target)
 
         def load_part(part: OnnxPart) -> Run:
             return load_graph(models.onnx_data(folder, part), settings)
 
-        return cls(identity, runtime, assembled(card, parts, placed, load_part))
+        return cls(identity, placement, assembled(card, parts, own, load_part), graphs)
+
+    def prepare(self, height: int, width: int) -> None:
+        """Compile what is compiled for images of this size.
+
+        Raises:
+            EngineError: it does not compile; the message says why.
+        """
+        for graph in self.graphs.values():
+            graph.prepare(height, width)
 
     def sharing(self, cameras: int) -> Sharing:
         """How several cameras best share these networks: in batches on a GPU, in parallel on a CPU."""
-        return GpuBatcher(cameras) if self.runtime.device.type == "cuda" else CpuScheduler(cameras)
+        return GpuBatcher(cameras) if self.placement.device.type == "cuda" else CpuScheduler(cameras)
 
     def shared(self, sharing: Sharing) -> LoadedModel:
-        """The same networks, for cameras that share them."""
+        """The same networks, for cameras that share them; graphs are compiled anew for that."""
+        for graph in self.graphs.values():
+            graph.retarget(**sharing.of_graphs)
         networks = {part: sharing.share(network) for part, network in self.networks.items()}
         return replace(self, networks=networks)
 
@@ -193,7 +258,7 @@ class SharedModel:
         self.cameras = cameras
         self._parts = parts
         self._model: LoadedModel | None = None
-        self._loaded: tuple[str, str, str] | None = None
+        self._loaded: tuple[str, ...] | None = None
         self._users: set[str] = set()
         self._sharing: Sharing | None = None
 
@@ -202,23 +267,25 @@ class SharedModel:
 
         Args:
             user: its name, for messages; to be released by.
-            settings: model, device and precision.
+            settings: model, device, precision and runtime.
 
         Raises:
-            EngineError: another user has loaded another model, device or precision.
+            EngineError: another user has loaded another model, device, precision or runtime.
             ModelError: the model does not load.
         """
-        requested = settings.model, settings.device, settings.precision
+        requested = settings.model, settings.device, settings.precision, settings.runtime
         if self._loaded and self._users - {user} and requested != self._loaded:
             raise EngineError(
                 f"{user} needs {_brief(requested)}, but this process has loaded {_brief(self._loaded)}: "
                 "give all its nodes the same, or run them in separate processes"
             )
         if self._model is None:
-            self._model, self._loaded = LoadedModel.load(settings, self._parts), requested
-            self._sharing = self._model.sharing(self.cameras) if self.cameras > 1 else None
+            model = LoadedModel.load(settings, self._parts)
+            self._sharing = model.sharing(self.cameras) if self.cameras > 1 else None
+            self._model = model.shared(self._sharing) if self._sharing else model
+            self._loaded = requested
         self._users.add(user)
-        return self._model.shared(self._sharing) if self._sharing else self._model
+        return self._model
 
     def release(self, user: str) -> None:
         """The user needs the model no longer."""
@@ -231,5 +298,5 @@ class SharedModel:
         return self._sharing.frame() if self._sharing else nullcontext()
 
 
-def _brief(loaded: tuple[str, str, str]) -> str:
-    return "model {} on {} in {}".format(*loaded)
+def _brief(loaded: tuple[str, ...]) -> str:
+    return "model {} on {} in {} by {}".format(*loaded)

@@ -59,7 +59,8 @@ class Restorer:
     def __init__(self, model: LoadedModel, settings: EngineSettings):
         self.identity = model.identity
         self.settings = settings
-        self.runtime = model.runtime
+        self.placement = model.placement
+        self._prepare = model.prepare
         self._derainer = model.networks["derainer"]
         self._gauge = model.networks["gauge"]
         self._gate = Gate()
@@ -88,19 +89,21 @@ class Restorer:
 
     def warm_up(self, height: int, width: int) -> None:
         """Run every path once at this size, so that the first frame is not slower."""
+        self._prepare(height, width)
         image = np.zeros((height, width, 3), np.uint8)
         state = None
         with torch.inference_mode():
             for _ in range(2):
-                tensor = self.runtime.tensor(image)
+                tensor = self.placement.tensor(image)
                 self._gauge(gauge_input(tensor))
                 estimate = self._derainer.coarse(tensor, state)
                 state = estimate.state
                 for prior in (None, torch.zeros(self._prior_shape(height, width), dtype=torch.uint8)):
                     estimate = self._derainer.refine(tensor, estimate, self._prepared(prior))
+                    self._derainer.once(tensor, state, self._prepared(prior))
                 to_image(estimate.image)
                 _trust(estimate.error)
-        self.runtime.synchronize()
+        self.placement.synchronize()
 
     @torch.inference_mode()
     def restore(self, frame: Frame, priors: PriorSource) -> Restored:
@@ -136,7 +139,7 @@ class Restorer:
         if step is Mode.PASS_THROUGH:
             self._memory = None
             return passed_through(frame)
-        rainy = self.runtime.tensor(frame.image)
+        rainy = self.placement.tensor(frame.image)
         rain, view, obstruction = self._observe(frame, rainy)
         measured = {"mm_h": rain.rate, "coverage": view.coverage, "contrast_loss": view.contrast_loss}
         is_open = self._gate.update(measured, self.settings)
@@ -148,13 +151,11 @@ class Restorer:
                 frame, frame.image, rainy, trust, rain, Mode.DRY,
                 milliseconds=milliseconds, view=view, obstruction=obstruction,
             )  # fmt: skip
-        estimate = self._derainer.coarse(rainy, self._memory.state if self._memory else None)
-        state = estimate.state
-        estimate, iterations, missed = self._refine(frame, rainy, estimate, step, priors)
+        estimate, iterations, missed = self._derain(frame, rainy, step, priors)
         if not math.isfinite(float(estimate.image.sum()) + float(estimate.error.sum())):
             raise RuntimeError("the derainer's output is not finite")
         image, trust = to_image(estimate.image), seen_through(_trust(estimate.error), obstruction)
-        self._memory = _Memory(frame.stamp_ns, state)
+        self._memory = _Memory(frame.stamp_ns, estimate.state)
         milliseconds["derain"] = _since(started) - milliseconds["gate"]
         return Restored(
             frame,
@@ -180,31 +181,38 @@ class Restorer:
         rain = RainEstimate(rate, math.log1p(rate) / math.log1p(MAX_RATE))
         return rain, *self._view.update(frame, seen, self._clock.time_ns, self.settings)
 
-    def _refine(
-        self, frame: Frame, rainy: Tensor, estimate: Restoration, step: Mode, priors: PriorSource
+    def _derain(
+        self, frame: Frame, rainy: Tensor, step: Mode, priors: PriorSource
     ) -> tuple[Restoration, int, bool]:
-        """Refine as the step says; the estimate, the number of refinements, whether a prior was missed."""
-        if step is Mode.DERAIN_ONLY or not self._derainer.takes_prior:
-            return estimate, 0, False
+        """Derain as the step says; the estimate, the number of refinements, whether a prior was missed."""
+        memory, derainer = self._memory, self._derainer
+        state = memory.state if memory else None
+        if step is Mode.DERAIN_ONLY or not derainer.takes_prior:
+            return derainer.coarse(rainy, state), 0, False
         source = self.settings.prior if step is Mode.LOOP else "temporal"
         if source == "closed_loop":
-            missed = False
-            for iteration in range(self.settings.iterations):
-                if iteration:
-                    estimate = self._derainer.again(rainy, estimate)
-                prior = priors.parse(frame, estimate.image.clamp(0, 1))
-                missed |= prior is None
-                estimate = self._derainer.refine(rainy, estimate, self._prepared(prior))
-            return estimate, self.settings.iterations, missed
-        prior = priors.previous(self._memory.stamp_ns) if source == "temporal" and self._memory else None
-        missed = source == "temporal" and self._memory is not None and prior is None
-        return self._derainer.refine(rainy, estimate, self._prepared(prior)), 1, missed
+            return self._close_loop(frame, rainy, derainer.coarse(rainy, state), priors)
+        prior = priors.previous(memory.stamp_ns) if source == "temporal" and memory else None
+        missed = source == "temporal" and memory is not None and prior is None
+        return derainer.once(rainy, state, self._prepared(prior)), 1, missed
+
+    def _close_loop(
+        self, frame: Frame, rainy: Tensor, estimate: Restoration, priors: PriorSource
+    ) -> tuple[Restoration, int, bool]:
+        missed = False
+        for iteration in range(self.settings.iterations):
+            if iteration:
+                estimate = self._derainer.again(rainy, estimate)
+            prior = priors.parse(frame, estimate.image.clamp(0, 1))
+            missed |= prior is None
+            estimate = self._derainer.refine(rainy, estimate, self._prepared(prior))
+        return estimate, self.settings.iterations, missed
 
     def _prepared(self, prior: Tensor | None) -> Tensor | None:
         """K x h x w uint8 from anywhere -> 1 x K x h x w in 0..1 on the device."""
         if prior is None:
             return None
-        return prior.to(self.runtime.device, non_blocking=True)[None].to(self.runtime.dtype) / 255
+        return prior.to(self.placement.device, non_blocking=True)[None].float() / 255
 
     def _prior_shape(self, height: int, width: int) -> tuple[int, int, int]:
         return len(self.identity.class_names), -(-height // 8), -(-width // 8)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from .scene import EngineError
 
 PRIORS = ("closed_loop", "temporal", "none")
+RUNTIMES = ("auto", "torch", "openvino", "onnxruntime", "tensorrt")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 MAX_ITERATIONS = 5
 GATE_MEASURES = ("mm_h", "coverage", "contrast_loss")
@@ -15,12 +16,13 @@ GATE_MEASURES = ("mm_h", "coverage", "contrast_loss")
 
 @dataclass(frozen=True)
 class EngineSettings:
-    """Settings of one engine; all but the first three may change while it runs.
+    """Settings of one engine; all but the first four may change while it runs.
 
     Attributes:
         model: a name under ``models/`` or the path of a model folder.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         precision: ``auto``, ``float32``, ``bfloat16`` or ``float16``.
+        runtime: what runs the networks, one of :data:`RUNTIMES`.
         prior: where the semantic prior comes from: ``closed_loop`` (parse, refine,
             repeated), ``temporal`` (the previous frame's, one refinement) or ``none``.
         iterations: refinements of ``closed_loop``, 1..5.
@@ -43,6 +45,7 @@ class EngineSettings:
     model: str = "loopnet"
     device: str = "auto"
     precision: str = "auto"
+    runtime: str = "auto"
     prior: str = "temporal"
     iterations: int = 3
     gate: bool = True
@@ -67,6 +70,7 @@ class EngineSettings:
             self.precision in PRECISIONS,
             f"precision {self.precision!r} is not one of {', '.join(PRECISIONS)}",
         )
+        _require(self.runtime in RUNTIMES, f"runtime {self.runtime!r} is not one of {', '.join(RUNTIMES)}")
         _require(
             1 <= self.iterations <= MAX_ITERATIONS,
             f"iterations {self.iterations} is outside 1..{MAX_ITERATIONS}",

@@ -50,6 +50,11 @@ class GpuBatcher:
         self._waiting = self._running = self._computing = 0
         self._requests: list[_Request] = []
 
+    @property
+    def of_graphs(self) -> dict[str, int]:
+        """What compiled graphs must know of it: fields of :class:`.graph_networks.Target`."""
+        return {"batch": self._cameras}
+
     @contextmanager
     def frame(self) -> Iterator[None]:
         """Wait for the next batch; the block is one frame of the calling thread's camera."""
@@ -263,6 +268,11 @@ class CpuScheduler:
         self._queue: deque[threading.Event] = deque()
         self._lock = threading.Lock()
         self._prepared = threading.local()
+
+    @property
+    def of_graphs(self) -> dict[str, int]:
+        """What compiled graphs must know of it: fields of :class:`.graph_networks.Target`."""
+        return {"streams": self.count, "threads": self.count * self.threads}
 
     @contextmanager
     def frame(self) -> Iterator[None]:

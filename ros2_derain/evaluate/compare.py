@@ -85,7 +85,7 @@ def main(args: argparse.Namespace) -> int:
         raise EvaluationError("No data directory: pass --data or set ROS2_DERAIN_DATA.")
     if args.card and args.limit:
         raise EvaluationError("--card stores figures of whole sets: omit --limit")
-    names = ("data", "out", "limit", "prior", "iterations", "size", "device", "precision", "card")
+    names = ("data", "out", "limit", "prior", "iterations", "size", "device", "precision", "runtime", "card")
     settings = ComparisonSettings(**{name: getattr(args, name) for name in names})
     folders = select_models(args.models)
     settings.check()

@@ -125,6 +125,7 @@ def origin(by: str, identity: ModelIdentity | None) -> dict:
         "model_sha256": identity.sha256 if identity else None,
         "device": identity.device if identity else None,
         "precision": identity.precision if identity else None,
+        "runtime": identity.runtime if identity else None,
         "commit": machine.commit(),
         "machine": machine.describe(),
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -133,7 +134,8 @@ def origin(by: str, identity: ModelIdentity | None) -> dict:
 
 def comparable(described: dict) -> dict:
     """The part of :func:`describe_run` on which the figures depend: equal parts, equal figures."""
-    return {key: described[key] for key in ("by", "model_sha256", "device", "precision", "data", "settings")}
+    keys = ("by", "model_sha256", "device", "precision", "runtime", "data", "settings")
+    return {key: described.get(key) for key in keys}
 
 
 def describe_data(folder: Path, files: Iterable[Path]) -> dict:
@@ -163,7 +165,8 @@ def store_on_card(
         replace_earlier: replace figures of the same data and subcommand.
     """
     card = models.read_card(folder)
-    kept = {key: result[key] for key in ("by", "frames", "device", "precision", "settings", "commit", "date")}
+    keys = ("by", "frames", "device", "precision", "runtime", "settings", "commit", "date")
+    kept = {key: result[key] for key in keys}
     key = f"{result['data']['name']} {result['by'].rsplit(' ', 1)[-1]}"
     if replace_earlier or key not in card.results:
         kept |= {"data_sha256": result["data"]["sha256"], "rows": result["rows"] if rows is None else rows}
@@ -247,7 +250,11 @@ def process(
 
 def model_on(result: Mapping, data: str) -> str:
     """Subtitle of a report: model, device, data, date and commit of a result."""
-    model = f"{result['model']} ({result['device']} {result['precision']})" if result["model"] else None
+    model = (
+        f"{result['model']} ({result['device']} {result['precision']} {result['runtime']})"
+        if result["model"]
+        else None
+    )
     return f"{model or 'The untouched input'} on {data}. {result['date']}, commit {result['commit']}"
 
 

@@ -53,7 +53,7 @@ class ComparisonSettings:
         prior: for the labelled clip and the timing.
         iterations: of ``closed_loop``.
         size: width and height of the timed frames.
-        device, precision: of the engine.
+        device, precision, runtime: of the engine.
         card: store the figures on the cards of models that have none of these data.
     """
 
@@ -65,6 +65,7 @@ class ComparisonSettings:
     size: tuple[int, int]
     device: str
     precision: str
+    runtime: str
     card: bool
 
     def pairs(self, name: str) -> Path:
@@ -98,7 +99,8 @@ class ComparisonSettings:
         """The options of another ``evaluate`` command, as if typed, on the same device."""
         parser = argparse.ArgumentParser()
         module.add_arguments(parser)
-        same = ["--device", self.device, "--precision", self.precision, "--iterations", self.iterations]
+        same: list[object] = ["--device", self.device, "--precision", self.precision]
+        same += ["--runtime", self.runtime, "--iterations", self.iterations]
         return parser.parse_args([str(word) for word in (*same, *words)])
 
 
@@ -209,7 +211,7 @@ class ModelRow:
         _print_progress(self.out.name, "cost")
         settings = self.settings
         used: dict[str, Any] = {"prior": settings.prior, "iterations": settings.iterations}
-        device = {"device": settings.device, "precision": settings.precision}
+        device = {key: getattr(settings, key) for key in ("device", "precision", "runtime")}
         engine = Engine.load(EngineSettings(model=str(self.folder), gate=False, **used | device))
         conditions = {"size": list(settings.size), **used, "machine": machine.describe()}
         head = evaluation.describe_run("compare", {}, conditions, engine.identity)
@@ -232,7 +234,7 @@ class ModelRow:
             "gmac": cost["gmac"],
             "derain_ms": times["derain"]["p50"],
             "frame_ms": times["total"]["p50"],
-            "ran_on": f"{cost['device']} {cost['precision']}",
+            "ran_on": f"{cost['device']} {cost['precision']} {cost['runtime']}",
         }
 
 

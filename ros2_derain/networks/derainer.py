@@ -52,6 +52,10 @@ class Derainer(nn.Module, ABC):
         """The ``state`` that stands for none, N x C x h x w; None from a network without memory."""
         return None
 
+    def initial_prior(self, rain: Tensor) -> Tensor | None:
+        """The ``prior`` that stands for none; None where ``refine`` returns the restoration without one."""
+        return None
+
     @abstractmethod
     def coarse(self, rain: Tensor, state: Tensor | None = None) -> Restoration:
         """First estimate of the clean image; ``state`` comes from the previous frame, if any."""

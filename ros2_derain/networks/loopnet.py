@@ -103,11 +103,15 @@ class LoopNet(Derainer):
 
     def initial_state(self, rain: Tensor) -> Tensor:
         """Zeros, N x ``state`` x H'/2 x W'/2, in the type of the weights."""
-        height, width = (cells(side, STRIDE) * (STRIDE // 2) for side in rain.shape[-2:])
-        weight = self.stem.weight
-        return torch.zeros(
-            rain.shape[0], self.state_channels, height, width, dtype=weight.dtype, device=rain.device
-        )
+        rows, columns = (cells(side, STRIDE) * (STRIDE // 2) for side in rain.shape[-2:])
+        return self._zeros(rain, self.state_channels, rows, columns)
+
+    def initial_prior(self, rain: Tensor) -> Tensor:
+        """Zeros, N x K x ceil(H/8) x ceil(W/8), in the type of the weights."""
+        return self._zeros(rain, self.classes, *(cells(side, 8) for side in rain.shape[-2:]))
+
+    def _zeros(self, rain: Tensor, *shape: int) -> Tensor:
+        return torch.zeros(rain.shape[0], *shape, dtype=self.stem.weight.dtype, device=rain.device)
 
     def coarse(self, rain: Tensor, state: Tensor | None = None, raining: Tensor | None = None) -> Restoration:
         """First estimate of the clean image; ``state`` comes from the previous frame, if any.
@@ -138,7 +142,7 @@ class LoopNet(Derainer):
         x1 = restoration.features
         assert x1 is not None  # coarse() has set it
         if prior is None:
-            prior = x1.new_zeros(x1.shape[0], self.classes, x1.shape[-2] // 4, x1.shape[-1] // 4)
+            prior = self.initial_prior(rain)
         prior = prior.to(x1.dtype)
         x2 = functional.relu(self.again_down_quarter(x1))
         x3 = self.again_eighth(self.modulate_eighth(self.again_down_eighth(x2), prior))

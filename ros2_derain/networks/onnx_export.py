@@ -114,17 +114,18 @@ def example(network: nn.Module, name: str, height: int, width: int) -> dict[str,
     """Noise as the inputs of a graph, by name; images and priors in 0..1.
 
     Args:
-        network: on the CPU.
+        network: on any device; on ``meta`` the inputs have a shape and no content.
         name: of the graph, one of :func:`graph_names`.
         height, width: of the image.
     """
-    image = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0))
+    weight = next(network.parameters())
+    image = torch.rand(1, 3, height, width, device=weight.device)
     if name in ("gauge", "parse"):
         return {"image": image}
     assert isinstance(network, Derainer)
     prior = None
     if network.takes_prior:
-        prior = torch.rand(1, network.classes, cells(height, 8), cells(width, 8), dtype=_dtype(network))
+        prior = torch.rand(1, network.classes, cells(height, 8), cells(width, 8)).to(weight)
     with torch.no_grad():
         state, coarse = network.initial_state(image), network.coarse(image)
     last = {"last_image": coarse.image, "presence": coarse.presence}
@@ -209,10 +210,6 @@ def _restored(
 
 def _present(tensors: Mapping[str, Tensor | None]) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in tensors.items() if tensor is not None}
-
-
-def _dtype(network: nn.Module) -> torch.dtype:
-    return next(network.parameters()).dtype
 
 
 def _axes(tensors: list[str]) -> dict[str, dict[int, str]]:

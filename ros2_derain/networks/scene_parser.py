@@ -66,11 +66,12 @@ class Parse(NamedTuple):
         logits: N x K x ceil(H/4) x ceil(W/4) class scores.
         levels: one :class:`LevelOutput` per stride 8, 16, 32; empty from a network without detection.
         features: N x C x h x w, for losses on features; the scene parser's fused ones, N x 64 x H'/8 x W'/8.
+            None where nothing learns.
     """
 
     logits: Tensor
     levels: tuple[LevelOutput, ...]
-    features: Tensor
+    features: Tensor | None = None
 
     def probabilities(self) -> Tensor:
         """N x K x ceil(H/4) x ceil(W/4) class probabilities."""

@@ -126,12 +126,14 @@ def to_vision_info(identity: ModelIdentity, database: str, header: Header) -> Vi
     """Which model runs.
 
     Args:
-        identity: name and sha256 of the model.
+        identity: name, sha256 and runtime of the model.
         database: where its class names are found: the topic of the label info.
         header: of the present moment.
     """
     return VisionInfo(
-        header=header, method=f"{identity.name} sha256:{identity.sha256}", database_location=database
+        header=header,
+        method=f"{identity.name} sha256:{identity.sha256} runtime:{identity.runtime}",
+        database_location=database,
     )
 
 

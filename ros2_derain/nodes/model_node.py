@@ -60,7 +60,7 @@ class ModelNode(ManagedNode[M]):
         self._identity = identity
         return (
             f"model {identity.name} ({identity.sha256[:12]}) on {identity.device}, "
-            f"{identity.precision}, {len(identity.class_names)} classes"
+            f"{identity.precision}, by {identity.runtime}, {len(identity.class_names)} classes"
         )
 
     def _load(self) -> ModelIdentity:
@@ -103,6 +103,7 @@ class ModelNode(ManagedNode[M]):
             "model_sha256": identity.sha256,
             "device": identity.device,
             "precision": identity.precision,
+            "runtime": identity.runtime,
         }
         if identity.device.startswith("cuda"):
             facts["gpu_memory_mb"] = f"{torch.cuda.memory_allocated(identity.device) / 2**20:.0f}"

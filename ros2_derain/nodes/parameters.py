@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.node import Node
 
-from ros2_derain.engine import MAX_ITERATIONS, PRECISIONS, PRIORS, EngineSettings
+from ros2_derain.engine import MAX_ITERATIONS, PRECISIONS, PRIORS, RUNTIMES, EngineSettings
 from ros2_derain.nodes.diagnostics import ViewLimits
 
 Value = bool | int | float | str
@@ -81,6 +81,12 @@ class ModelParameters(NodeParameters):
         "precision",
         "Number format of the networks; auto takes the fastest that the device is good at.",
         choices=PRECISIONS,
+        live=False,
+    )
+    runtime: str = _setting(
+        "runtime",
+        "What runs the networks; auto takes OpenVINO on a CPU where it is installed, else PyTorch.",
+        choices=RUNTIMES,
         live=False,
     )
     warmup_width: int = _parameter(

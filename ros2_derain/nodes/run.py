@@ -56,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_camera_arguments(parser)
     parser.add_argument("--model", help="a name that 'ros2-derain models' lists, or a model's folder")
     parser.add_argument("--device", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument("--runtime", help="auto, torch, openvino, onnxruntime or tensorrt")
     parser.add_argument("--log-level", default="info", choices=("debug", "info", "warn", "error", "fatal"))
     parser.add_argument(
         "--ros-args",
@@ -126,7 +127,12 @@ def ros_arguments(args: argparse.Namespace) -> list[str]:
     ):
         given += ["-r", f"{name}:={topic}"]
     transport = "compressed" if args.compressed or image != args.image else None
-    values = {"model": args.model, "device": args.device, "input_transport": transport}
+    values = {
+        "model": args.model,
+        "device": args.device,
+        "runtime": args.runtime,
+        "input_transport": transport,
+    }
     given += parameter_arguments({name: value for name, value in values.items() if value is not None})
     return [*given, *args.ros_args]
 

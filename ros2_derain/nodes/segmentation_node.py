@@ -208,7 +208,7 @@ class SegmentationNode(ModelNode[SegmentationParameters]):
     def _received(self, frame: Frame, mode: Mode, obstruction: np.ndarray | None) -> Restored:
         """An image that another process restored, as the engine's second step takes it."""
         image = frame.image
-        tensor = None if mode in NOT_PARSED else self.interpreter.runtime.tensor(image)
+        tensor = None if mode in NOT_PARSED else self.interpreter.placement.tensor(image)
         trust = np.empty((0, 0), np.uint8)
         return Restored(frame, image, tensor, trust, NO_PROCESSING, mode, obstruction=obstruction)
 
@@ -216,7 +216,7 @@ class SegmentationNode(ModelNode[SegmentationParameters]):
         """Publish the prior of an intermediate image, and nothing else."""
         image = images.to_rgb(message, max_pixels=self.parameters.max_pixels)
         with self._processing:
-            prior = self.interpreter.prior(self.interpreter.runtime.tensor(image))
+            prior = self.interpreter.prior(self.interpreter.placement.tensor(image))
         if self.has_subscriber(SEMANTIC_PRIOR):
             self.publish(SEMANTIC_PRIOR, images.from_channels(prior.cpu().numpy(), message.header))
         self.statistics.count("proposals_answered")

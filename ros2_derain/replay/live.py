@@ -160,7 +160,7 @@ def _run_options(
     given = ["--image", base, "--camera-info", info]
     if settings.options is None:
         engine = session.job.settings
-        given += ["--model", engine.model, "--device", engine.device]
+        given += ["--model", engine.model, "--device", engine.device, "--runtime", engine.runtime]
         values |= {"prior": engine.prior, "iterations": engine.iterations}
     else:
         given += settings.options

@@ -113,7 +113,7 @@ def build(
         subtitle=(
             f"{job.description + '. ' if job.description else ''}"
             f"{len(bag['cameras'])} camera{'s' * (len(bag['cameras']) != 1)}, {bag['seconds']:.1f} s, "
-            f"through {summary['model']} ({summary['device']} {summary['precision']}). "
+            f"through {summary['model']} ({summary['device']} {summary['precision']} {summary['runtime']}). "
             f"{summary['date'][:16].replace('T', ' ')} UTC, commit {summary['commit']}"
         ),
         passed=summary["passed"],
@@ -377,7 +377,7 @@ def _run(summary: Mapping) -> Table:
     )
     rows = [
         ["model", f"{summary['model']} (sha256 {summary['model_sha256'][:16]})"],
-        ["device", f"{summary['device']}, {summary['precision']}"],
+        ["device", f"{summary['device']}, {summary['precision']}, {summary['runtime']}"],
         ["settings", settings],
         ["took", f"{summary['seconds']:.1f} s, {number(summary['frames_per_second'])} frames per second"],
         ["machine", ", ".join(f"{key} {value}" for key, value in summary["machine"].items() if value)],

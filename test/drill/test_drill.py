@@ -30,10 +30,13 @@ ON_TWO_PROCESSES = ("segmentation-node-dies", "derain-node-dies")
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("runtime", ["torch", "openvino"])
 @pytest.mark.parametrize("names", [ON_ONE_PIPELINE, ON_TWO_PROCESSES], ids=["composed", "two processes"])
-def test_the_pipeline_passes_its_faults(rainy_model, tmp_path, names):
+def test_the_pipeline_passes_its_faults(rainy_model, tmp_path, names, runtime):
+    if runtime != "torch":
+        pytest.importorskip(runtime)
     faults = [fault for fault in command.ALL_FAULTS if fault.name in names]
-    rows = list(command.run(faults, Settings(rainy_model, "cpu", tmp_path, patience=10)))
+    rows = list(command.run(faults, Settings(rainy_model, "cpu", tmp_path, patience=10, runtime=runtime)))
     assert {row.fault for row in rows} == set(names)
     assert [(row.fault, row.seen) for row in rows if not row.passed] == []
 

@@ -1,6 +1,7 @@
 """Frames through the engine: modes, priors, memory, faults, determinism."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import torch
 
 from ros2_derain.engine import Engine, EngineError, EngineSettings, Frame, Mode, choose, to_image
 from ros2_derain.engine.interpreter import suppress
-from ros2_derain.engine.loaded_model import Runtime
+from ros2_derain.engine.loaded_model import Placement
 
 MS = 10**6
 
@@ -134,17 +135,17 @@ def test_a_non_finite_output_is_never_published(tmp_path):
 
 def test_a_device_error_passes_the_raw_image_and_recovers(rainy_model):
     engine = Engine.load(EngineSettings(model=rainy_model, recover_after_s=0.2))
-    coarse = engine.restorer._derainer.coarse
+    derainer = engine.restorer._derainer
 
     def out_of_memory(*_):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
 
     clip = iter(frames(30))
     engine.process(next(clip))
-    engine.restorer._derainer.coarse = out_of_memory
+    engine.restorer._derainer = SimpleNamespace(takes_prior=True, coarse=out_of_memory, once=out_of_memory)
     failed = [engine.process(next(clip)) for _ in range(2)]
     assert all(s.mode is Mode.PASS_THROUGH and "out of memory" in s.fault for s in failed)
-    engine.restorer._derainer.coarse = coarse
+    engine.restorer._derainer = derainer
     modes = [engine.process(frame).mode for frame in clip]
     assert modes[0] is Mode.DERAIN_ONLY and modes[-1] is Mode.LOOP
     assert modes.index(Mode.ONE_ITERATION) > 0
@@ -196,6 +197,7 @@ def test_unusable_images_are_named(rainy_model, image, text):
         ({"prior": "both"}, "closed_loop"),
         ({"iterations": 6}, "1..5"),
         ({"precision": "int8"}, "bfloat16"),
+        ({"runtime": "tvm"}, "'tvm' is not one of auto, torch, openvino, onnxruntime, tensorrt"),
         ({"gate_close_mm_h": 9.0}, "gate_open_mm_h"),
         ({"score_threshold": 1.5}, "score_threshold"),
         ({"max_latency_ms": -1.0}, "max_latency_ms"),
@@ -232,7 +234,7 @@ def test_precisions_agree(rainy_model):
 
 def test_images_survive_the_way_to_the_device_and_back():
     image = frames(1)[0].image
-    assert (to_image(Runtime(torch.device("cpu"), torch.float32).tensor(image)) == image).all()
+    assert (to_image(Placement(torch.device("cpu"), torch.float32).tensor(image)) == image).all()
 
 
 def test_suppression_keeps_the_best_of_a_class_and_other_classes():

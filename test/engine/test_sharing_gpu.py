@@ -41,14 +41,20 @@ def camera_frames(camera, count=3):
     ]
 
 
+@pytest.mark.parametrize("runtime", ["torch", "openvino", "onnxruntime"])
 @pytest.mark.parametrize("way", [GpuBatcher, CpuScheduler])
 @pytest.mark.parametrize("prior", ["temporal", "closed_loop"])
-def test_each_camera_gets_the_scenes_that_it_would_get_alone(rainy_model, prior, way):
-    settings = EngineSettings(model=rainy_model, prior=prior, iterations=2, precision="float32", device="cpu")
+def test_each_camera_gets_the_scenes_that_it_would_get_alone(rainy_model, prior, way, runtime):
+    if runtime != "torch":
+        pytest.importorskip(runtime)
+    settings = EngineSettings(
+        model=rainy_model, prior=prior, iterations=2, precision="float32", device="cpu", runtime=runtime
+    )
     model, turns = LoadedModel.load(settings), way(3)
+    shared = model.shared(turns)
 
     def drive(camera):
-        engine = Engine.of(model.shared(turns), settings)
+        engine = Engine.of(shared, settings)
         scenes = []
         for frame in camera_frames(camera):
             with turns.frame():

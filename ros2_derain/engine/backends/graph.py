@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple, Protocol
@@ -23,8 +24,11 @@ Shapes = Mapping[str, tuple[int, ...]]
 """Shapes of inputs, by name."""
 
 
-class GraphError(EngineError):
-    """A graph does not compile or does not run; the message says why and what to do."""
+class GraphError(EngineError, RuntimeError):
+    """A graph does not compile or does not run; the message says why and what to do.
+
+    As every RuntimeError of a network, it costs a running engine the frame and not more.
+    """
 
 
 class Port(NamedTuple):
@@ -68,7 +72,9 @@ def compile_graph(
     cache: Cache | None = None,
     *,
     shapes: Shapes | None = None,
+    threads: int | None = None,
     streams: int = 1,
+    batch: int = 1,
 ) -> Graph:
     """Compile an ONNX file.
 
@@ -81,20 +87,45 @@ def compile_graph(
         cache: of compiled graphs.
         shapes: of all inputs, where the file leaves axes open and only one size is needed; None: as in the
             file. OpenVINO is faster so, and TensorRT needs it.
-        streams: number of threads that call the graph at the same time, among which the cores are divided.
+        threads: number of cores to use; by default as many as PyTorch uses.
+        streams: number of calls at the same time, each on its share of the threads.
+        batch: where ``shapes`` are given, the largest number of images in a call, for TensorRT.
 
     Raises:
         GraphError: the runtime is not installed, or lacks an operator, the device or the precision; the
             file cannot be read or is none.
     """
-    return require(runtime).compile_graph(
-        source, runtime, torch.device(device), precision, cache, shapes, streams
+    backend = require(runtime)
+    options = Options(
+        runtime,
+        torch.device(device),
+        precision,
+        cache,
+        shapes,
+        threads or torch.get_num_threads(),
+        streams,
+        batch,
     )
+    return backend.compile_graph(source, options)
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of :func:`compile_graph`, for the backends."""
+
+    runtime: str
+    device: torch.device
+    precision: str
+    cache: Cache | None
+    shapes: Shapes | None
+    threads: int
+    streams: int
+    batch: int
 
 
 def installed(runtime: str) -> bool:
-    """Whether the package of a runtime is there."""
-    return runtime == "torch" or importlib.util.find_spec(_PACKAGES[runtime]) is not None
+    """Whether the package of a runtime, or another package, is there."""
+    return importlib.util.find_spec(_PACKAGES.get(runtime, runtime)) is not None
 
 
 def require(runtime: str) -> ModuleType:

@@ -11,8 +11,7 @@ import onnxruntime
 import torch
 from torch import Tensor
 
-from .cache import Cache
-from .graph import GraphError, Port, Shapes, brief, content, label, ordered
+from .graph import GraphError, Options, Port, Shapes, brief, content, label, ordered
 
 _DTYPES = {
     "float": torch.float32,
@@ -42,56 +41,51 @@ _ELEMENT_TYPES = {
 """Numbers of TensorProto.DataType in ONNX."""
 
 
-def compile_graph(
-    source: Path | bytes,
-    runtime: str,
-    device: torch.device,
-    precision: str,
-    cache: Cache | None,
-    shapes: Shapes | None,
-    streams: int,
-) -> OnnxRuntimeGraph:
+def compile_graph(source: Path | bytes, options: Options) -> OnnxRuntimeGraph:
     """See :func:`ros2_derain.engine.backends.compile_graph`."""
-    providers = _providers(runtime, device, cache, content(source), shapes)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = max(1, torch.get_num_threads() // streams)
-    options.log_severity_level = 3
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    file = content(source)
+    providers = _providers(file, options)
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = max(1, options.threads // options.streams)
+    settings.log_severity_level = 3
+    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        session = onnxruntime.InferenceSession(content(source), options, [*providers])
+        session = onnxruntime.InferenceSession(file, settings, providers)
     except Exception as error:  # ONNX Runtime has a class for each status, all of them plain exceptions
         raise GraphError(f"ONNX Runtime cannot load {label(source)}: {brief(error)}") from error
     if session.get_providers()[0] != providers[0][0]:
         raise GraphError(
-            f"runtime {runtime} on {device} does not start ({providers[0][0]} of ONNX Runtime failed): "
+            f"runtime {options.runtime} on {options.device} does not start: {providers[0][0]} failed; "
             "install the CUDA and TensorRT libraries that onnxruntime-gpu names, or choose another runtime"
         )
-    return OnnxRuntimeGraph(session, device)
+    return OnnxRuntimeGraph(session, options.device)
 
 
-def _providers(
-    runtime: str,
-    device: torch.device,
-    cache: Cache | None,
-    file: bytes,
-    shapes: Shapes | None,
-) -> list[tuple[str, dict[str, Any]]]:
+def _providers(file: bytes, options: Options) -> list[tuple[str, dict[str, Any]]]:
     """TensorRT, CUDA and CPU, as far as they are asked for, with their options."""
+    runtime, device, cache = options.runtime, options.device, options.cache
     if device.type == "cpu":
         if runtime == "tensorrt":
             raise GraphError("runtime tensorrt needs a CUDA device: use openvino or onnxruntime on the CPU")
+        if options.precision != "float32":
+            raise GraphError(
+                f"runtime onnxruntime computes in float32 on the CPU, not in {options.precision}"
+            )
         return [("CPUExecutionProvider", {})]
     number = {"device_id": str(device.index or 0)}
-    providers = [("CUDAExecutionProvider", {**number, "use_tf32": "1"}), ("CPUExecutionProvider", {})]
+    providers = [("CUDAExecutionProvider", number), ("CPUExecutionProvider", {})]
     if runtime == "tensorrt":
-        options = {**number, "trt_fp16_enable": "1"}
-        if shapes is not None:
-            profile = ",".join(f"{name}:{'x'.join(map(str, shape))}" for name, shape in shapes.items())
-            options |= {f"trt_profile_{which}_shapes": profile for which in ("min", "opt", "max")}
+        tensorrt = {**number, "trt_fp16_enable": str(int(options.precision == "float16"))}
+        if options.shapes is not None:
+            tensorrt |= {
+                "trt_profile_min_shapes": _profile(options.shapes, 1),
+                "trt_profile_opt_shapes": _profile(options.shapes, options.batch),
+                "trt_profile_max_shapes": _profile(options.shapes, options.batch),
+            }
         if cache is not None:
             folder = cache.folder / "tensorrt" / hashlib.sha256(file).hexdigest()[:16]
-            options |= {"trt_engine_cache_enable": "1", "trt_engine_cache_path": str(folder)}
-        providers.insert(0, ("TensorrtExecutionProvider", options))
+            tensorrt |= {"trt_engine_cache_enable": "1", "trt_engine_cache_path": str(folder)}
+        providers.insert(0, ("TensorrtExecutionProvider", tensorrt))
     missing = providers[0][0]
     if missing not in onnxruntime.get_available_providers():
         raise GraphError(
@@ -99,6 +93,11 @@ def _providers(
             "pip uninstall onnxruntime, then pip install onnxruntime-gpu"
         )
     return providers
+
+
+def _profile(shapes: Shapes, batch: int) -> str:
+    """Shapes as TensorRT's provider takes them, for a number of images."""
+    return ",".join(f"{name}:{'x'.join(map(str, (batch, *shape[1:])))}" for name, shape in shapes.items())
 
 
 class OnnxRuntimeGraph:

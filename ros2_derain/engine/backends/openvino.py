@@ -14,8 +14,7 @@ import openvino
 import torch
 from torch import Tensor
 
-from .cache import Cache
-from .graph import GraphError, Port, Shapes, brief, content, label, ordered
+from .graph import GraphError, Options, Port, brief, content, label, ordered
 
 _PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 
@@ -32,51 +31,46 @@ _DTYPES = {
 }
 
 
-def compile_graph(
-    source: Path | bytes,
-    runtime: str,
-    device: torch.device,
-    precision: str,
-    cache: Cache | None,
-    shapes: Shapes | None,
-    streams: int,
-) -> OpenVinoGraph:
+def compile_graph(source: Path | bytes, options: Options) -> OpenVinoGraph:
     """See :func:`ros2_derain.engine.backends.compile_graph`."""
-    if device.type != "cpu":
-        raise GraphError(f"runtime openvino runs on the CPU, not on {device}: use tensorrt or onnxruntime")
-    if precision not in _PRECISIONS:
-        raise GraphError(f"runtime openvino computes in float32 or bfloat16 on the CPU, not in {precision}")
+    if options.device.type != "cpu":
+        raise GraphError(
+            f"runtime openvino runs on the CPU, not on {options.device}: use tensorrt or onnxruntime"
+        )
+    if options.precision not in _PRECISIONS:
+        raise GraphError(
+            f"runtime openvino computes in float32 or bfloat16 on the CPU, not in {options.precision}"
+        )
     file, core = content(source), openvino.Core()
-    options = {
-        "PERFORMANCE_HINT": "LATENCY" if streams == 1 else "THROUGHPUT",
-        "NUM_STREAMS": str(streams),
-        "INFERENCE_NUM_THREADS": str(torch.get_num_threads()),
-        "INFERENCE_PRECISION_HINT": _PRECISIONS[precision],
+    properties = {
+        "PERFORMANCE_HINT": "LATENCY" if options.streams == 1 else "THROUGHPUT",
+        "NUM_STREAMS": str(options.streams),
+        "INFERENCE_NUM_THREADS": str(options.threads),
+        "INFERENCE_PRECISION_HINT": _PRECISIONS[options.precision],
     }
 
     def compiled() -> openvino.CompiledModel:
         try:
             model = core.read_model(file)
-            if shapes is not None:
-                model.reshape(
-                    {one.node.friendly_name: shapes[one.node.friendly_name] for one in model.inputs}
-                )
-            return core.compile_model(model, "CPU", options)
+            if options.shapes is not None:
+                names = [one.node.friendly_name for one in model.inputs]
+                model.reshape({name: options.shapes[name] for name in names})
+            return core.compile_model(model, "CPU", properties)
         except RuntimeError as error:
             raise GraphError(f"OpenVINO cannot compile {label(source)}: {brief(error)}") from error
 
-    if cache is None:
+    if options.cache is None:
         return OpenVinoGraph(compiled())
-    identity = {"onnx": hashlib.sha256(file).hexdigest(), "shapes": shapes, "options": options}
+    identity = {"onnx": hashlib.sha256(file).hexdigest(), "shapes": options.shapes, "properties": properties}
     origin = {"openvino": openvino.get_version()}
-    blob = cache.get("openvino graph", identity, origin)
+    blob = options.cache.get("openvino graph", identity, origin)
     if blob is not None:
         try:
-            return OpenVinoGraph(core.import_model(blob, "CPU", options))
+            return OpenVinoGraph(core.import_model(blob, "CPU", properties))
         except RuntimeError:
             blob = None
     made = compiled()
-    cache.put("openvino graph", identity, origin, _exported(made))
+    options.cache.put("openvino graph", identity, origin, _exported(made))
     return OpenVinoGraph(made)
 
 

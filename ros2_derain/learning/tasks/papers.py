@@ -260,6 +260,7 @@ class UbcnTask(PaperTask):
             add(parts, "derained_semantic", losses.segmentation(one.segmentation.logits, labels), share)
             if seen is not None and self.discriminator is not None:
                 derained = one.segmentation.features
+                assert derained is not None and seen.features is not None
                 add(parts, "adversarial", losses.alignment(self.discriminator, derained), share)
                 discrimination = losses.discrimination(self.discriminator, derained, seen.features)
                 add(parts, "discrimination", discrimination, share)
