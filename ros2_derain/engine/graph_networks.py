@@ -241,6 +241,8 @@ class GraphDerainer(GraphNetwork):
         return self.network.initial_state(rain) if state is None else state
 
     def _prior(self, rain: Tensor, prior: Tensor | None) -> Tensor | None:
+        if not self.takes_prior:
+            return None
         return self.network.initial_prior(rain) if prior is None else prior
 
 

@@ -55,6 +55,8 @@ class ModelNode(ManagedNode[M]):
         try:
             with ThreadPoolExecutor(1) as aside:  # OpenMP keeps a team for every thread that computes
                 identity = aside.submit(self._load).result()
+        except EngineError:
+            raise
         except RuntimeError as error:
             raise EngineError(f"model {self.settings.model} fails at its warm-up: {error}") from error
         self._identity = identity
