@@ -8,21 +8,25 @@ from ros2_derain.engine import MAX_ITERATIONS, PRECISIONS, PRIORS, RUNTIMES, Eng
 from ros2_derain.options import OptionError, number, several
 
 
-def add_engine(parser: argparse.ArgumentParser) -> None:
-    """Add ``--model``, ``--device``, ``--precision`` and ``--runtime``."""
+def add_engine(parser: argparse.ArgumentParser, several_runtimes: bool = False) -> None:
+    """Add ``--model``, ``--device``, ``--precision`` and ``--runtime``; see :func:`add_device`."""
     parser.add_argument(
         "--model", default="loopnet", help="a name or a model's folder (default: %(default)s)"
     )
-    add_device(parser)
+    add_device(parser, several_runtimes)
 
 
-def add_device(parser: argparse.ArgumentParser) -> None:
-    """Add ``--device``, ``--precision`` and ``--runtime``."""
+def add_device(parser: argparse.ArgumentParser, several_runtimes: bool = False) -> None:
+    """Add ``--device``, ``--precision`` and ``--runtime``, which takes several where that is asked for."""
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)")
     parser.add_argument("--precision", default="auto", choices=PRECISIONS, help="(default: %(default)s)")
-    parser.add_argument(
-        "--runtime", default="auto", choices=RUNTIMES, help="what runs the networks (default: %(default)s)"
-    )
+    names = ", ".join(RUNTIMES)
+    if several_runtimes:
+        what = f"what runs the networks: {names}; several are compared (default: auto)"
+        parser.add_argument("--runtime", type=runtimes, default=("auto",), metavar="NAME,...", help=what)
+    else:
+        what = f"what runs the networks: {names} (default: %(default)s)"
+        parser.add_argument("--runtime", type=one_runtime, default="auto", metavar="NAME", help=what)
 
 
 def add_iterations(parser: argparse.ArgumentParser) -> None:
@@ -37,9 +41,8 @@ def add_iterations(parser: argparse.ArgumentParser) -> None:
 
 def settings(args: argparse.Namespace, **changed) -> EngineSettings:
     """The engine's settings of the options of :func:`add_engine`; ``changed`` are further ones."""
-    return EngineSettings(
-        model=args.model, device=args.device, precision=args.precision, runtime=args.runtime, **changed
-    )
+    given = {name: getattr(args, name) for name in ("model", "device", "precision", "runtime")}
+    return EngineSettings(**{**given, **changed})
 
 
 def one_number_of_iterations(text: str) -> int:
@@ -50,6 +53,22 @@ def one_number_of_iterations(text: str) -> int:
 def iterations(text: str) -> tuple[int, ...]:
     """``1,2,3``: numbers of iterations."""
     return several(text, "--iterations", one_number_of_iterations)
+
+
+def one_runtime(text: str) -> str:
+    """``openvino``: a runtime of the engine.
+
+    Raises:
+        OptionError: there is no such runtime.
+    """
+    if text not in RUNTIMES:
+        raise OptionError(f"--runtime: {text!r} is not one of {', '.join(RUNTIMES)}")
+    return text
+
+
+def runtimes(text: str) -> tuple[str, ...]:
+    """``torch,openvino``: runtimes of the engine."""
+    return several(text, "--runtime", one_runtime)
 
 
 def one_prior(text: str) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ros2_derain import engine_options, environment, machine, resources
 from ros2_derain.bags.messages import raw_stamp_ns
-from ros2_derain.bench import engine_timing, timed_pipeline
+from ros2_derain.bench import engine_timing, runtimes, timed_pipeline
 from ros2_derain.data.clips import Clip
 from ros2_derain.engine import PRIORS, Engine, EngineSettings, LoadedModel
 from ros2_derain.nodes import outputs, run
@@ -47,6 +47,11 @@ EXAMPLES = """examples:
   ros2-derain bench --size 1280x720 --seconds 300 --json out/bench.json
   ros2-derain bench --size 1920x1080 --device cuda --prior closed_loop --iterations 3
   ros2-derain bench --engine-only --cameras 3
+  ros2-derain bench --engine-only --runtime torch,openvino --json out/runtimes.json
+
+With several runtimes the first one is measured as usual; then all take turns frame by frame,
+and each is compared with PyTorch in float32: dB of the clean image before it is rounded to
+8 bits, and labels that agree.
 
 The overhead of a frame is its time from the camera's stamp to reception in this process,
 less what the engine took for it before that output. Every frame is derained: the rain
@@ -81,7 +86,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     length.add_argument("--frames", type=positive(int), help="measured in each part, however long it takes")
     parser.add_argument("--json", type=Path, help="write the results to this file")
-    engine_options.add_engine(parser)
+    engine_options.add_engine(parser, several_runtimes=True)
     parser.add_argument("--prior", default="temporal", choices=PRIORS, help="(default: %(default)s)")
     engine_options.add_iterations(parser)
     parser.add_argument(
@@ -97,7 +102,9 @@ def main(args: argparse.Namespace) -> int:
     """Measure, print a table, write the JSON file; returns the exit status."""
     environment.isolate()
     source = Clip.open(resources.path("samples/highway"), args.size)
-    settings = engine_options.settings(args, prior=args.prior, iterations=args.iterations, gate=False)
+    loop = {"prior": args.prior, "iterations": args.iterations, "gate": False}
+    every = [engine_options.settings(args, runtime=runtime, **loop) for runtime in args.runtime]
+    settings = every[0]
     with tempfile.TemporaryDirectory(prefix="ros2_derain_") as folder:
         rainy = Path(folder) / "rainy"
         with Progress("rendering rain", RENDERED_IMAGES) as progress:
@@ -108,6 +115,10 @@ def main(args: argparse.Namespace) -> int:
             "iterations": args.iterations,
             **_time_engine(settings, rainy, args),
         }
+        if len(every) > 1:
+            result["runtimes"] = runtimes.compare(
+                every, read_folder(rainy), WARM_UP_FRAMES, lambda fps: _number_of_frames(args, 1.0, fps)
+            )
         if not args.engine_only:
             result["end_to_end"] = _time_end_to_end(
                 settings, rainy, args, result["engine"]["fps"], Path(folder)
@@ -124,7 +135,7 @@ def table(result: dict) -> str:
     width, height = result["size"]
     lines = [
         f"{width}x{height}, prior {result['prior']}, model {result['model']}, "
-        f"{result['device']} {result['precision']}",
+        f"{result['device']} {result['precision']} {result['runtime']}",
         f"{machine.in_words(result['machine'])}; commit {result['commit']}",
         "",
         f"engine alone: {result['engine']['frames']} frames, {result['engine']['fps']:.1f} per second",
@@ -138,6 +149,8 @@ def table(result: dict) -> str:
             f"{several['fps']:.1f} per second; a frame of each costs {several['cost']:.2f} times one frame; "
             f"smallest share {several['least_share']:.0%}",
         ]
+    if "runtimes" in result:
+        lines += ["", "runtimes in turn, p50:", *runtimes.table(result["runtimes"])]
     whole = result.get("end_to_end")
     if whole:
         lines += [
@@ -175,6 +188,7 @@ def _time_engine(settings: EngineSettings, rainy: Path, args: argparse.Namespace
         "model_sha256": model.identity.sha256,
         "device": model.identity.device,
         "precision": model.identity.precision,
+        "runtime": model.identity.runtime,
         "engine": found,
     }
     if args.cameras > 1:

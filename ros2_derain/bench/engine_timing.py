@@ -81,6 +81,7 @@ def timed_together(
     """
     sharing = model.sharing(cameras)
     shared = model.shared(sharing)
+    shared.prepare(*images[0].shape[:2])
     seconds = repeats * cameras / fps_of_one
 
     def drive(camera: int) -> int:

@@ -48,6 +48,31 @@ def test_engine_alone(rainy_model, tmp_path):
     assert result["commit"] and result["machine"]["cores"] >= 1 and result["versions"]["torch"]
 
 
+def test_runtimes_are_compared_in_turn(rainy_model, tmp_path):
+    for name in ("openvino", "onnxruntime"):
+        pytest.importorskip(name)
+    file = tmp_path / "runtimes.json"
+    given = ["--model", rainy_model, "--device", "cpu", "--precision", "float32", "--engine-only"]
+    ended = bench(
+        "--size", "160x96", "--frames", 4, *given, "--runtime", "torch,openvino,onnxruntime", "--json", file
+    )
+    assert ended.returncode == 0, ended.stderr
+    rows = json.loads(file.read_text())["runtimes"]
+    assert [row["runtime"] for row in rows] == ["torch", "openvino", "onnxruntime"]
+    assert rows[0]["ratio"] == 1 and rows[0]["psnr_db"] is None and rows[0]["label_agreement"] == 1
+    for row in rows:
+        assert row["frames"] == 4 and row["fps"] > 0 and row["latency_ms"]["total"]["p50"] > 0
+        assert row["psnr_db"] is None or row["psnr_db"] > 90
+        assert row["label_agreement"] > 0.999
+    line = next(line for line in ended.stdout.splitlines() if line.split()[:1] == ["openvino"])
+    assert f"{rows[1]['ratio']:.2f}" in line
+
+
+def test_an_unknown_runtime_is_named():
+    ended = bench("--runtime", "torch,tvm")
+    assert ended.returncode == 2 and "--runtime: 'tvm' is not one of auto, torch" in ended.stderr
+
+
 @pytest.mark.slow
 def test_end_to_end(rainy_model, tmp_path):
     ended = bench(
