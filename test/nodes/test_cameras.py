@@ -17,7 +17,9 @@ NAMES = ("front", "left", "right")
 class Failing:
     """A derainer whose device has failed."""
 
-    def coarse(self, *_):
+    takes_prior = True
+
+    def once(self, *_):
         raise RuntimeError("CUDA error: device-side assert")
 
 

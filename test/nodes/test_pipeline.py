@@ -134,7 +134,7 @@ def test_priors_are_exchanged_by_reference(active, prior):
 
 def test_the_model_is_loaded_once(active):
     made = active()
-    assert made.derain.engine.restorer.runtime is made.segmentation.interpreter.runtime
+    assert made.derain.engine.restorer.placement is made.segmentation.interpreter.placement
 
 
 def test_two_models_in_one_process_are_refused(make_rig):
