@@ -1,4 +1,4 @@
-"""The pipeline: derain_node and segmentation_node, in one process or in two.
+"""The pipeline: derain_node and segmentation_node, in one process or in two; also planner_node if asked for.
 
 The argument ``image`` is all that most cameras need::
 
@@ -18,6 +18,7 @@ from launch_ros.parameter_descriptions import Parameter
 PACKAGE = "ros2_derain"
 BOOLEAN = ["true", "false"]
 NODES = ("segmentation_node", "derain_node")  # the consumer is up before its source
+PLANNER = "planner_node"
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -31,7 +32,7 @@ def arguments() -> list[DeclareLaunchArgument]:
         DeclareLaunchArgument(
             "params_file",
             default_value=os.path.join(share, "config", "pipeline.yaml"),
-            description="YAML file with the parameters of both nodes",
+            description="YAML file with the parameters of the nodes",
         ),
         DeclareLaunchArgument(
             "namespace", default_value="", description="Namespace of every node and topic, one per camera"
@@ -59,6 +60,15 @@ def arguments() -> list[DeclareLaunchArgument]:
             description="Both nodes in one process, without serialisation between them; false: two processes",
         ),
         DeclareLaunchArgument(
+            "planner",
+            default_value="false",
+            choices=BOOLEAN,
+            description="Also planner_node: labelled points and boxes in metres, see docs/planners.md",
+        ),
+        DeclareLaunchArgument(
+            "points", default_value="points", description="Topic of a lidar's clouds, for planner_node"
+        ),
+        DeclareLaunchArgument(
             "model", default_value="", description="Model name or folder; empty: as in params_file"
         ),
         DeclareLaunchArgument(
@@ -76,7 +86,7 @@ def arguments() -> list[DeclareLaunchArgument]:
             "autostart",
             default_value="true",
             choices=BOOLEAN,
-            description="Configure and activate both nodes whenever they start",
+            description="Configure and activate the nodes whenever they start",
         ),
         DeclareLaunchArgument(
             "log_level",
@@ -124,17 +134,21 @@ def processes(context: LaunchContext) -> list[Node]:
             ("image", value["image"]),
             ("image/compressed", value["image"] + "/compressed"),
             ("camera_info", value["camera_info"]),
+            ("points", value["points"]),
         ],
     }
+    has_planner = value["planner"] == "true"
+    nodes = (PLANNER, *NODES) if has_planner else NODES
+    planner = ["--planner"] if has_planner else []
     named = {"namespace": value["namespace"]}
     if cameras:  # a namespace of the process would be that of every node in it
-        below = ["--namespace", value["namespace"], "--cameras", ",".join(cameras)]
+        below = ["--namespace", value["namespace"], "--cameras", ",".join(cameras), *planner]
         started = [Node(executable="pipeline", arguments=below, **pipeline)]
     elif value["composed"] == "true":
-        started = [Node(executable="pipeline", **named, **pipeline)]
+        started = [Node(executable="pipeline", arguments=planner, **named, **pipeline)]
     else:
-        started = [LifecycleNode(executable=name, name=name, **named, **pipeline) for name in NODES]
+        started = [LifecycleNode(executable=name, name=name, **named, **pipeline) for name in nodes]
     if value["autostart"] == "true":
-        managed = [f"{camera}/{name}" for camera in cameras for name in NODES] or list(NODES)
+        managed = [f"{camera}/{name}" for camera in cameras for name in nodes] or list(nodes)
         started.append(Node(executable="autostart", arguments=managed, **named, **common))
     return started

@@ -16,6 +16,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from ros2_derain.nodes import images, messages, outputs, pipeline, runtime, topics
 from ros2_derain.nodes.derain_node import DerainNode
 from ros2_derain.nodes.lifecycle_client import LifecycleClient
+from ros2_derain.nodes.planner_node import PlannerNode
 from ros2_derain.nodes.segmentation_node import SegmentationNode
 
 MS = 10**6
@@ -49,6 +50,16 @@ _numbers = itertools.count()
 def composed(**options):
     """Both nodes as the composed pipeline runs them."""
     return pipeline.create(**options)
+
+
+def with_planner(**options):
+    """As composed, and planner_node."""
+    return pipeline.create(planner=True, **options)
+
+
+def planner_alone(**options):
+    """planner_node in a process of its own."""
+    return (PlannerNode(**options),)
 
 
 def composed_compressed(**options):

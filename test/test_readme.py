@@ -31,8 +31,8 @@ def test_parameters_page_is_the_generated_one():
 
 
 def test_every_topic_is_listed():
-    listed = set(re.findall(r"`([a-z_/]+)`", README.split("## Topics")[1].split("### Modes")[0]))
-    assert {topic.name for topic in outputs.OUTPUTS} <= listed
+    listed = set(re.findall(r"`([a-z_3/]+)`", README.split("## Topics")[1].split("### Modes")[0]))
+    assert {topic.name for topic in (*outputs.OUTPUTS, *outputs.IN_METRES)} <= listed
 
 
 def test_every_command_is_listed_as_in_the_help():

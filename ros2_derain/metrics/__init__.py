@@ -36,6 +36,7 @@ from .temporal import (
     warp_image,
     warp_labels,
 )
+from .tracking import TrackScore
 
 __all__ = [
     "AveragePrecision",
@@ -44,6 +45,7 @@ __all__ = [
     "MetricError",
     "Motion",
     "PristineModel",
+    "TrackScore",
     "accuracy_per_class",
     "average_precision",
     "block_features",

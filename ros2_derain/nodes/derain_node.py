@@ -46,6 +46,7 @@ from ros2_derain.nodes.topics import CAMERA_INFO, CAMERA_INFO_LATCHED, IMAGE, IM
 if TYPE_CHECKING:
     from rclpy.subscription import MessageInfo
 
+    from ros2_derain.nodes.planner_node import PlannerNode
     from ros2_derain.nodes.segmentation_node import SegmentationNode
 
 WITH_IMAGE = (DERAIN_STATUS, OBSTRUCTION, CLEAN_IMAGE)
@@ -63,17 +64,22 @@ class DerainNode(ModelNode[DerainParameters]):
         models: the model; by default one of its own.
         segmentation: the node of the same process that interprets every restored frame; None: it
             runs in another process, and semantic priors come over topics.
+        planner: the node of the same process that takes every interpreted scene; None: there is none.
         options: further arguments of the base class.
     """
 
     events = ("passed_by", "priors_missed", "identical_images", "stamp_jumps")
 
     def __init__(
-        self, models: SharedModel | None = None, segmentation: SegmentationNode | None = None, **options: Any
+        self,
+        models: SharedModel | None = None,
+        segmentation: SegmentationNode | None = None,
+        planner: PlannerNode | None = None,
+        **options: Any,
     ) -> None:
         own = models or SharedModel(("derainer", "gauge"))
         super().__init__("derain_node", DerainParameters, own, **options)
-        self._segmentation = segmentation
+        self._segmentation, self._planner = segmentation, planner
         self._engine: Engine | None = None
         self._priors: TopicPriors | None = None
         self._publication = threading.Lock()
@@ -116,6 +122,8 @@ class DerainNode(ModelNode[DerainParameters]):
     def start(self) -> None:
         self._reset_frames()
         self.publish(MODE, MODE.type(data=self._mode.value))
+        if self._planner is not None:
+            self._planner.feed(True)
         if self._segmentation is not None:
             self._segmentation.feed(True)
         else:
@@ -139,6 +147,8 @@ class DerainNode(ModelNode[DerainParameters]):
             self._priors.interrupt()
 
     def stop(self) -> None:
+        if self._planner is not None:
+            self._planner.feed(False)
         if self._segmentation is not None:
             self._segmentation.feed(False)
         elif self._priors is not None:
@@ -182,6 +192,8 @@ class DerainNode(ModelNode[DerainParameters]):
             scene = self._segmentation.interpret(self.engine, restored)
             if scene.fault and not restored.fault:
                 self._announce(scene)
+            if self._planner is not None and scene.perception is not None:
+                self._planner.take(scene)
         if self._was_passed_by:
             self.engine.restorer.fault()
 

@@ -198,6 +198,7 @@ class Condition:
         camera_info: size of the camera's calibration, or ``missing``; '' where the node has no camera.
         calibration: how the calibration does not fit the images; or ''.
         ahead_s: by how much the latest stamp was ahead of the node's clock [s].
+        problems: what keeps the node from publishing everything, a sentence each.
         rain_mm_h: last reading of the gauge [mm/h]; None before the first, NaN when passed through.
         view: what the camera did not see in the last frame; None before the first.
         view_limits: from which shares on that is reported.
@@ -216,6 +217,7 @@ class Condition:
     camera_info: str = ""
     calibration: str = ""
     ahead_s: float = 0.0
+    problems: tuple[str, ...] = ()
     rain_mm_h: float | None = None
     view: View | None = None
     view_limits: ViewLimits = ViewLimits()
@@ -273,6 +275,7 @@ def _warnings(condition: Condition) -> Iterator[str]:
         yield UNUSABLE
     if condition.calibration:
         yield condition.calibration
+    yield from condition.problems
     if condition.ahead_s > WARN_AHEAD_S:
         yield f"stamps are {condition.ahead_s:.1f} s ahead of this clock: synchronise the clocks"
     yield from _rain_above(WARN_RAIN_MM_H, condition)

@@ -9,7 +9,7 @@ import threading
 import time
 import traceback
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from typing import Any, Generic
@@ -25,13 +25,11 @@ from rclpy.parameter import Parameter
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, qos_policy_name_from_kind
 from rclpy.time import Time
-from std_msgs.msg import Header
 
-from ros2_derain.engine import EngineError, ModelError, Scene
+from ros2_derain.engine import EngineError, ModelError
 from ros2_derain.image_decoding import ImageError
 from ros2_derain.nodes import diagnostics, outputs, parameters
 from ros2_derain.nodes.diagnostics import Condition, Statistics
-from ros2_derain.nodes.outputs import Context, Output
 from ros2_derain.nodes.parameters import P, ParameterError
 from ros2_derain.nodes.topics import DIAGNOSTICS, QOS_OVERRIDES, Topic
 from ros2_derain.nodes.worker import THROTTLE_S, Worker
@@ -101,10 +99,6 @@ class ManagedNode(LifecycleNode, ABC, Generic[P]):
         """Release what :meth:`load` made, if it did."""
 
     @abstractmethod
-    def message_context(self, header: Header, **more: Any) -> Context:
-        """What messages are made of besides the scene."""
-
-    @abstractmethod
     def facts(self) -> dict[str, str]:
         """Further keys and values of the diagnostics; ``device`` is also their hardware id."""
 
@@ -115,6 +109,9 @@ class ManagedNode(LifecycleNode, ABC, Generic[P]):
     @abstractmethod
     def start(self) -> None:
         """Subscribe. Publishers and worker are ready, and what is latched has been published."""
+
+    def publish_on_start(self) -> None:
+        """Publish what is not about a frame: at activation, and when a parameter has changed."""
 
     def interrupt(self) -> None:
         """End what a handler may be waiting for: the worker is about to be joined."""
@@ -253,21 +250,6 @@ class ManagedNode(LifecycleNode, ABC, Generic[P]):
     def publish(self, topic: Topic, message: Any) -> None:
         """Publish a message on one of :attr:`outputs`."""
         self._publishers_by_topic[topic].publish(message)
-
-    def publish_scene(self, chosen: Iterable[Output], scene: Scene, context: Context) -> None:
-        """Publish a frame on some of :attr:`outputs`; without a subscriber no message is made."""
-        for output in chosen:
-            if self.has_subscriber(output):
-                message = output.make(scene, context)
-                if message is not None:
-                    self.publish(output, message)
-
-    def publish_on_start(self) -> None:
-        """Publish what is about the model, not about a frame."""
-        context = self.message_context(Header(stamp=self.get_clock().now().to_msg()))
-        for output in self.outputs:
-            if isinstance(output, outputs.StartOutput):
-                self.publish(output, output.make(context))
 
     def has_subscriber(self, topic: Topic) -> bool:
         """Whether one of :attr:`outputs` has a subscriber, or keeps its messages for late ones."""

@@ -7,8 +7,10 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from geometry_msgs.msg import Pose
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 from vision_msgs.msg import (
@@ -20,7 +22,9 @@ from vision_msgs.msg import (
     VisionInfo,
 )
 
+from ros2_derain import planner
 from ros2_derain.engine import Detection, Mode, ModelIdentity
+from ros2_derain.planner import Calibration
 
 NANOSECONDS = 1_000_000_000
 
@@ -82,6 +86,30 @@ class Calibrations:
         known = list(self._known)  # another thread may add one meanwhile
         same = [info for info in known if info.header.stamp == header.stamp]
         return (same or known or [None])[-1]
+
+
+def to_calibration(info: CameraInfo, rectified: bool = False) -> Calibration:
+    """A calibration without ROS; of the rectified image (P, no distortion) or of the raw one (K and D)."""
+    roi = info.roi
+    p = info.p
+    k = (p[0], p[1], p[2], p[4], p[5], p[6], p[8], p[9], p[10]) if rectified else info.k
+    return Calibration(
+        info.width,
+        info.height,
+        "" if rectified else info.distortion_model,
+        tuple(map(float, k)),
+        () if rectified else tuple(map(float, info.d)),
+        (info.binning_x, info.binning_y),
+        (roi.x_offset, roi.y_offset, roi.width, roi.height),
+    )
+
+
+def set_pose(message: Pose, frame: planner.Pose, position: np.ndarray) -> None:
+    """Fill a pose: a position in a frame, and that frame's own axes, both taken to another by ``frame``."""
+    placed = frame.apply(position)
+    message.position.x, message.position.y, message.position.z = map(float, placed)
+    turned = message.orientation
+    turned.x, turned.y, turned.z, turned.w = frame.quaternion
 
 
 def to_camera_info(info: CameraInfo, header: Header) -> CameraInfo:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from typing import Any
@@ -11,10 +12,10 @@ import torch
 from std_msgs.msg import Header
 
 from ros2_derain import models
-from ros2_derain.engine import EngineError, LoadedModel, ModelIdentity, SharedModel
+from ros2_derain.engine import EngineError, LoadedModel, ModelIdentity, Scene, SharedModel
 from ros2_derain.nodes import outputs, parameters
 from ros2_derain.nodes.managed_node import ManagedNode
-from ros2_derain.nodes.outputs import Context
+from ros2_derain.nodes.outputs import Context, Output
 from ros2_derain.nodes.parameters import M, ParameterError
 from ros2_derain.nodes.worker import THROTTLE_S
 
@@ -83,8 +84,23 @@ class ModelNode(ManagedNode[M]):
             raise ParameterError(f"model {model!r}: a path is accepted at start-up only; name a model")
         self.settings = parameters.engine_settings(parameters_)
 
+    def publish_scene(self, chosen: Iterable[Output], scene: Scene, context: Context) -> None:
+        """Publish a frame on some of :attr:`outputs`; without a subscriber no message is made."""
+        for output in chosen:
+            if self.has_subscriber(output):
+                message = output.make(scene, context)
+                if message is not None:
+                    self.publish(output, message)
+
+    def publish_on_start(self) -> None:
+        """Publish what is about the model, not about a frame."""
+        context = self.message_context(Header(stamp=self.get_clock().now().to_msg()))
+        for output in self.outputs:
+            if isinstance(output, outputs.StartOutput):
+                self.publish(output, output.make(context))
+
     def message_context(self, header: Header, **more: Any) -> Context:
-        """As of any node; parameters that the node lacks keep their defaults."""
+        """What messages are made of besides the scene; parameters that the node lacks keep defaults."""
         known = {
             name: getattr(self.parameters, name)
             for name in ("jpeg_quality", "overlay_opacity", "confidence_threshold")

@@ -19,15 +19,16 @@ from typing import Any
 
 import cv2
 from diagnostic_msgs.msg import DiagnosticArray
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from std_msgs.msg import Float32, Header, String
-from vision_msgs.msg import Detection2DArray, LabelInfo, VisionInfo
+from vision_msgs.msg import Detection2DArray, Detection3DArray, LabelInfo, VisionInfo
 
 from ros2_derain.engine import NOT_PARSED, REGIONS, Mode, ModelIdentity, Perception, Scene
 from ros2_derain.nodes import images, messages, overlay
+from ros2_derain.nodes.planning import PlannerFrame
 from ros2_derain.nodes.topics import Topic, latched
 
-DERAIN, SEGMENTATION = "derain_node", "segmentation_node"
+DERAIN, SEGMENTATION, PLANNER = "derain_node", "segmentation_node", "planner_node"
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,15 @@ class StartOutput(Topic):
     node: str = SEGMENTATION
     make: Callable[[Context], Any] = lambda context: None
     compact: bool = True
+
+
+@dataclass(frozen=True)
+class PlannerOutput(Topic):
+    """A topic that planner_node publishes; ``make`` gets the frame in metres, and may have nothing to say."""
+
+    make: Callable[[PlannerFrame], Any] = lambda frame: None
+    node: str = PLANNER
+    compact: bool = False
 
 
 def _parsed(make: Callable[[Scene, Perception, Context], Any]) -> Make:
@@ -238,7 +248,22 @@ PER_FRAME = (
 OUTPUTS: tuple[Output | StartOutput, ...] = (*ON_START, MODE, *PER_FRAME)
 """Everything that is published about the camera's frames, without diagnostics, in order of publication."""
 
+POINTS = PlannerOutput("segmentation/points", PointCloud2, make=PlannerFrame.points)
+DETECTIONS_3D = PlannerOutput(
+    "detections_3d", Detection3DArray, make=PlannerFrame.detections_3d, compact=True
+)
+POINTS_LABEL_MAP = PlannerOutput("segmentation/points/label_map", Image, make=PlannerFrame.strided_labels)
+POINTS_CONFIDENCE = PlannerOutput(
+    "segmentation/points/confidence", Image, make=PlannerFrame.strided_confidence
+)
 
-def of_node(node: str) -> tuple[Output | StartOutput, ...]:
+IN_METRES = (POINTS, POINTS_LABEL_MAP, POINTS_CONFIDENCE, DETECTIONS_3D)
+"""What planner_node publishes, where it runs."""
+
+AnyOutput = Output | StartOutput | PlannerOutput
+
+
+def of_node(node: str) -> tuple[AnyOutput, ...]:
     """The outputs of one node."""
-    return tuple(output for output in OUTPUTS if output.node == node)
+    every: tuple[AnyOutput, ...] = (*OUTPUTS, *IN_METRES)
+    return tuple(output for output in every if output.node == node)

@@ -246,7 +246,7 @@ class PlannerParameters(NodeParameters):
     points_source: str = _parameter(
         "auto",
         "What segmentation/points holds: ground (the image's grid on a flat ground), lidar (the cloud of the "
-        "topic points, painted), auto (lidar where a node publishes points, else ground).",
+        "topic points, painted), auto (lidar once clouds arrive, else ground).",
         choices=("auto", "ground", "lidar"),
     )
     stride: int = _parameter(

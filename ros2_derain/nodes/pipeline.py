@@ -1,4 +1,4 @@
-"""Both nodes in one process, on one model; for one camera, or for several.
+"""The nodes in one process, on one model; for one camera, or for several.
 
 The model is loaded once for all cameras (how they share it: :class:`ros2_derain.engine.SharedModel`);
 the clean image and the semantic prior stay on the device. Topics, parameters and lifecycle are those
@@ -9,7 +9,9 @@ of the two separate nodes:
 * only derain_node active: it goes on without priors;
 * only segmentation_node active: it subscribes to ``derain/image`` like the separate node.
 
-Several cameras have both nodes each, in a namespace of their own.
+planner_node is made where it is asked for; derain_node then hands it every interpreted scene.
+
+Several cameras have these nodes each, in a namespace of their own.
 """
 
 from __future__ import annotations
@@ -21,51 +23,56 @@ from typing import Any
 from ros2_derain.engine import SharedModel
 from ros2_derain.nodes import runtime
 from ros2_derain.nodes.derain_node import DerainNode
+from ros2_derain.nodes.planner_node import PlannerNode
 from ros2_derain.nodes.segmentation_node import SegmentationNode
 
 
-def create(models: SharedModel | None = None, **options: Any) -> tuple[SegmentationNode, DerainNode]:
-    """Both nodes of one camera, the parser first: activated in this order they miss no prior.
+def create(models: SharedModel | None = None, planner: bool = False, **options: Any) -> runtime.Nodes:
+    """The nodes of one camera, consumers first: activated in this order they miss no frame and no prior.
 
     Args:
-        models: the model; by default one that only these two nodes share.
+        models: the model; by default one that only these nodes share.
+        planner: also planner_node.
         options: further arguments of the nodes.
     """
     models = models or SharedModel()
+    planners = (PlannerNode(**options),) if planner else ()
     segmentation = SegmentationNode(models, **options)
-    return segmentation, DerainNode(models, segmentation, **options)
+    return *planners, segmentation, DerainNode(models, segmentation, *planners, **options)
 
 
-def create_cameras(
-    names: Sequence[str], namespace: str = "", **options: Any
-) -> tuple[SegmentationNode | DerainNode, ...]:
-    """Both nodes of every camera, all on one model.
+def create_cameras(names: Sequence[str], namespace: str = "", **options: Any) -> runtime.Nodes:
+    """The nodes of every camera, all on one model.
 
     Args:
         names: each camera's namespace below ``namespace``.
         namespace: of them all.
-        options: further arguments of the nodes.
+        options: as for :func:`create`.
     """
     models = SharedModel(cameras=len(names))
     above = f"/{namespace.strip('/')}".rstrip("/")
-    pairs = [create(models, namespace=f"{above}/{name}", **options) for name in names]
-    return tuple(node for pair in pairs for node in pair)
+    cameras = [create(models, namespace=f"{above}/{name}", **options) for name in names]
+    return tuple(node for nodes in cameras for node in nodes)
 
 
-def run(argv: list[str] | None = None, names: Sequence[str] = (), namespace: str = "") -> int:
+def run(
+    argv: list[str] | None = None, names: Sequence[str] = (), namespace: str = "", planner: bool = False
+) -> int:
     """Run the pipeline, configured and activated, until SIGINT or SIGTERM.
 
     Args:
         argv: the command line with ``--ros-args`` and so on.
         names: of the cameras, where there are several.
         namespace: of them all.
+        planner: also planner_node.
 
     Returns:
         the exit status: 0 after a signal, 1 where it could not be started.
     """
-    return runtime.run(creator(names, namespace), argv, ready=runtime.activate)
+    return runtime.run(creator(names, namespace, planner), argv, ready=runtime.activate)
 
 
-def creator(names: Sequence[str], namespace: str) -> Callable[[], runtime.Nodes]:
+def creator(names: Sequence[str], namespace: str, planner: bool = False) -> Callable[[], runtime.Nodes]:
     """What makes the nodes of one camera, or of several."""
-    return partial(create_cameras, names, namespace) if names else partial(create, namespace=namespace)
+    make = partial(create_cameras, names) if names else create
+    return partial(make, namespace=namespace, planner=planner)

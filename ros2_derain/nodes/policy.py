@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from xml.etree import ElementTree as ET
 
 from ros2_derain.nodes import outputs, topics
-from ros2_derain.nodes.run import NODES
+from ros2_derain.nodes.run import NODES, PLANNER
 
 PARAMETERS = (
     "describe_parameters",
@@ -34,6 +34,7 @@ LIFECYCLE = (
     "get_state",
     "get_transition_graph",
 )
+ALL_NODES = (*NODES, PLANNER)
 ALWAYS = ("/parameter_events", "/rosout")
 
 
@@ -76,13 +77,31 @@ def profiles(
         ),
         managed,
     )
+    planner = Profile(
+        (*_names(outputs.of_node(outputs.PLANNER)), *always),
+        (
+            camera_info,
+            *_names((outputs.CLEAN_IMAGE, outputs.TRUST, topics.OBSTRUCTION)),
+            *_names((outputs.LABEL_INFO, outputs.LABEL_MAP, outputs.CONFIDENCE, outputs.DETECTIONS)),
+            topics.POINTS_IN.name,
+            "/tf",
+            "/tf_static",
+            "/clock",
+        ),
+        managed,
+    )
     autostart = Profile(
         ALWAYS,
         ("/clock",),
         tuple(f"~/{name}" for name in PARAMETERS),
-        tuple(f"{node}/{service}" for node in NODES for service in ("change_state", "get_state")),
+        tuple(f"{node}/{service}" for node in ALL_NODES for service in ("change_state", "get_state")),
     )
-    return {"derain_node": derain, "segmentation_node": segmentation, "autostart": autostart}
+    return {
+        "derain_node": derain,
+        "segmentation_node": segmentation,
+        "planner_node": planner,
+        "autostart": autostart,
+    }
 
 
 def to_xml(namespace: str = "/", **remapped: str) -> str:
@@ -95,7 +114,10 @@ def to_xml(namespace: str = "/", **remapped: str) -> str:
     known = profiles(**remapped)
     policy = ET.Element("policy", version="0.2.0")
     enclaves = ET.SubElement(policy, "enclaves")
-    for process, nodes in (("pipeline", NODES), *((node, (node,)) for node in (*NODES, "autostart"))):
+    for process, nodes in (
+        ("pipeline", ALL_NODES),
+        *((node, (node,)) for node in (*ALL_NODES, "autostart")),
+    ):
         path = f"/ros2_derain{namespace.rstrip('/')}/{process}"
         inside = ET.SubElement(ET.SubElement(enclaves, "enclave", path=path), "profiles")
         for node in nodes:

@@ -18,10 +18,13 @@ import yaml
 from ros2_derain import resources
 
 NODES = ("derain_node", "segmentation_node")
+PLANNER = "planner_node"
+"""Runs where it is asked for."""
 
 EXAMPLES = """examples:
   ros2-derain run --image /camera/image_raw --camera-info /camera/camera_info
   ros2-derain run --image /camera/image_raw --compressed --device cuda
+  ros2-derain run --image /camera/image_raw --planner --ros-args -p camera_height:=1.45
   ros2-derain run --namespace front --params-file my.yaml
   ros2-derain run --cameras front,left,right --image image_raw
   ros2-derain run --image /camera/image_raw --ros-args -p prior:=closed_loop -p iterations:=2
@@ -36,10 +39,10 @@ class RunError(Exception):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.description = "Run both nodes in this process, configured and active, until Ctrl-C."
+    parser.description = "Run the nodes in this process, configured and active, until Ctrl-C."
     parser.epilog = EXAMPLES
     parser.add_argument(
-        "--params-file", type=Path, help="parameters of both nodes (default: config/pipeline.yaml)"
+        "--params-file", type=Path, help="parameters of the nodes (default: config/pipeline.yaml)"
     )
     parser.add_argument(
         "--image", default="image", metavar="TOPIC", help="camera images (default: %(default)s)"
@@ -76,6 +79,11 @@ def add_camera_arguments(parser: argparse.ArgumentParser) -> None:
         default=(),
         metavar="NAME,NAME,...",
         help="several cameras on one model, in one process: each name is a namespace below --namespace",
+    )
+    parser.add_argument(
+        "--planner",
+        action="store_true",
+        help="also run planner_node: points and boxes in metres (docs/planners.md)",
     )
 
 
@@ -175,7 +183,7 @@ def check_params_file(path: Path, namespace: str = "") -> None:
         raise RunError(f"--params-file {where}: not YAML: {problem}") from error
     if not isinstance(content, dict):
         raise RunError(f"--params-file {path} holds no parameters: begin with the name of a node")
-    nodes = [f"/{namespace.strip('/')}/{node}".replace("//", "/") for node in NODES]
+    nodes = [f"/{namespace.strip('/')}/{node}".replace("//", "/") for node in (*NODES, PLANNER)]
     patterns = list(_node_patterns(content))
     if not any(_matches(pattern, node) for pattern in patterns for node in nodes):
         print(
@@ -206,7 +214,7 @@ def main(args: argparse.Namespace) -> int:
     arguments = ros_arguments(args)
     from ros2_derain.nodes import pipeline  # loads torch and rclpy: not for --help
 
-    return pipeline.run(arguments, args.cameras, args.namespace)
+    return pipeline.run(arguments, args.cameras, args.namespace, args.planner)
 
 
 def pipeline_main(argv: list[str] | None = None) -> int:
@@ -219,7 +227,7 @@ def pipeline_main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="pipeline", description=pipeline_main.__doc__)
     add_camera_arguments(parser)
     args = parser.parse_args(remove_ros_args(given)[1:])
-    return runtime.run(pipeline.creator(args.cameras, args.namespace), given[1:])
+    return runtime.run(pipeline.creator(args.cameras, args.namespace, args.planner), given[1:])
 
 
 if __name__ == "__main__":

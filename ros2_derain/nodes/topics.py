@@ -14,7 +14,7 @@ from functools import partial
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSPolicyKind, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
 
 def keep_last(
@@ -63,6 +63,12 @@ IMAGE_COMPRESSED = Topic("image/compressed", CompressedImage, newest)
 CAMERA_INFO = Topic("camera_info", CameraInfo, best_effort)
 CAMERA_INFO_LATCHED = Topic("camera_info", CameraInfo, latched)
 """The same topic for a calibration that is published once; only such a publisher matches."""
+
+OBSTRUCTION = Topic("derain/obstruction", Image, recent)
+"""For planner_node: what water on the glass hides, mono8, 255 = all."""
+
+POINTS_IN = Topic("points", PointCloud2, best_effort)
+"""Of a lidar, for planner_node."""
 
 PROPOSAL = Topic("derain/proposal", Image, newest_reliable)
 """Private to the two nodes: an intermediate image for segmentation_node to parse."""

@@ -10,7 +10,7 @@ from .boxes3d import PRIORS, BoxSigmas, Lifted, Lifter, SizePrior
 from .camera import Calibration, CalibrationError, Camera
 from .errors import PlannerError
 from .ground import GroundGrid, on_ground
-from .lidar import paint
+from .lidar import Painted, View, paint
 from .pose import OPTICAL, Pose, TransformError, TransformTree
 from .tracks import Tracker
 
@@ -22,6 +22,8 @@ __all__ = [
     "CalibrationError",
     "Camera",
     "GroundGrid",
+    "Painted",
+    "View",
     "Lifted",
     "Lifter",
     "PlannerError",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from .errors import PlannerError
@@ -70,6 +71,14 @@ class Pose:
         )
         return cls(rotation, moved)
 
+    @property
+    def quaternion(self) -> tuple[float, float, float, float]:
+        """x, y, z, w of the rotation."""
+        turned = cv2.Rodrigues(self.rotation)[0].ravel()
+        angle = float(np.linalg.norm(turned))
+        x, y, z = turned * (math.sin(angle / 2) / angle if angle > 0 else 0.0)
+        return float(x), float(y), float(z), math.cos(angle / 2)
+
     def __matmul__(self, inner: Pose) -> Pose:
         """First ``inner``, then this one."""
         return Pose(self.rotation @ inner.rotation, self.rotation @ inner.translation + self.translation)
@@ -102,9 +111,6 @@ class TransformTree:
     def __init__(self) -> None:
         self._edges: dict[str, _Edge] = {}
 
-    def __len__(self) -> int:
-        return len(self._edges)
-
     def set(self, parent: str, child: str, pose: Pose, stamp_ns: int | None = None) -> None:
         """Take note of a transform; static ones have no stamp."""
         self._edges[child.lstrip("/")] = _Edge(parent.lstrip("/"), pose, stamp_ns)
@@ -125,12 +131,13 @@ class TransformTree:
         up_source, up_target = self._ancestors(source), self._ancestors(target)
         common = next((frame for frame in up_source if frame in up_target), None)
         if common is None:
-            raise TransformError(
-                f"no transform from {source} to {target}: publish it on /tf_static, or set base_frame to '' "
-                "and give the poses as parameters"
-            )
+            raise TransformError(f"no transform from {source} to {target}: publish it on /tf_static")
         down = self._chain(target, common, stamp_ns, max_age_s)
         return down.inverse() @ self._chain(source, common, stamp_ns, max_age_s)
+
+    def connects(self, target: str, source: str) -> bool:
+        """Whether there is a chain of transforms between two frames, however old."""
+        return not {*self._ancestors(target.lstrip("/"))}.isdisjoint(self._ancestors(source.lstrip("/")))
 
     def _ancestors(self, frame: str) -> list[str]:
         found = [frame]

@@ -26,6 +26,8 @@ ARGUMENTS = {
     "image",
     "camera_info",
     "composed",
+    "planner",
+    "points",
     "model",
     "device",
     "use_sim_time",
@@ -127,6 +129,15 @@ def test_both_nodes_become_active(launched, observer, composed):
     assert len(pids(log, "pipeline")) == (composed == "true")
     assert len(pids(log, "derain_node")) == (composed == "false")
     assert observer.count_subscribers("/camera/rainy") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("composed", ["true", "false"])
+def test_a_planner_becomes_active_where_it_is_asked_for(launched, observer, composed):
+    log = launched(f"composed:={composed}", "planner:=true", "points:=/lidar/points", "device:=cpu")
+    for name in ("/derain_node", "/segmentation_node", "/planner_node"):
+        wait_for_state(observer, name, State.PRIMARY_STATE_ACTIVE, log)
+    assert observer.count_subscribers("/lidar/points") == 1
 
 
 @pytest.mark.slow

@@ -21,6 +21,8 @@ def test_quaternions_and_angles_agree():
     yaw = 0.7
     turned = Pose.of_quaternion((1, 2, 3), (0, 0, math.sin(yaw / 2), math.cos(yaw / 2)))
     np.testing.assert_allclose(turned.rotation, Pose.of_angles(1, 2, 3, yaw=yaw).rotation, atol=1e-12)
+    back = Pose.of_quaternion((0, 0, 0), (OPTICAL @ turned).quaternion)
+    np.testing.assert_allclose(back.rotation, (OPTICAL @ turned).rotation, atol=1e-12)
     points = np.random.default_rng(0).normal(size=(5, 3))
     np.testing.assert_allclose((turned @ turned.inverse()).apply(points), points, atol=1e-12)
 

@@ -1,0 +1,395 @@
+"""planner_node over DDS: points and boxes in metres, matched by exact stamps; what it refuses and says."""
+
+import math
+
+import numpy as np
+import pytest
+import rig
+from geometry_msgs.msg import TransformStamped
+from sensor_msgs.msg import CameraInfo
+from vision_msgs.msg import LabelInfo, VisionClass
+
+from ros2_derain.engine import Detection
+from ros2_derain.nodes import frames, images, messages, outputs, point_clouds, topics
+
+WIDTH, HEIGHT, FOCAL, CAMERA_M = 640, 360, 500.0, 1.5
+SKY, ROAD, CAR = range(3)
+CLASSES = ("sky", "road", "car")
+INPUTS = (
+    outputs.CLEAN_IMAGE, outputs.TRUST, topics.OBSTRUCTION, outputs.LABEL_MAP, outputs.CONFIDENCE,
+    outputs.DETECTIONS, outputs.LABEL_INFO, topics.POINTS_IN,
+)  # fmt: skip
+
+
+class Planned:
+    """planner_node alone, and what publishes its inputs."""
+
+    def __init__(self, made, listen_to=outputs.IN_METRES):
+        self.made, self.client, self.node = made, made.client, made.nodes[0]
+        for topic in listen_to:
+            self.client.listen(topic)
+        make = self.client.node.create_publisher
+        self.send = {topic: make(topic.type, topic.name, topics.recent()) for topic in INPUTS}
+        self.send[outputs.LABEL_INFO] = make(LabelInfo, outputs.LABEL_INFO.name, topics.latched())
+        assert made.change(self.node, "configure") and made.change(self.node, "activate")
+        assert self.client.until(
+            lambda: (
+                all(publisher.get_subscription_count() for publisher in self.send.values())
+                and self.client.info.get_subscription_count()
+                and all(made.client.node.count_publishers(made.name_of(topic)) for topic in listen_to)
+                and all(self.node.has_subscriber(topic) for topic in listen_to)
+            )
+        )
+        described = [VisionClass(class_id=i, class_name=name) for i, name in enumerate(CLASSES)]
+        self.send[outputs.LABEL_INFO].publish(LabelInfo(class_map=described))
+        assert self.client.until(lambda: self.node._class_names == CLASSES)
+
+    def calibrate(self, width=WIDTH, height=HEIGHT, **changed):
+        k = [FOCAL, 0.0, (width - 1) / 2, 0.0, FOCAL, (height - 1) / 2, 0.0, 0.0, 1.0]
+        info = CameraInfo(
+            width=width, height=height, distortion_model="plumb_bob", k=k, d=[0.0] * 5, **changed
+        )
+        known = len(self.node._calibrations)
+        self.client.info.publish(info)
+        assert self.client.until(lambda: len(self.node._calibrations) > known)
+
+    def frame(self, labels=None, boxes=(), trust=255, cloud=None, leave_out=(), header=None):
+        """Publish the inputs of one image; returns its header."""
+        header = header or self.made.next_header()
+        labels = road() if labels is None else labels
+        if cloud is not None:
+            self.send[topics.POINTS_IN].publish(to_cloud(cloud, header))
+            assert self.client.until(lambda: self.node._nearest_cloud(messages.stamp_ns(header)) is not None)
+        grey = np.full((*labels.shape, 3), 90, np.uint8)
+        plane = lambda value: images.from_mono(np.full_like(labels, value), header)  # noqa: E731
+        made = {
+            outputs.CLEAN_IMAGE: images.from_rgb(grey, header),
+            outputs.TRUST: plane(trust),
+            outputs.LABEL_MAP: images.from_mono(labels, header),
+            outputs.DETECTIONS: messages.to_detections(boxes, header),
+            outputs.CONFIDENCE: plane(200),
+        }
+        for topic, message in made.items():
+            if topic not in leave_out:
+                self.send[topic].publish(message)
+        return header
+
+    def result(self, topic, header):
+        """The output of an image; fails where there is none."""
+        stamp = messages.stamp_ns(header)
+        assert self.client.until(lambda: stamp in self.client.stamps(topic)), self.client.status
+        return self.client.got[topic.name][self.client.stamps(topic).index(stamp)]
+
+    def message(self):
+        return self.client.message("planner_node")
+
+
+def road():
+    """Sky above, road below."""
+    labels = np.full((HEIGHT, WIDTH), ROAD, np.uint8)
+    labels[: HEIGHT // 2 + 10] = SKY
+    return labels
+
+
+def box_on_road(distance, class_name="car", id_="7"):
+    """The box of an object that stands at a distance in front of a level camera."""
+    foot = (HEIGHT - 1) / 2 + FOCAL * CAMERA_M / distance
+    half = FOCAL * 0.9 / distance
+    middle = (WIDTH - 1) / 2
+    top = foot - FOCAL * 1.5 / distance
+    return Detection(class_name, 0.9, middle - half, top, middle + half, foot + 0.5, id_)
+
+
+def to_cloud(points, header, frame_id="lidar"):
+    made = np.zeros(len(points), [("x", "<f4"), ("y", "<f4"), ("z", "<f4")])
+    for axis, name in enumerate("xyz"):
+        made[name] = np.asarray(points, np.float32).reshape(-1, 3)[:, axis]
+    return point_clouds.to_cloud(made, messages.to_header(messages.stamp_ns(header), frame_id))
+
+
+@pytest.fixture
+def planned(make_rig):
+    def make(listen_to=outputs.IN_METRES, calibrated=True, **parameters):
+        found = Planned(make_rig(rig.planner_alone, **{"camera_height": CAMERA_M, **parameters}), listen_to)
+        if calibrated:
+            found.calibrate()
+        return found
+
+    return make
+
+
+def test_the_ground_is_aligned_with_the_label_map_and_true(planned):
+    made = planned()
+    header = made.frame()
+    cloud = made.result(outputs.POINTS, header)
+    assert cloud.header == header
+    assert (cloud.height, cloud.width, cloud.is_dense) == (HEIGHT // 4, WIDTH // 4, False)
+    points = point_clouds.to_points(cloud)
+    np.testing.assert_array_equal(points["label"], road()[::4, ::4])
+    assert (points["confidence"] == 200).all() and (points["trust"] == 255).all()
+    assert (point_clouds.unpacked(points["rgb"]) == 90).all()
+    rows = np.arange(0, HEIGHT, 4)
+    with np.errstate(divide="ignore"):
+        distance = FOCAL * CAMERA_M / (rows - (HEIGHT - 1) / 2)
+    on_road = (road()[::4, 0] == ROAD) & (distance < 59)
+    for row in range(len(rows)):
+        if on_road[row]:
+            np.testing.assert_allclose(points["z"][row, 80], distance[row], rtol=1e-4)
+            np.testing.assert_allclose(points["y"][row, 80], CAMERA_M, rtol=1e-4)
+        elif distance[row] > 61 or road()[4 * row, 0] == SKY:
+            assert np.isnan(points["z"][row]).all()
+
+
+def test_maps_of_the_cloud_s_size_have_its_stamp(planned):
+    """What kiwicampus/semantic_segmentation_layer synchronises by exact stamps: as many pixels as points."""
+    made = planned()
+    for _ in range(3):
+        header = made.frame()
+        cloud, labels, confidence = (
+            made.result(topic, header)
+            for topic in (outputs.POINTS, outputs.POINTS_LABEL_MAP, outputs.POINTS_CONFIDENCE)
+        )
+        assert cloud.header == labels.header == confidence.header == header
+        assert labels.width * labels.height == cloud.width * cloud.height
+        assert labels.encoding == confidence.encoding == "mono8"
+        np.testing.assert_array_equal(images.to_mono(labels), point_clouds.to_points(cloud)["label"])
+
+
+@pytest.mark.parametrize("distance", [10.0, 30.0])
+def test_boxes_stand_where_their_feet_are(planned, distance):
+    made = planned()
+    header = made.frame(boxes=[box_on_road(distance)])
+    (found,) = made.result(outputs.DETECTIONS_3D, header).detections
+    assert (found.header, found.id) == (header, "7")
+    assert found.results[0].hypothesis.class_id == "car" and found.results[0].hypothesis.score == 0.9
+    assert found.results[0].pose.pose.position.z == pytest.approx(distance, rel=0.01)
+    assert found.results[0].pose.pose.position.y == pytest.approx(CAMERA_M, rel=0.01)
+    assert found.bbox.center.position.z == pytest.approx(distance, rel=0.01)
+    assert found.bbox.center.position.y == pytest.approx(CAMERA_M - 0.75, abs=0.02)
+    assert (found.bbox.size.x, found.bbox.size.y, found.bbox.size.z) == (4.5, 1.8, 1.5)
+    covariance = np.array(found.results[0].pose.covariance).reshape(6, 6)
+    assert (np.linalg.eigvalsh(covariance) > 0).all()
+    assert covariance[2, 2] > covariance[0, 0]  # depth is what is uncertain
+
+
+def test_in_the_vehicle_s_frame_everything_is_on_the_ground(planned):
+    made = planned(output_frame="base", camera_x=1.2, camera_y=0.1)
+    header = made.frame(boxes=[box_on_road(20.0)])
+    detections = made.result(outputs.DETECTIONS_3D, header)
+    assert detections.header.frame_id == "base_link" and detections.header.stamp == header.stamp
+    place = detections.detections[0].results[0].pose.pose.position
+    np.testing.assert_allclose((place.x, place.y, place.z), (21.2, 0.1, 0), atol=0.1)
+    points = point_clouds.to_points(made.result(outputs.POINTS, header))
+    known = np.isfinite(points["z"])
+    assert known.any() and np.abs(points["z"][known]).max() < 1e-4
+
+
+def test_uncertainty_grows_with_low_trust_and_water_on_the_glass(planned):
+    made = planned()
+
+    def depth_variance(trust=255, hidden=None):
+        header = made.made.next_header()
+        if hidden is not None:
+            plane = np.full((HEIGHT, WIDTH), hidden, np.uint8)
+            made.send[topics.OBSTRUCTION].publish(images.from_mono(plane, header))
+            stamp = messages.stamp_ns(header)
+            assert made.client.until(lambda: stamp in made.node._stores[topics.OBSTRUCTION]._values)
+        made.frame(boxes=[box_on_road(20.0)], trust=trust, header=header)
+        (found,) = made.result(outputs.DETECTIONS_3D, header).detections
+        points = point_clouds.to_points(made.result(outputs.POINTS, header))
+        assert (points["trust"] == min(trust, 255 - (hidden or 0))).all()
+        return found.results[0].pose.covariance[14]
+
+    assert depth_variance() < depth_variance(trust=100) < depth_variance(hidden=250)
+
+
+def test_what_has_no_place_is_dropped_and_counted(planned):
+    made = planned()
+    above = Detection("car", 0.9, 100, 20, 160, 60)
+    header = made.frame(boxes=[above, box_on_road(20.0)])
+    assert len(made.result(outputs.DETECTIONS_3D, header).detections) == 1
+    key = "detections_dropped.above_horizon"
+    assert made.client.until(lambda: made.client.counted("planner_node", key))
+
+
+def test_a_lidar_s_cloud_is_painted(planned):
+    made = planned(lidar_z=2.0)
+    labels = road()
+    labels[100:300, 280:360] = CAR
+    car = [(15.0, y, z) for y in np.linspace(-0.3, 0.3, 9) for z in np.linspace(-1.2, -0.8, 5)]
+    ground = [(12.0, y, -2.0) for y in np.linspace(4, 6, 9)]
+    behind = [(-10.0, 0.0, 0.0), (math.nan, 0.0, 0.0)]
+    header = made.frame(labels, boxes=[box_on_road(15.0)], cloud=[*car, *ground, *behind])
+    cloud = made.result(outputs.POINTS, header)
+    assert cloud.header == header and (cloud.height, cloud.width) == (1, 56) and not cloud.is_dense
+    points = point_clouds.to_points(cloud)
+    assert (points["label"][:45] == CAR).all() and (points["label"][45:54] == ROAD).all()
+    assert (points["label"][54:] == 255).all() and not points["confidence"][54:].any()
+    np.testing.assert_allclose(points["z"][:45], 15.0, atol=1e-4)  # the camera's frame: z is forward
+    (found,) = made.result(outputs.DETECTIONS_3D, header).detections
+    assert found.results[0].pose.pose.position.z == pytest.approx(15.0, abs=0.1)
+
+
+@pytest.mark.parametrize("points", [np.empty((0, 3)), np.full((50, 3), np.nan)], ids=["empty", "nan"])
+def test_strange_clouds_are_no_error(planned, points):
+    made = planned()
+    header = made.frame(cloud=points)
+    cloud = made.result(outputs.POINTS, header)
+    assert cloud.width == len(points)
+    assert not len(points) or (point_clouds.to_points(cloud)["label"] == 255).all()
+    if not len(points):
+        assert made.client.until(lambda: "cloud is empty" in made.message())
+
+
+def test_a_cloud_of_a_million_points_is_painted(planned):
+    made = planned(listen_to=(outputs.POINTS,))
+    points = np.random.default_rng(0).uniform((-60, -60, -2), (60, 60, 2), (1_000_000, 3))
+    header = made.frame(cloud=points)
+    assert made.result(outputs.POINTS, header).width == 1_000_000
+
+
+def test_a_malformed_cloud_is_named_and_boxes_go_on(planned):
+    made = planned()
+    header = made.made.next_header()
+    cloud = to_cloud(np.zeros((9, 3)), header)
+    cloud.data = cloud.data[:10]
+    made.send[topics.POINTS_IN].publish(cloud)
+    assert made.client.until(lambda: made.node._nearest_cloud(messages.stamp_ns(header)) is not None)
+    made.frame(boxes=[box_on_road(20.0)], header=header)
+    assert len(made.result(outputs.DETECTIONS_3D, header).detections) == 1
+    assert made.client.until(lambda: "correct its sizes" in made.message())
+    assert messages.stamp_ns(header) not in made.client.stamps(outputs.POINTS)
+
+
+def test_without_a_calibration_nothing_is_published_and_it_is_said(planned):
+    made = planned(calibrated=False)
+    made.frame(boxes=[box_on_road(20.0)])
+    assert made.client.until(lambda: "no camera_info" in made.message())
+    assert made.client.until(lambda: made.client.counted("planner_node", "dropped.calibration"))
+    assert made.client.diagnosed("planner_node").level == messages.WARN
+    assert not any(made.client.count(topic) for topic in outputs.IN_METRES)
+    made.calibrate()
+    made.result(outputs.POINTS, made.frame())
+
+
+def test_a_calibration_of_another_size_is_scaled_and_said_or_refused(planned):
+    made = planned(calibrated=False)
+    made.calibrate(WIDTH, HEIGHT + 50)
+    made.frame()
+    assert made.client.until(lambda: "no pure scaling" in made.message())
+    assert not made.client.count(outputs.POINTS)
+    k = [2 * FOCAL, 0.0, WIDTH - 0.5, 0.0, 2 * FOCAL, HEIGHT - 0.5, 0.0, 0.0, 1.0]
+    made.client.info.publish(CameraInfo(width=2 * WIDTH, height=2 * HEIGHT, k=k))
+    assert made.client.until(lambda: len(made.node._calibrations) == 2)
+    header = made.frame(boxes=[box_on_road(20.0)])
+    (found,) = made.result(outputs.DETECTIONS_3D, header).detections
+    assert found.bbox.center.position.z == pytest.approx(20.0, rel=0.01)
+    assert made.client.until(
+        lambda: "scaled by 0.5" in made.client.values("planner_node").get("calibration", "")
+    )
+
+
+def test_a_height_that_is_not_known_is_assumed_and_said(planned):
+    made = planned(camera_height=0.0)
+    made.result(outputs.POINTS, made.frame())
+    assert made.client.until(lambda: "the camera's pose is assumed" in made.message())
+    assert made.client.diagnosed("planner_node").level == messages.WARN
+    assert made.made.set_parameter(made.node, "camera_height", 1.5).successful
+    made.result(outputs.POINTS, made.frame())
+    assert made.client.until(lambda: "assumed" not in made.message())
+
+
+def transform(child, translation, quaternion, stamp_ns=0):
+    message = TransformStamped(header=messages.to_header(stamp_ns, "base_link"), child_frame_id=child)
+    moved, turned = message.transform.translation, message.transform.rotation
+    moved.x, moved.y, moved.z = translation
+    turned.x, turned.y, turned.z, turned.w = quaternion
+    return frames.TFMessage(transforms=[message])
+
+
+OPTICAL = (-0.5, 0.5, -0.5, 0.5)
+"""From x forward, z up to x right, z forward."""
+
+
+@pytest.mark.skipif(frames.TFMessage is None, reason="tf2_msgs is not installed")
+def test_frames_come_from_tf_where_it_has_them(planned):
+    frame_id = f"camera_{np.random.default_rng().integers(1 << 40)}"  # /tf_static is everyone's
+    made = planned(camera_height=9.0)
+    sender = made.client.node.create_publisher(frames.TFMessage, "/tf_static", topics.latched())
+    sender.publish(transform(frame_id, (2.0, 0.0, CAMERA_M), OPTICAL))
+    assert made.client.until(lambda: made.node._frames._tree.connects("base_link", frame_id))
+    header = messages.to_header(messages.stamp_ns(made.made.next_header()), frame_id)
+    made.frame(boxes=[box_on_road(20.0)], header=header)
+    (found,) = made.result(outputs.DETECTIONS_3D, header).detections
+    assert found.bbox.center.position.z == pytest.approx(20.0, rel=0.01)
+    assert made.client.until(
+        lambda: made.client.values("planner_node").get("camera_frame") == f"TF ({frame_id} in base_link)"
+    )
+    made.client.node.destroy_publisher(sender)
+
+
+@pytest.mark.skipif(frames.TFMessage is None, reason="tf2_msgs is not installed")
+def test_an_old_transform_is_refused_and_said(planned):
+    frame_id = f"camera_{np.random.default_rng().integers(1 << 40)}"
+    made = planned()
+    sender = made.client.node.create_publisher(frames.TFMessage, "/tf", topics.recent())
+    assert made.client.until(sender.get_subscription_count)
+    header = messages.to_header(messages.stamp_ns(made.made.next_header()), frame_id)
+    old = messages.stamp_ns(header) - 3 * 10**9
+    sender.publish(transform(frame_id, (2.0, 0.0, CAMERA_M), OPTICAL, old))
+    assert made.client.until(lambda: made.node._frames._tree.connects("base_link", frame_id))
+    made.frame(header=header)
+    assert made.client.until(lambda: "3.0 s older than the image" in made.message())
+    assert not made.client.count(outputs.POINTS)
+    made.client.node.destroy_publisher(sender)
+
+
+def test_an_input_that_does_not_come_is_waited_for_only_so_long(planned):
+    made = planned(match_timeout_ms=50.0)
+    header = made.frame(leave_out=(outputs.CONFIDENCE, outputs.DETECTIONS))
+    points = point_clouds.to_points(made.result(outputs.POINTS, header))
+    assert not points["confidence"].any()
+    assert messages.stamp_ns(header) not in made.client.stamps(outputs.DETECTIONS_3D)
+    counted = lambda: made.client.counted("planner_node", "missing.detections")  # noqa: E731
+    assert made.client.until(counted)
+
+
+def test_a_horizon_inside_the_image_is_no_error(planned):
+    made = planned(camera_pitch_deg=-10.0, camera_roll_deg=8.0)
+    cloud = made.result(outputs.POINTS, made.frame(np.full((HEIGHT, WIDTH), ROAD, np.uint8)))
+    known = np.isfinite(point_clouds.to_points(cloud)["z"])
+    assert 0 < known.mean() < 1 and not known[0].any()
+
+
+def test_nothing_is_computed_without_a_subscriber(planned):
+    made = planned(listen_to=())
+    made.frame()
+    assert made.made.set_parameter(made.node, "stride", 2).successful  # what was sent before has come
+    assert made.node.statistics.snapshot().received == 0
+
+
+def test_the_composed_pipeline_hands_its_scenes_over(active):
+    made = active(rig.with_planner, camera_height=CAMERA_M, score_threshold=0.0)
+    for topic in (outputs.POINTS, outputs.DETECTIONS_3D):
+        made.client.listen(topic)
+    made.client.info.publish(CameraInfo(width=96, height=64, k=[80.0, 0, 48, 0, 80.0, 20, 0, 0, 1.0]))
+    planner = made.nodes[0]
+    assert made.client.until(lambda: len(planner._calibrations) and planner._class_names)
+    assert made.client.until(
+        lambda: all(map(planner.has_subscriber, (outputs.POINTS, outputs.DETECTIONS_3D)))
+    )
+    stamp = made.pass_through(out=(*rig.PER_FRAME, outputs.POINTS, outputs.DETECTIONS_3D))
+    labels = next(m for m in made.client.got[outputs.LABEL_MAP.name] if messages.stamp_ns(m.header) == stamp)
+    points = point_clouds.to_points(made.client.last(outputs.POINTS))
+    np.testing.assert_array_equal(points["label"], images.to_mono(labels)[::4, ::4])
+    ids = {found.id for found in made.client.last(outputs.DETECTIONS).detections}
+    assert {found.id for found in made.client.last(outputs.DETECTIONS_3D).detections} <= ids
+    assert made.change(made.derain, "deactivate")
+    assert made.change(planner, "deactivate") and made.change(planner, "cleanup")
+
+
+def test_it_restarts_and_ends_like_any_node(planned):
+    made = planned()
+    made.result(outputs.POINTS, made.frame())
+    for transition in ("deactivate", "cleanup", "configure", "activate"):
+        assert made.made.change(made.node, transition)
