@@ -24,11 +24,19 @@ from ros2_derain.nodes import images, messages, outputs, runtime
 from ros2_derain.nodes.diagnostics import Condition
 from ros2_derain.nodes.frames import TF, TF_STATIC, Frames
 from ros2_derain.nodes.managed_node import Handler, ManagedNode
-from ros2_derain.nodes.outputs import CLEAN_IMAGE, CONFIDENCE, DETECTIONS, LABEL_INFO, LABEL_MAP, TRUST
+from ros2_derain.nodes.outputs import (
+    CLEAN_IMAGE,
+    CONFIDENCE,
+    DETECTIONS,
+    LABEL_INFO,
+    LABEL_MAP,
+    OBSTRUCTION,
+    TRUST,
+)
 from ros2_derain.nodes.parameters import PlannerParameters
 from ros2_derain.nodes.planning import Planner, PlannerFrame, Seen, less_hidden
 from ros2_derain.nodes.prior_exchange import StampedStore
-from ros2_derain.nodes.topics import CAMERA_INFO, CAMERA_INFO_LATCHED, OBSTRUCTION, POINTS_IN, Topic
+from ros2_derain.nodes.topics import CAMERA_INFO, CAMERA_INFO_LATCHED, POINTS_IN, Topic
 from ros2_derain.planner import CalibrationError, PlannerError, TransformError, View
 
 MATCHED = (CLEAN_IMAGE, TRUST, LABEL_MAP, CONFIDENCE, DETECTIONS)
@@ -86,7 +94,6 @@ class PlannerNode(ManagedNode[PlannerParameters]):
         self.subscribe(CAMERA_INFO_LATCHED, self._calibrations.add, report_incompatible=False)
         self.subscribe(LABEL_INFO, self._on_label_info)
         self.subscribe(POINTS_IN, self._on_cloud)
-        self.subscribe(OBSTRUCTION, partial(self._on_input, OBSTRUCTION))
         if TF is not None and TF_STATIC is not None:
             self.subscribe(TF, partial(self._on_transforms, False))
             self.subscribe(TF_STATIC, partial(self._on_transforms, True))
@@ -102,14 +109,14 @@ class PlannerNode(ManagedNode[PlannerParameters]):
     def feed(self, is_fed: bool) -> None:
         """Whether derain_node of the same process hands scenes over; otherwise they arrive by topic."""
         self._is_fed = is_fed
-        for topic in MATCHED:
+        for topic in (*MATCHED, OBSTRUCTION):
             self.unsubscribe(topic)
         if self.active:
             self._subscribe_inputs()
 
     def _subscribe_inputs(self) -> None:
         if not self._is_fed:
-            for topic in MATCHED:
+            for topic in (*MATCHED, OBSTRUCTION):
                 self.subscribe(topic, partial(self._on_input, topic))
 
     # Inputs
@@ -153,7 +160,8 @@ class PlannerNode(ManagedNode[PlannerParameters]):
         """Called by the worker: everything that is done with a frame."""
         source, arrived = item
         began = time.perf_counter()
-        seen = self._of_scene(source) if isinstance(source, Scene) else self._of_topics(source)
+        by_topic = isinstance(source, Header)
+        seen = self._of_topics(source) if by_topic else Seen.of_scene(source, self._class_names)
         if seen is None:
             self.dropped("frame", "not_parsed")
             return
@@ -174,10 +182,7 @@ class PlannerNode(ManagedNode[PlannerParameters]):
         self.statistics.published({name: 1e3 * spent for name, spent in stages.items()}, age)
         self._note(frame)
 
-    def _of_scene(self, scene: Scene) -> Seen | None:
-        return Seen.of_scene(scene, self._class_names, self._obstruction(scene.stamp_ns))
-
-    def _of_topics(self, header: Header) -> Seen | None:
+    def _of_topics(self, header: Header) -> Seen:
         """Everything that arrives in time with the stamp of a header."""
         self.suspend_throttle()
         stamp = messages.stamp_ns(header)

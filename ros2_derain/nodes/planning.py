@@ -54,14 +54,12 @@ class Seen:
     size: tuple[int, int] | None
 
     @classmethod
-    def of_scene(
-        cls, scene: Scene, class_names: Sequence[str], obstruction: np.ndarray | None = None
-    ) -> Seen | None:
-        """What a scene says; None where it was not parsed."""
+    def of_scene(cls, scene: Scene, class_names: Sequence[str]) -> Seen | None:
+        """What a scene says; None where it was not parsed. Its trust knows what water hides."""
         seen = scene.perception
         if seen is None:
             return None
-        view = View(seen.labels, seen.confidence, less_hidden(scene.trust, obstruction), scene.image)
+        view = View(seen.labels, seen.confidence, scene.trust, scene.image)
         header = messages.to_header(scene.stamp_ns, scene.frame_id)
         return cls(header, view, seen.detections, class_names, seen.labels.shape)
 

@@ -81,7 +81,7 @@ def profiles(
         (*_names(outputs.of_node(outputs.PLANNER)), *always),
         (
             camera_info,
-            *_names((outputs.CLEAN_IMAGE, outputs.TRUST, topics.OBSTRUCTION)),
+            *_names((outputs.CLEAN_IMAGE, outputs.TRUST, outputs.OBSTRUCTION)),
             *_names((outputs.LABEL_INFO, outputs.LABEL_MAP, outputs.CONFIDENCE, outputs.DETECTIONS)),
             topics.POINTS_IN.name,
             "/tf",

@@ -64,9 +64,6 @@ CAMERA_INFO = Topic("camera_info", CameraInfo, best_effort)
 CAMERA_INFO_LATCHED = Topic("camera_info", CameraInfo, latched)
 """The same topic for a calibration that is published once; only such a publisher matches."""
 
-OBSTRUCTION = Topic("derain/obstruction", Image, recent)
-"""For planner_node: what water on the glass hides, mono8, 255 = all."""
-
 POINTS_IN = Topic("points", PointCloud2, best_effort)
 """Of a lidar, for planner_node."""
 

@@ -16,7 +16,7 @@ WIDTH, HEIGHT, FOCAL, CAMERA_M = 640, 360, 500.0, 1.5
 SKY, ROAD, CAR = range(3)
 CLASSES = ("sky", "road", "car")
 INPUTS = (
-    outputs.CLEAN_IMAGE, outputs.TRUST, topics.OBSTRUCTION, outputs.LABEL_MAP, outputs.CONFIDENCE,
+    outputs.CLEAN_IMAGE, outputs.TRUST, outputs.OBSTRUCTION, outputs.LABEL_MAP, outputs.CONFIDENCE,
     outputs.DETECTIONS, outputs.LABEL_INFO, topics.POINTS_IN,
 )  # fmt: skip
 
@@ -191,9 +191,9 @@ def test_uncertainty_grows_with_low_trust_and_water_on_the_glass(planned):
         header = made.made.next_header()
         if hidden is not None:
             plane = np.full((HEIGHT, WIDTH), hidden, np.uint8)
-            made.send[topics.OBSTRUCTION].publish(images.from_mono(plane, header))
+            made.send[outputs.OBSTRUCTION].publish(images.from_mono(plane, header))
             stamp = messages.stamp_ns(header)
-            assert made.client.until(lambda: stamp in made.node._stores[topics.OBSTRUCTION]._values)
+            assert made.client.until(lambda: stamp in made.node._stores[outputs.OBSTRUCTION]._values)
         made.frame(boxes=[box_on_road(20.0)], trust=trust, header=header)
         (found,) = made.result(outputs.DETECTIONS_3D, header).detections
         points = point_clouds.to_points(made.result(outputs.POINTS, header))
