@@ -74,12 +74,13 @@ class GaugeTask(Task):
     """The weather gauge on single frames: rain rate, contrast loss, and the pixels that water hides.
 
     The rate is compared in log(1 + mm/h). Of streaks whose rate is unknown the gauge learns only that it
-    rains at ``least_rate`` mm/h or more. Obstruction: binary cross-entropy and Dice loss at stride 4.
+    rains at ``least_rate`` mm/h or more. Obstruction: binary cross-entropy, in which hidden pixels count
+    ``hidden_weight`` times more because they are rare, and Dice loss, both at stride 4.
     """
 
     NETWORKS = {"gauge": "weather_gauge"}
-    LOSS = {"rate": 1.0, "contrast": 1.0, "hidden": 1.0, "dice": 0.3}
-    OPTIONS = {"least_rate": 8.0}
+    LOSS = {"rate": 0.5, "contrast": 0.5, "hidden": 4.0, "dice": 2.0}
+    OPTIONS = {"least_rate": 8.0, "hidden_weight": 3.0}
     gauge: WeatherGauge
 
     def training_step(self, batch: dict[str, Tensor], index: int) -> Tensor:
@@ -97,7 +98,9 @@ class GaugeTask(Task):
             {
                 "rate": torch.where(rate >= 0, distance, short).mean(),
                 "contrast": functional.binary_cross_entropy_with_logits(contrast, lost),
-                "hidden": functional.binary_cross_entropy_with_logits(hides, hidden),
+                "hidden": functional.binary_cross_entropy_with_logits(
+                    hides, hidden, weight=1 + self.recipe.options["hidden_weight"] * hidden
+                ),
                 "dice": losses.dice(hides, hidden),
             }
         )
