@@ -131,7 +131,8 @@ def summary(run: dict[str, Any]) -> dict[str, Any]:
     if isinstance(run["recipe"], str):
         return run
     seconds = round(sum(run["seconds"].values()), 1)
-    return {"recipe": run["recipe"]["name"], "steps": run["steps"], "seconds": seconds, "data": run["data"]}
+    data = run.get("data", {})
+    return {"recipe": run["recipe"]["name"], "steps": run["steps"], "seconds": seconds, "data": data}
 
 
 def machine() -> str:

@@ -104,8 +104,67 @@ def export(
         raise LearningError(
             f"no run trained the {' and the '.join(missing)}: name a run of each task, or a model by --base"
         )
-    card = models.ModelCard(out.name, described, CAMVID_CLASSES, OBJECTS, "", training=training)
+    card = models.ModelCard(out.name, described, CAMVID_CLASSES, OBJECTS, "", training=_short(training))
     return _replace(out, card, modules, base)
+
+
+def _short(training: dict[str, Any]) -> dict[str, Any]:
+    """The training as the card has it: recipes of the runs in full, each ancestor in one line.
+
+    The data of all of them are listed once, with their licences; runs that weights started from are
+    named without the folders in which they were.
+    """
+    data: dict[str, str] = {}
+    runs = []
+    for run in training["runs"]:
+        init = {part: Path(origin).name for part, origin in run["recipe"]["init"].items()}
+        _collect(run, data)
+        runs.append(
+            {
+                "recipe": run["recipe"] | {"init": init},
+                "steps": run["steps"],
+                "seconds": run["seconds"],
+                "started_from": _lines(run["started_from"]),
+            }
+        )
+    short = {**training, "runs": runs}
+    for key in ("base", "means"):
+        _collect(training.get(key), data)
+    if "base" in training:
+        short["base"] = training["base"] | {"runs": _lines(training["base"]["runs"])}
+    if "means" in training:
+        short["means"] = [mean | {"with": _lines(mean["with"])} for mean in training["means"]]
+    if "base" in short:
+        short["base"].pop("data", None)
+    return {**short, "data": dict(sorted(data.items()))}
+
+
+def _collect(node: Any, data: dict[str, str]) -> None:
+    """Add the data sets, with their licences, of everything that a node of a card describes."""
+    for item in node if isinstance(node, list) else node.values() if isinstance(node, dict) else ():
+        _collect(item, data)
+    if isinstance(node, dict):
+        data |= node["data"] if isinstance(node.get("data"), dict) else {}
+
+
+def _lines(node: Any) -> Any:
+    """A run or model that weights came from as one line; lists and parts of them likewise."""
+    if isinstance(node, list):
+        return [line for item in node for line in _flat(_lines(item))]
+    if not isinstance(node, dict):
+        return node
+    if "model" in node:
+        return f"model {node['model']}, sha256 {node['sha256'][:12]}"
+    if "recipe" not in node:
+        return {part: _lines(origin) for part, origin in node.items()}
+    run = checkpoints.summary(node)
+    line = f"{run['recipe']}: {run['steps']} steps, {run['seconds'] / 3600:.1f} h"
+    further = [one for part in node.get("started_from", {}).values() for one in _flat(_lines(part))]
+    return list(dict.fromkeys((line, *further))) if further else line
+
+
+def _flat(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def _read(run: Path) -> dict:
@@ -130,8 +189,8 @@ def _take_rest(folder: Path, described: dict[str, models.PartCard], modules: dic
     modules |= loaded
     described |= {part: card.networks[part] for part in parts}
     former = card.training.get("runs", []) + card.training.get("base", {}).get("runs", [])
-    runs = [checkpoints.summary(run) | {"started_from": run["started_from"]} for run in former]
-    return {"name": card.name, "sha256": card.sha256, "parts": list(parts), "runs": runs}
+    data = card.training.get("data", {})
+    return {"name": card.name, "sha256": card.sha256, "parts": list(parts), "runs": former, "data": data}
 
 
 def _module(part: str, network: Network, state: dict[str, torch.Tensor], run: Path) -> nn.Module:
