@@ -13,11 +13,12 @@ from typing import Any, TypeVar, cast
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from ros2_derain.engine.foreign.derainer import OnnxDerainer
 from ros2_derain.engine.foreign.detector import read
 from ros2_derain.engine.foreign.preparation import Run, prepare
-from ros2_derain.engine.foreign.segmentation import as_maps
+from ros2_derain.engine.foreign.segmentation import Segmentation
 from ros2_derain.metrics import psnr
 from ros2_derain.model_tools.detector_layouts import (
     BYTES,
@@ -42,7 +43,7 @@ from ros2_derain.onnx_parts import (
     SegmentationOutput,
 )
 
-MARGIN = 1.1
+MARGIN = 1.05
 """How much better another way must be than the usual one to be taken."""
 
 T = TypeVar("T")
@@ -243,19 +244,24 @@ class Guesser:
     # Trials
 
     def _certainty(self, image: Tensor, spec: ImageInput, output: SegmentationOutput, classes: int) -> float:
-        """Information of the labels, times their agreement with those of the mirrored image.
+        """How sure and how stable the labels are.
 
-        The entropy of the mean class probabilities less the mean entropy: low where every pixel gets the
-        same class, or none for certain.
+        The entropy of the mean class probabilities less the mean entropy (low where every pixel gets the
+        same class, or none for certain), as a share of the largest possible one, times the shares of pixels
+        that keep their label when the image is mirrored, and when its middle is enlarged.
         """
-        maps = []
-        for each in (image, image.flip(3)):
-            values = as_maps(self._run(prepare(each, spec)[0])[output.name], output, classes).float()
-            maps.append(values.softmax(1) if output.values == "logits" else values)
-        straight, mirrored = maps[0], maps[1].flip(3)
-        agreement = (straight.argmax(1) == mirrored.argmax(1)).float().mean()
+        height, width = image.shape[-2:]
+        middle = ..., slice(height // 8, height - height // 8), slice(width // 8, width - width // 8)
+        part = OnnxPart("onnx", "-", "-", spec, segmentation=output, classes=tuple(map(str, range(classes))))
+        network = Segmentation(self._run, part)
+        straight = network(image)
+        mirrored = network(image.flip(3)).flip(3).argmax(1)
+        enlarged = functional.interpolate(image[middle], size=(height, width), mode="bilinear")
+        labels = functional.interpolate(straight, size=(height, width))[middle].argmax(1)
+        closer = functional.interpolate(network(enlarged), size=tuple(labels.shape[-2:])).argmax(1)
+        stable = (straight.argmax(1) == mirrored).float().mean() * (labels == closer).float().mean()
         information = _entropy(straight.mean((2, 3))) - _entropy(straight).mean()
-        return float(agreement * information) / math.log(max(2, classes))
+        return float(stable * information) / math.log(max(2, classes))
 
     def _found(self, image: Tensor, spec: ImageInput, output: DetectorOutput, classes: int) -> float:
         """Sum of the certain scores."""
