@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ros2_derain.engine import EngineError
 from ros2_derain.engine.foreign.derainer import OnnxDerainer
 from ros2_derain.engine.foreign.detector import read
 from ros2_derain.engine.foreign.preparation import Run, prepare
@@ -303,7 +304,7 @@ def _best(
     for name, way in ways:
         try:
             value = judge(way)
-        except RuntimeError as error:
+        except (RuntimeError, EngineError) as error:
             reason = str(error)
             tried.append(f"{name}: {reason}")
             continue

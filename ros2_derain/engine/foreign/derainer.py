@@ -9,7 +9,7 @@ from torch.nn import functional
 from ros2_derain.networks.derainer import ImageRestoration, SingleImageDerainer
 from ros2_derain.onnx_parts import ImageOutput, OnnxPart
 
-from .preparation import Run, decode, encode
+from .preparation import Run, decode, encode, output
 
 
 class OnnxDerainer(SingleImageDerainer):
@@ -60,7 +60,7 @@ class OnnxDerainer(SingleImageDerainer):
 
     def _restored(self, rain: Tensor) -> Tensor:
         inputs = {self._input.name: encode(rain, self._input)}
-        values = self._run(inputs)[self._output.name]
+        values = output(self._run, inputs, self._output.name)
         is_difference = self._output.values != "image"
         found = decode(values, self._input, is_difference=is_difference) if values.ndim == 4 else values
         if found.shape != rain.shape:

@@ -13,7 +13,7 @@ from ros2_derain.networks import Candidates
 from ros2_derain.networks.scene_parser import cell_centres
 from ros2_derain.onnx_parts import DetectorOutput, OnnxPart
 
-from .preparation import Run, boxes_on_image, prepare
+from .preparation import Run, boxes_on_image, outputs, prepare
 
 Found = tuple[Tensor, Tensor]
 """Scores 1 x P x C, and boxes 1 x P x 4."""
@@ -49,7 +49,9 @@ class Detector:
 
     def _one(self, image: Tensor) -> Found:
         inputs, placement = prepare(image, self._input)
-        scores, boxes = read(self._run(inputs), self._output, self._classes, placement.size)
+        scores, boxes = read(
+            outputs(self._run, inputs, self._output.names), self._output, self._classes, placement.size
+        )
         return scores, boxes_on_image(boxes, placement)
 
 

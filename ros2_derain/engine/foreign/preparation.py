@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ros2_derain.engine.scene import EngineError
 from ros2_derain.onnx_parts import ImageInput
 
 Run = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
@@ -81,6 +82,26 @@ def prepare(image: Tensor, spec: ImageInput) -> tuple[dict[str, Tensor], Placeme
         sizes = torch.tensor([placement.size], dtype=torch.int64, device=x.device)
         inputs[spec.size_input] = sizes.expand(len(image), 2).contiguous()
     return inputs, placement
+
+
+def output(run: Run, inputs: Mapping[str, Tensor], name: str) -> Tensor:
+    """One output of a network.
+
+    Raises:
+        RuntimeError: the network failed, or has no such output.
+    """
+    return outputs(run, inputs, (name,))[name]
+
+
+def outputs(run: Run, inputs: Mapping[str, Tensor], names: tuple[str, ...]) -> Mapping[str, Tensor]:
+    """The outputs of a network, which must have these; raises as :func:`output`."""
+    try:
+        found = run(inputs)
+    except EngineError as error:
+        raise RuntimeError(str(error)) from error
+    if missing := [name for name in names if name not in found]:
+        raise RuntimeError(f"the network has no output {missing[0]}; it has {', '.join(found)}")
+    return found
 
 
 def encode(x: Tensor, spec: ImageInput) -> Tensor:

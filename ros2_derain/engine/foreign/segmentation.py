@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ros2_derain.onnx_parts import OnnxPart, SegmentationOutput
 
-from .preparation import Run, map_on_image, prepare
+from .preparation import Run, map_on_image, output, prepare
 
 
 class Segmentation:
@@ -39,7 +39,7 @@ class Segmentation:
 
     def _one(self, image: Tensor) -> Tensor:
         inputs, placement = prepare(image, self._input)
-        values = as_maps(self._run(inputs)[self._output.name], self._output, self._classes)
+        values = as_maps(output(self._run, inputs, self._output.name), self._output, self._classes)
         if self._output.values == "labels":
             labels = map_on_image(values.float(), placement, "nearest-exact").round().long()
             return one_hot(labels, self._classes)
@@ -47,25 +47,23 @@ class Segmentation:
         return scores.softmax(1) if self._output.values == "logits" else scores
 
 
-def as_maps(values: Tensor, output: SegmentationOutput, classes: int) -> Tensor:
+def as_maps(values: Tensor, spec: SegmentationOutput, classes: int) -> Tensor:
     """1 x K x h x w scores, or 1 x 1 x h x w labels.
 
     Raises:
         RuntimeError: the shape is not that of the layout and the number of classes.
     """
     shape = "x".join(map(str, values.shape))
-    if output.layout == "NHW":
+    if spec.layout == "NHW":
         labels = values.reshape(1, 1, *values.shape[-2:]) if values.ndim in (2, 3) else values
         if labels.ndim != 4 or labels.shape[:2] != (1, 1):
-            raise RuntimeError(f"output {output.name} is {shape}, which is no label map: 1 x H x W")
+            raise RuntimeError(f"output {spec.name} is {shape}, which is no label map: 1 x H x W")
         return labels
     if values.ndim != 4:
-        raise RuntimeError(f"output {output.name} is {shape}, which is no map of classes: 1 x K x H x W")
-    maps = values.permute(0, 3, 1, 2) if output.layout == "NHWC" else values
+        raise RuntimeError(f"output {spec.name} is {shape}, which is no map of classes: 1 x K x H x W")
+    maps = values.permute(0, 3, 1, 2) if spec.layout == "NHWC" else values
     if maps.shape[1] != classes:
-        raise RuntimeError(
-            f"output {output.name} is {shape}: {maps.shape[1]} classes, but {classes} are named"
-        )
+        raise RuntimeError(f"output {spec.name} is {shape}: {maps.shape[1]} classes, but {classes} are named")
     return maps
 
 
