@@ -185,11 +185,9 @@ class Guesser:
     def _tried(self, image: Tensor, spec: ImageInput) -> dict[str, Tensor]:
         try:
             return dict(self._run(prepare(image, spec)[0]))
-        except RuntimeError as error:
-            wide, high = spec.size or (image.shape[-1], image.shape[-2])
-            raise ModelError(
-                f"the network fails at {wide}x{high}: {error}; is --size another one?"
-            ) from error
+        except (RuntimeError, EngineError) as error:
+            size = "{}x{}".format(*(spec.size or (image.shape[-1], image.shape[-2])))
+            raise ModelError(f"the network fails at {size} ({error}): give another --size") from error
 
     def _segmentation_output(self, outputs: Mapping[str, Tensor]) -> SegmentationOutput:
         """The largest map of classes, else the largest label map."""
