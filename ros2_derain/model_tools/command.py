@@ -61,6 +61,10 @@ def describe(card: models.ModelCard, folder: Path) -> str:
         f"  classes   {', '.join(card.classes)}",
         f"  objects   {', '.join(card.objects)}",
         f"  weights   {size:.1f} MB, sha256 {card.sha256[:16]}",
+        *(
+            f"  imported  {kind}: {(part.source or {}).get('file', part.file)}"
+            for kind, part in card.onnx.items()
+        ),
         f"  licence   {card.training.get('licence', 'not stated')}",
         f"  folder    {folder}",
     ]
