@@ -14,6 +14,9 @@ from .classes import (
     VOC_CLASSES,
     class_ids,
     class_index,
+    is_coarser,
+    read_classes,
+    translation,
 )
 from .datasets import (
     KINDS,
@@ -66,8 +69,11 @@ __all__ = [
     "class_index",
     "class_list",
     "find_dataset",
+    "is_coarser",
     "list_images",
     "open_dataset",
     "read_boxes",
     "read_image",
+    "read_classes",
+    "translation",
 ]

@@ -140,6 +140,12 @@ def translation(classes: Sequence[str], target: Sequence[str]) -> np.ndarray:
     return table
 
 
+def is_coarser(classes: Sequence[str], than: Sequence[str]) -> bool:
+    """Whether one of the classes means several of the others, as ``tree`` means vegetation and terrain."""
+    meant = {class_index(name, classes) for name in than}
+    return any(index in meant and class_index(name, than) is None for index, name in enumerate(classes))
+
+
 def class_ids(model_classes: Sequence[str], file: Path | None, void: int | None) -> np.ndarray:
     """The model's class for each id of label files, as 256 int16 for :func:`map_ids`.
 

@@ -165,7 +165,7 @@ class FrameScores:
     ) -> None:
         identity, boxes, self._clip = setup.engine.identity, setup.boxes, setup.clip
         truth = None if boxes is None else [boxes[index] for index in frames]
-        names = identity.class_names, identity.object_names
+        names = setup.clip.classes, identity.object_names
         self._parsers = {name: ParserScore(*names, truth) for name in (OWN, *parsers)}
         self._quality = ImageScore() if rendered or not setup.clip.stills else None
         self.readings = GateReadings()
@@ -175,7 +175,7 @@ class FrameScores:
     ) -> None:
         """Add the next frame: its truth, the parser's input, and what each parser found in it."""
         for name, score in self._parsers.items():
-            score.add(perceptions[name], sample.labels, motion)
+            score.add(self._clip.in_classes(perceptions[name]), sample.labels, motion)
         if self._quality:
             self._quality.add(image, sample.image, motion)
 

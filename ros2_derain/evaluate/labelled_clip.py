@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +14,12 @@ from ros2_derain.data import (
     DataError,
     ImageDataset,
     class_index,
+    is_coarser,
     read_boxes,
+    translation,
 )
 from ros2_derain.data.images import left_out_note, usable
-from ros2_derain.engine import ModelIdentity
+from ros2_derain.engine import ModelIdentity, Perception
 from ros2_derain.evaluate.labelled_files import LabelledFiles
 from ros2_derain.metrics import Boxes, Motion, motion_between
 
@@ -54,6 +56,8 @@ class LabelledClip:
         fps: frames per second.
         stills: the frames do not follow each other.
         note: names the files that were left out and the classes that are ignored; may be empty.
+        classes: in which label maps are compared: the model's, or coarser ones of the labels.
+        table: the model's ids -> those of coarser classes; None: they are the model's.
     """
 
     dataset: ImageDataset
@@ -63,6 +67,8 @@ class LabelledClip:
     fps: float
     stills: bool
     note: str
+    classes: tuple[str, ...]
+    table: np.ndarray | None = None
 
     @classmethod
     def open(cls, source: LabelledFiles, model: ModelIdentity, fps: float) -> LabelledClip:
@@ -78,7 +84,9 @@ class LabelledClip:
                 unknown, or no image can be read.
         """
         whole = source.dataset(model)
-        dataset = whole.in_classes(model.class_names, model.object_names)
+        merge = is_coarser(whole.classes, model.class_names)
+        classes = tuple(whole.classes) if merge else model.class_names
+        dataset = whole.in_classes(classes, model.object_names)
         found: dict[int, np.ndarray | None] = {}
 
         def read(index: int) -> None:
@@ -87,7 +95,9 @@ class LabelledClip:
         selected, groups = source.select(dataset.images)
         indices, errors = usable(selected, read)
         notes = [left_out_note(errors, len(indices) + len(errors))]
-        if lacking := [name for name in whole.classes if class_index(name, model.class_names) is None]:
+        if merge:
+            notes.append(f"classes of the model are merged into those of the labels: {', '.join(classes)}")
+        if lacking := [name for name in whole.classes if class_index(name, classes) is None]:
             notes.append(f"label classes that the model lacks count as unlabelled: {', '.join(lacking)}")
         if ignored := dataset.ignored_objects():
             names = ", ".join(f"{name} ({count})" for name, count in ignored.most_common())
@@ -100,7 +110,15 @@ class LabelledClip:
             fps,
             source.stills,
             "\n".join(filter(None, notes)),
+            classes,
+            translation(model.class_names, classes) if merge else None,
         )
+
+    def in_classes(self, perception: Perception) -> Perception:
+        """What a parser of the model found, in the classes in which it is compared."""
+        if self.table is None:
+            return perception
+        return replace(perception, labels=self.table[perception.labels])
 
     @property
     def has_labels(self) -> bool:

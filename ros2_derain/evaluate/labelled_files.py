@@ -8,7 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ros2_derain import options
-from ros2_derain.data import DataError, ImageDataset, ImageIndex, Selection, class_ids, find_dataset
+from ros2_derain.data import (
+    DataError,
+    ImageDataset,
+    ImageIndex,
+    Selection,
+    class_ids,
+    find_dataset,
+    is_coarser,
+    read_classes,
+)
 from ros2_derain.data.label_files import LabelFiles, own_classes
 from ros2_derain.data.selection import every_kth
 from ros2_derain.engine import ModelIdentity
@@ -167,7 +176,8 @@ class LabelledFiles:
         """All images; label maps of equal stems in the file's classes for stills, else the model's."""
         beside = self.images / "classes.json"
         classes = self.classes or (beside if beside.is_file() else None)
-        if self.stills and classes:
+        names = tuple(read_classes(classes, self.void)[0].values()) if classes else ()
+        if classes and (self.stills or is_coarser(names, model.class_names)):
             own = own_classes(classes, self.void)
         else:
             ids = class_ids(model.class_names, classes, self.void)

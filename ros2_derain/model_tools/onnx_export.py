@@ -149,7 +149,7 @@ def _exported(
     try:
         model = onnx.load_model_from_string(onnx_export.export(network, name, size, opset=args.opset))
     except onnx_export.ExportError as error:
-        raise ModelError(f"{card.name}: {error}") from error
+        raise ModelError(f"{card.name} in opset {args.opset}: {error}") from error
     metadata = {
         "model": card.name,
         "sha256": card.sha256,
