@@ -6,6 +6,7 @@ Every guess can be overridden; :mod:`ros2_derain.model_tools.onnx_import` prints
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar, cast
@@ -43,9 +44,13 @@ from ros2_derain.onnx_parts import (
     OnnxPart,
     SegmentationOutput,
 )
+from ros2_derain.reporting.progress import Progress
 
 MARGIN = 1.05
 """How much better another way must be than the usual one to be taken."""
+
+TRIAL_SIZE = 384, 256
+"""Width and height of the part of the sample that derainers are tried on: many are slow."""
 
 T = TypeVar("T")
 
@@ -110,6 +115,7 @@ class Guesser:
 
     def derainer(self, clean: Tensor, rainy: Tensor) -> Guess:
         """A derainer, tried on 1 x 3 x H x W images in 0..1 with and without rain; raises ModelError."""
+        clean, rainy = (_middle(image, *TRIAL_SIZE) for image in (clean, rainy))
         spec = self._image_input(size=None, multiple=8, fit="stretch", **UNIT)
         while True:
             try:
@@ -299,18 +305,19 @@ def _best(
     """
     judged: list[tuple[float, T]] = []
     tried, reason = [], ""
-    for name, way in ways:
-        try:
-            value = judge(way)
-        except (RuntimeError, EngineError) as error:
-            reason = str(error)
-            tried.append(f"{name}: {reason}")
-            continue
-        if not math.isfinite(value):
-            reason = "the outputs are not finite"
-            continue
-        tried.append(f"{name}: {value:.3g}{unit}")
-        judged.append((value, way))
+    with Progress("ways to use it", len(ways) if sys.stderr.isatty() else 0) as progress:
+        for name, way in ways:
+            try:
+                value = judge(way)
+                reason = "" if math.isfinite(value) else "its outputs are not finite"
+            except (RuntimeError, EngineError) as error:
+                reason = str(error)
+            if reason:
+                tried.append(f"{name}: {reason}")
+            else:
+                tried.append(f"{name}: {value:.3g}{unit}")
+                judged.append((value, way))
+            progress.step()
     if not judged:
         raise ModelError(f"the network cannot be used as it is: {reason}")
     first, best = judged[0], max(judged, key=lambda each: each[0])
@@ -354,6 +361,12 @@ def _image_output(outputs: Mapping[str, Tensor], spec: ImageInput, image: Tensor
             return name
     listed = ", ".join(f"{name} {shape_text(values)}" for name, values in outputs.items())
     raise ModelError(f"no output is an image as large as the input, {'x'.join(map(str, expected))}: {listed}")
+
+
+def _middle(image: Tensor, width: int, height: int) -> Tensor:
+    """The middle of an image, of this size or smaller."""
+    left, top = max(0, image.shape[-1] - width) // 2, max(0, image.shape[-2] - height) // 2
+    return image[..., top : top + height, left : left + width]
 
 
 def _entropy(probabilities: Tensor) -> Tensor:

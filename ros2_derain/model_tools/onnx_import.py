@@ -54,7 +54,7 @@ LAYOUT_NAMES = {
     "yolov5": "yolo_objectness",
     "yolov6": "yolo_objectness",
     "yolov7": "yolo_objectness",
-    "yolox": "yolo_objectness",
+    "yolox_decoded": "yolo_objectness",
     "yolov8": "yolo",
     "yolov9": "yolo",
     "yolo11": "yolo",
@@ -93,11 +93,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--licence", default="not stated", help="of the file, for the card")
     group = parser.add_argument_group("how it gets the image, where the guess is wrong")
     group.add_argument("--input", metavar="NAME", help="input for the image")
-    group.add_argument("--size", type=options.image_size, metavar="WxH", help="that it gets")
+    group.add_argument("--size", type=options.image_size, metavar="WxH", help="of the image that it gets")
     group.add_argument(
         "--multiple", type=options.positive(int), help="that sides are padded to, without --size"
     )
-    group.add_argument("--fit", choices=FITS, help="to --size")
+    group.add_argument("--fit", choices=FITS, help="how the image fills --size")
     group.add_argument("--fill", type=float, help="grey level of a letterbox's border, 0..255")
     group.add_argument("--axes", dest="layout_in", choices=("NCHW", "NHWC"), help="order of the input's axes")
     group.add_argument("--colours", choices=("RGB", "BGR"), help="order of the channels")
