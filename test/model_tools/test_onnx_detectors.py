@@ -5,10 +5,13 @@ import json
 import numpy as np
 import pytest
 import tiny_model
-from foreign_networks import constant
+import torch
+from foreign_networks import constant, save
+from onnx import TensorProto, helper
 
 from ros2_derain import cli, models
 from ros2_derain.engine import EngineSettings, Interpreter
+from ros2_derain.engine.backends import compile_graph
 
 pytest.importorskip("onnxruntime")
 
@@ -200,3 +203,17 @@ def test_a_guess_gives_way_to_the_options(base, classes, tmp_path, capsys):
     assert (spec.fit, spec.white, spec.colours, spec.mean) == ("stretch", 1.0, "RGB", (0.1, 0.2, 0.3))
     assert spec.std == (0.5, 0.5, 0.5) and card.onnx["detector"].detections.overlap == 0.7
     assert json.loads(capsys.readouterr().out)["part"]["input"]["mean"] == [0.1, 0.2, 0.3]
+
+
+@pytest.mark.parametrize("runtime", ["openvino", "onnxruntime"])
+def test_the_number_of_boxes_may_differ_from_image_to_image(tmp_path, runtime):
+    """Detectors with suppression inside return as many boxes as they find."""
+    pytest.importorskip(runtime)
+    nodes = [helper.make_node("NonZero", ["image"], ["found"])]
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, (1, 3, 4, 4))
+    found = helper.make_tensor_value_info("found", TensorProto.INT64, (4, "count"))
+    graph = compile_graph(save(tmp_path / "count.onnx", nodes, [image], [found]), runtime)
+    for count in (3, 0, 5, 5, 1):
+        pixels = torch.zeros(1, 3, 4, 4)
+        pixels.view(-1)[:count] = 1
+        assert graph({"image": pixels})["found"].shape == (4, count)

@@ -113,6 +113,7 @@ class OnnxRuntimeGraph:
         self.inputs = tuple(_port(one) for one in session.get_inputs())
         self.outputs = tuple(_port(one) for one in session.get_outputs())
         self._shapes: dict[tuple, list[tuple[int, ...]]] = {}
+        self._varies = False
 
     def __call__(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """See :class:`ros2_derain.engine.backends.Graph`."""
@@ -129,10 +130,18 @@ class OnnxRuntimeGraph:
             else:
                 results[port.name] = torch.empty(known[index], dtype=port.dtype, device=self._device)
                 binding.bind_output(port.name, *self._place(results[port.name]))
-        self._run(binding)
+        try:
+            self._run(binding)
+        except GraphError:
+            if known is None:
+                raise
+            self._varies = True  # as the number of boxes does after suppression
+            self._shapes.clear()
+            return self(tensors)
         if known is None:
             found = binding.copy_outputs_to_cpu()
-            self._shapes[key] = [array.shape for array in found]
+            if not self._varies:
+                self._shapes[key] = [array.shape for array in found]
             for port, array in zip(self.outputs, found, strict=True):
                 results[port.name] = torch.from_numpy(array).to(self._device)
         return results
