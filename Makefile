@@ -78,9 +78,9 @@ $(CREATED):
 	@touch $@
 
 $(INSTALLED): $(CREATED) constraints.txt constraints-$(DISTRO).txt setup.py pyproject.toml
-	@echo 'Installing ROS 2 $(DISTRO) and torch (1.5 GB on disk; minutes on the first run)'
+	@echo 'Installing ROS 2 $(DISTRO) and torch (1.8 GB on disk; minutes on the first run)'
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -c constraints-$(DISTRO).txt \
-	  -e '.[ros,evaluation,learning,metrics,test]' || $(call fail,\
+	  -e '.[ros,evaluation,learning,metrics,openvino,test]' || $(call fail,\
 	  "packages are missing: see pip's message above; check the network and the free disk space$(,) then run make again")
 	@touch $@
 

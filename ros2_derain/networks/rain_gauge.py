@@ -44,7 +44,13 @@ def gauge_input(image: Tensor) -> Tensor:
 
     Shapes: N x 3 x H x W -> the same, or N x 3 x H//2 x W//2.
     """
-    return functional.avg_pool2d(image, 2) if max(image.shape[-2:]) >= LARGE else image
+    height, width = image.shape[-2:]
+    if max(height, width) < LARGE:
+        return image
+    even = image[..., : height // 2 * 2, : width // 2 * 2]
+    top, bottom = even[..., ::2, :], even[..., 1::2, :]
+    rows = top + bottom  # avg_pool2d takes four times as long on a CPU in channels_last
+    return (rows[..., ::2] + rows[..., 1::2]) * 0.25
 
 
 class RainGauge(nn.Module):

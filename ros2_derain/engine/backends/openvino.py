@@ -47,6 +47,7 @@ def compile_graph(source: Path | bytes, options: Options) -> OpenVinoGraph:
         "NUM_STREAMS": str(options.streams),
         "INFERENCE_NUM_THREADS": str(options.threads),
         "INFERENCE_PRECISION_HINT": _PRECISIONS[options.precision],
+        "ENABLE_CPU_PINNING": "NO",  # other threads and processes need the cores as well
     }
 
     def compiled() -> openvino.CompiledModel:
