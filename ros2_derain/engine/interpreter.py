@@ -92,8 +92,16 @@ class Interpreter:
         parsed: Parsed = self._parser(tensor)
         probabilities = parsed.probabilities()
         labels, confidence = self._label(probabilities, size)
-        detections = self._detect(parsed.candidates(), size)
-        return Interpretation(Perception(labels, confidence, detections), _prior(probabilities, size))
+        candidates = parsed.candidates()
+        best, best_class = candidates.scores[0].max(1)
+        levels = confidence.mul(255).add_(0.5).to(torch.uint8)
+        found = labels, levels, confidence.sum(), best, best_class, candidates.boxes[0]
+        label_map, confidences, total, scores, classes, boxes = self.placement.download(*found)
+        if not np.isfinite(total):
+            raise RuntimeError("the parser's class probabilities are not finite")
+        detections = self._detect(scores, classes, boxes, candidates.overlap, size)
+        perception = Perception(_doubled(label_map, size), _doubled(confidences, size), detections)
+        return Interpretation(perception, _prior(probabilities, size))
 
     def identified(self, frame: Frame, found: Interpretation) -> Interpretation:
         """The parser's output for a frame, with the ids of the tracks; frames are given in order."""
@@ -116,27 +124,23 @@ class Interpreter:
         """The prior alone (K x h x w uint8 on the device) of a 1 x 3 x H x W image in 0..1."""
         return _prior(self._parser(image).probabilities(), (image.shape[-2], image.shape[-1]))
 
-    def _label(self, probabilities: Tensor, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-        """H x W labels and confidences: bilinear to stride 2, decided there, nearest to full size."""
+    def _label(self, probabilities: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """Labels and confidences at stride 2: bilinear to there, then decided. Two maps on the device."""
         if (scale := _stride(probabilities, size) // LABEL_STRIDE) > 1:
             probabilities = functional.interpolate(
                 probabilities, scale_factor=scale, mode="bilinear", align_corners=False
             )
         confidence, labels = probabilities[0].max(0)
-        if not torch.isfinite(confidence.sum()):
-            raise RuntimeError("the parser's class probabilities are not finite")
-        labels = labels.to(torch.uint8)
-        labels[confidence < max(self.settings.confidence_threshold, NO_CLASS)] = UNLABELLED
-        confidence = confidence.mul(255).add_(0.5).to(torch.uint8)
-        return _doubled(labels.cpu().numpy(), size), _doubled(confidence.cpu().numpy(), size)
+        unknown = confidence < max(self.settings.confidence_threshold, NO_CLASS)
+        return labels.to(torch.uint8).masked_fill_(unknown, UNLABELLED), confidence
 
-    def _detect(self, candidates: Candidates, size: tuple[int, int]) -> tuple[Detection, ...]:
-        if not candidates.scores.numel():
-            return ()
-        best, best_class = candidates.scores[0].max(1)
-        kept = torch.nonzero(~(best < self.settings.score_threshold))[:, 0]  # NaN is kept, and refused below
-        kept = kept[best[kept].argsort(descending=True, stable=True)[:MAX_CANDIDATES]]
-        scores, classes, boxes = (t[kept].cpu().numpy() for t in (best, best_class, candidates.boxes[0]))
+    def _detect(
+        self, best: np.ndarray, classes: np.ndarray, boxes: np.ndarray, overlap: float, size: tuple[int, int]
+    ) -> tuple[Detection, ...]:
+        """Detections of the cells' best scores (P), their classes (P) and boxes (P x 4)."""
+        kept = np.flatnonzero(~(best < self.settings.score_threshold))  # NaN is kept, and refused below
+        kept = kept[np.argsort(-best[kept], kind="stable")[:MAX_CANDIDATES]]
+        scores, classes, boxes = best[kept], classes[kept], boxes[kept]
         if not (np.isfinite(scores).all() and np.isfinite(boxes).all()):
             raise RuntimeError("the detector's scores or boxes are not finite")
         height, width = size
@@ -144,7 +148,7 @@ class Interpreter:
         names = self.identity.object_names
         return tuple(
             Detection(names[classes[i]], float(scores[i]), *boxes[i].tolist())
-            for i in suppress(boxes, scores, classes, candidates.overlap)
+            for i in suppress(boxes, scores, classes, overlap)
         )
 
 

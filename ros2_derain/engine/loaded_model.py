@@ -59,8 +59,20 @@ class Placement:
         """H x W x 3 uint8 -> 1 x 3 x H x W float32 in 0..1 on the device (channels last)."""
         if not image.flags.writeable:
             image = image.copy()
-        flat = torch.from_numpy(image).to(self.device, non_blocking=True)
+        flat = torch.from_numpy(image)
+        if self.device.type == "cuda":
+            flat = flat.pin_memory().to(self.device, non_blocking=True)
         return flat.permute(2, 0, 1)[None].float().mul_(1 / 255)
+
+    def download(self, *tensors: Tensor) -> list[np.ndarray]:
+        """The tensors on the host; waits for the device once, whatever their number."""
+        if self.device.type == "cpu":
+            return [tensor.numpy() for tensor in tensors]
+        copies = [torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True) for tensor in tensors]
+        for copy, tensor in zip(copies, tensors, strict=True):
+            copy.copy_(tensor, non_blocking=True)
+        torch.cuda.current_stream(self.device).synchronize()
+        return [copy.numpy() for copy in copies]
 
     def synchronize(self) -> None:
         """Wait until the device has done all it was given."""
@@ -132,12 +144,19 @@ def _cpu_computes_bfloat16() -> bool:
     return "amx_bf16" in flags or "avx512_bf16" in flags
 
 
-def to_image(tensor: Tensor) -> np.ndarray:
-    """1 x 3 x H x W (0..1, clamped here) -> H x W x 3 uint8, contiguous."""
+def to_levels(tensor: Tensor) -> Tensor:
+    """1 x 3 x H x W (0..1, clamped here) -> H x W x 3 uint8 on the same device, contiguous."""
     scaled = tensor[0].detach().clamp(0, 1).mul_(255).add_(0.5).to(torch.uint8)
     if scaled.device.type == "cpu" and scaled.is_contiguous():
-        return cv2.merge(list(scaled.numpy()))  # six times as fast as a permutation by torch
-    return scaled.permute(1, 2, 0).contiguous().cpu().numpy()
+        return torch.from_numpy(
+            cv2.merge(list(scaled.numpy()))
+        )  # torch's permutation takes six times as long
+    return scaled.permute(1, 2, 0).contiguous()
+
+
+def to_image(tensor: Tensor) -> np.ndarray:
+    """:func:`to_levels` on the host."""
+    return to_levels(tensor).cpu().numpy()
 
 
 def load_graph(data: bytes, settings: EngineSettings) -> Graph:

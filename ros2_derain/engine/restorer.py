@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from ros2_derain.networks.derainer import Restoration
-from ros2_derain.networks.rain_gauge import MAX_RATE, gauge_input
+from ros2_derain.networks.rain_gauge import MAX_RATE, Observation, gauge_input
 
 from .control import FrameClock, Gate, Ladder
-from .loaded_model import LoadedModel, to_image
+from .loaded_model import LoadedModel, to_levels
 from .scene import EngineError, Frame, Mode, RainEstimate, Restored, View, passed_through
 from .settings import EngineSettings
 from .view import ViewTracker, seen_through
@@ -101,8 +101,7 @@ class Restorer:
                 for prior in (None, torch.zeros(self._prior_shape(height, width), dtype=torch.uint8)):
                     estimate = self._derainer.refine(tensor, estimate, self._prepared(prior))
                     self._derainer.once(tensor, state, self._prepared(prior))
-                to_image(estimate.image)
-                _trust(estimate.error)
+                self.placement.download(to_levels(estimate.image), _trust(estimate.error))
         self.placement.synchronize()
 
     @torch.inference_mode()
@@ -152,9 +151,12 @@ class Restorer:
                 milliseconds=milliseconds, view=view, obstruction=obstruction,
             )  # fmt: skip
         estimate, iterations, missed = self._derain(frame, rainy, step, priors)
-        if not math.isfinite(float(estimate.image.sum()) + float(estimate.error.sum())):
+        image, trust, total = self.placement.download(
+            to_levels(estimate.image), _trust(estimate.error), estimate.image.sum() + estimate.error.sum()
+        )
+        if not math.isfinite(total):
             raise RuntimeError("the derainer's output is not finite")
-        image, trust = to_image(estimate.image), seen_through(_trust(estimate.error), obstruction)
+        trust = seen_through(trust, obstruction)
         self._memory = _Memory(frame.stamp_ns, estimate.state)
         milliseconds["derain"] = _since(started) - milliseconds["gate"]
         return Restored(
@@ -173,10 +175,13 @@ class Restorer:
 
     def _observe(self, frame: Frame, rainy: Tensor) -> tuple[RainEstimate, View, np.ndarray | None]:
         """What the gauge sees: the rain, and what hides the scene."""
-        seen = self._gauge(gauge_input(rainy))
-        total = sum(float(part.sum()) for part in seen if part is not None)
-        if not math.isfinite(total):
+        found = {
+            name: part for name, part in self._gauge(gauge_input(rainy))._asdict().items() if part is not None
+        }
+        parts = self.placement.download(*found.values())
+        if not all(np.isfinite(part).all() for part in parts):
             raise RuntimeError("the gauge's output is not finite")
+        seen = Observation(**{name: torch.from_numpy(p) for name, p in zip(found, parts, strict=True)})
         rate = float(seen.rate[0])
         rain = RainEstimate(rate, math.log1p(rate) / math.log1p(MAX_RATE))
         return rain, *self._view.update(frame, seen, self._clock.time_ns, self.settings)
@@ -245,9 +250,9 @@ def _check(frame: Frame) -> None:
         )
 
 
-def _trust(error: Tensor) -> np.ndarray:
+def _trust(error: Tensor) -> Tensor:
     """Expected absolute error (1 x 1 x H x W, 0..1) -> H x W uint8 trust: 255 exp(-error / 16 levels)."""
-    return torch.exp(error[0, 0] * (-1 / TRUST_SCALE)).mul(255).add_(0.5).to(torch.uint8).cpu().numpy()
+    return torch.exp(error[0, 0] * (-1 / TRUST_SCALE)).mul_(255).add_(0.5).to(torch.uint8)
 
 
 def _since(started: float) -> float:
