@@ -22,7 +22,8 @@ class Waiting(TorchDispatchMode):
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         name = function.name().removeprefix("aten::").split(".")[0]
-        if name in WAITING or (name == "index" and _masks(args[1])):
+        by_mask = name == "index" and any(a is not None and a.dtype == torch.bool for a in args[1])
+        if name in WAITING or by_mask:
             self.found[name] += 1
         return function(*args, **(kwargs or {}))
 
