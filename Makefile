@@ -22,13 +22,14 @@ COMPILED := $(VENV)/.compiled
 PYTHONS := 3.11 3.12 3.13
 fail = { printf 'make: %s\n' $(1) >&2; exit 1; }
 
-.PHONY: help setup demo test bench lint clean distclean
+.PHONY: help setup demo test bench gpu-check lint clean distclean
 
 help:
 	@echo 'make setup      install everything that the targets below need into $(VENV)/ (each runs it first)'
 	@echo 'make demo       run the pipeline on a clip with rendered rain; the report is in out/demo/'
 	@echo 'make test       all tests; ARGS="test/engine -k gate" runs some, ARGS="-m \"not slow\"" the fast ones'
 	@echo 'make bench      measure throughput and latency, into out/bench.json; ARGS="--size 1280x720"'
+	@echo 'make gpu-check  check and time the engine on the GPU with every runtime, into out/gpu/ (8 minutes at most)'
 	@echo 'make lint       style, formatting, import contracts and types: ruff, import-linter, mypy'
 	@echo 'make clean      remove the outputs of builds and runs; make distclean removes .venv/ and .venv-jazzy/ too'
 	@echo 'DISTRO=jazzy    any of these with ROS 2 Jazzy, in .venv-jazzy/ (default: Kilted)'
@@ -45,6 +46,11 @@ test: setup
 bench: setup
 	@mkdir -p out
 	@$(BIN)/ros2-derain bench --size 640x360 --json out/bench.json $(ARGS)
+
+# GPU_PYTHON is another Python for it, such as one with torch for CUDA: it needs this package's requirements, not ROS.
+GPU_PYTHON ?= $(BIN)/python
+gpu-check: $(if $(filter $(BIN)/python,$(GPU_PYTHON)),setup)
+	@PYTHONPATH=. $(GPU_PYTHON) -m ros2_derain.bench.gpu_check --out out/gpu $(ARGS)
 
 lint: setup
 	@$(BIN)/ruff check .
