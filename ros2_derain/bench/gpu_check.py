@@ -3,8 +3,9 @@
     python -m ros2_derain.bench.gpu_check --out out/gpu        (make gpu-check)
 
 Parity with PyTorch in float32 on the CPU, milliseconds of a frame by runtime and size, three cameras
-together, and the share of the measured peak of convolutions, as ``gpu_check.json`` and ``gpu_check.md``. Without a CUDA
-device it runs on the CPU, at smaller sizes. It ends before ``--seconds``: what is left then is named.
+together, and the share of the measured peak of convolutions, as ``gpu_check.json`` and ``gpu_check.md``.
+Without a CUDA device it runs on the CPU, at smaller sizes. After ``--seconds`` nothing more is begun,
+and what is left is named.
 """
 
 from __future__ import annotations
