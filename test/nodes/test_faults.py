@@ -50,7 +50,7 @@ def test_a_parser_that_fails_steps_the_ladder_down_and_costs_no_image(active, ca
     assert parser.snapshot().published == 0
     assert made.counters().published == 3
     assert made.client.until(lambda: "mode is derain_only" in made.client.message("derain_node"))
-    assert "the parser's output is not finite" in made.client.message("derain_node")
+    assert "the parser's class probabilities are not finite" in made.client.message("derain_node")
     assert capfd.readouterr().err.count("segmentation_node failed") == 1
 
 
@@ -94,4 +94,4 @@ def test_a_network_that_fails_at_warm_up_is_refused(make_rig, tmp_path, capfd):
     made = make_rig(model=tiny_model.write(tmp_path / "broken", parser=parser))
     assert not made.change(made.segmentation, "configure")
     assert not made.segmentation.configured
-    assert "fails at its warm-up: the parser's output is not finite" in capfd.readouterr().err
+    assert "fails at its warm-up: the parser's class probabilities are not finite" in capfd.readouterr().err

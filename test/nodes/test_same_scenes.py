@@ -89,7 +89,9 @@ def published(made, stamp):
 def offline(model, stamps):
     """The same of the engine: the messages of the outputs' list, and the modes in their order."""
     engine = Engine.load(
-        EngineSettings(model=str(model), device="cpu", precision="float32", score_threshold=0.0)
+        EngineSettings(
+            model=str(model), device="cpu", precision="float32", runtime="torch", score_threshold=0.0
+        )
     )
     parser = failing_parser(engine.interpreter)
     found, modes = [], ["loop"]
