@@ -103,6 +103,7 @@ def main(args: argparse.Namespace) -> int:
                 f"camera over DDS at {fps:g} frames per second to the pipeline in "
                 f"{'two processes' if args.two_processes else 'one process'}"
             ),
+            planner=source.camera,
             known={"rain_mm_h": args.rate_mm_h},
         )
         summary = replay_live(job, args.out, live, [EVERY_FRAME_READ], force=True)
@@ -136,10 +137,11 @@ def _prepare(source: Clip, rate: float, frames: int, fps: float, folder: Path) -
 
 
 def _run_options(args: argparse.Namespace) -> list[str]:
-    """What is passed on to ``ros2-derain run``."""
+    """What is passed on to ``ros2-derain run``; planner_node runs too."""
     named = {"--params-file": args.params_file, "--model": args.model, "--device": args.device}
     named["--runtime"] = args.runtime
-    return [part for name, value in named.items() if value is not None for part in (name, str(value))]
+    given = [part for name, value in named.items() if value is not None for part in (name, str(value))]
+    return [*given, "--planner"]
 
 
 def _engine_settings(args: argparse.Namespace) -> EngineSettings:

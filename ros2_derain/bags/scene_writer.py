@@ -18,9 +18,11 @@ from ros2_derain.bags.writing import BagWriter
 from ros2_derain.engine import Mode, ModelIdentity, Scene
 from ros2_derain.nodes import messages, outputs
 from ros2_derain.nodes.outputs import Context, Output
+from ros2_derain.nodes.planning import PlannerFrame
 from ros2_derain.nodes.topics import Topic
 
-COMPACT = tuple(output for output in outputs.OUTPUTS if output.compact)
+EVERY: tuple[outputs.AnyOutput, ...] = (*outputs.OUTPUTS, *outputs.IN_METRES)
+COMPACT = tuple(output for output in EVERY if output.compact)
 """Outputs that take little space: the clean image as JPEG, no maps."""
 
 
@@ -41,13 +43,19 @@ class SceneBag(BagWriter):
         super().__init__(path)
         self.kept = tuple(kept)
 
-    def camera(self, namespace: str, identity: ModelIdentity) -> CameraScenes:
+    def camera(self, namespace: str, identity: ModelIdentity, in_metres: bool = False) -> CameraScenes:
         """Declare the topics of a camera under a namespace such as ``/front``, or ``''``.
+
+        Args:
+            namespace: of the topics.
+            identity: of the model.
+            in_metres: also the topics of planner_node.
 
         Raises:
             BagError: the definition of a message is not installed.
         """
-        connections = {topic.name: self.add(f"{namespace}/{topic.name}", topic) for topic in self.kept}
+        kept = [topic for topic in self.kept if in_metres or topic not in outputs.IN_METRES]
+        connections = {topic.name: self.add(f"{namespace}/{topic.name}", topic) for topic in kept}
         return CameraScenes(self, namespace, identity, connections)
 
 
@@ -66,7 +74,13 @@ class CameraScenes:
         """Note a serialized ``camera_info`` that was received."""
         self._calibrations.add(deserialize_message(info, CameraInfo))
 
-    def write(self, scene: Scene, received_ns: int, confidence_threshold: float) -> None:
+    def write(
+        self,
+        scene: Scene,
+        received_ns: int,
+        confidence_threshold: float,
+        metres: PlannerFrame | None = None,
+    ) -> None:
         """Write everything that the pipeline publishes for a frame, at the frame's time of reception.
 
         Raises:
@@ -92,6 +106,15 @@ class CameraScenes:
                 self._write_scene(outputs.MODE, received_ns, changed, context)
         for output in outputs.PER_FRAME:
             self._write_scene(output, received_ns, scene, context)
+        if metres is not None:
+            self._write_in_metres(metres, received_ns)
+
+    def _write_in_metres(self, metres: PlannerFrame, received_ns: int) -> None:
+        for topic in outputs.IN_METRES:
+            if topic.name in self._connections:
+                message = topic.make(metres)
+                if message is not None:
+                    self._write(topic, received_ns, message)
 
     def _write_scene(self, output: Output, received_ns: int, scene: Scene, context: Context) -> None:
         """Write a frame on an output, if it is recorded and has a message."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ class Clip:
         fps: frames per second at which they were taken.
         size: (width, height) in pixels to which they are scaled; None: they stay as they are.
         title, source: their content and origin, for reports.
+        camera: parameters of planner_node that say where the camera was, as far as is known.
     """
 
     folder: Path
@@ -45,6 +46,7 @@ class Clip:
     size: tuple[int, int] | None = None
     title: str = ""
     source: str = ""
+    camera: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def open(
@@ -54,7 +56,7 @@ class Clip:
         fps: float | None = None,
         default_fps: float | None = None,
     ) -> Clip:
-        """A folder of images; its ``clip.yaml`` gives ``fps``, and may give ``title`` and ``source``.
+        """A folder of images; its ``clip.yaml`` gives ``fps``, perhaps ``title``, ``source`` and ``camera``.
 
         Args:
             fps: instead of that of ``clip.yaml``.
@@ -69,7 +71,8 @@ class Clip:
         if card.is_file() or fps is None and default_fps is None:
             described = _read_card(card)
         title, source = str(described.get("title", folder.name)), str(described.get("source", ""))
-        return cls(folder, files, fps or float(described["fps"]), size, title, source)
+        camera = dict(described.get("camera") or {})
+        return cls(folder, files, fps or float(described["fps"]), size, title, source, camera)
 
     def __len__(self) -> int:
         return len(self.files)

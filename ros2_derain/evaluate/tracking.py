@@ -29,7 +29,8 @@ EPILOG = """examples:
   ros2-derain evaluate tracking --images samples/highway --fps 25 --json out/tracking.json
 
 The clip is played with rain of each rate through the loop. switches: how often an object gets another id;
-fragmentations: how often it is found again after a miss; both also for 100 of its boxes that are found.
+fragmentations: how often it is found again after a miss; both also for 100 boxes that are found. tracks: all
+ids of the clip, also of boxes that match nothing.
 True boxes (--boxes) have no ids: they are linked by the tracker itself. Without them the boxes of the dry
 clip, with their ids, are what the rainy ones are compared with; 0 mm/h compares the dry run with itself."""
 
@@ -113,9 +114,11 @@ class Tracking(Evaluation):
         return {**self.provenance, "frames": len(self.paths), "rows": rows}
 
     def _row(self, rate: float, truth: Sequence[Tracked], step: Callable[[], None]) -> dict:
-        score = TrackScore()
+        score, boxes, ids = TrackScore(), 0, set[str]()
         for true, found in zip(truth, self._tracked(rate, step), strict=True):
             score.add(*true, *found)
+            boxes += len(found[1])
+            ids |= {*found[1]}
         found_boxes = max(1, score.matches)
         return {
             "rate_mm_h": rate,
@@ -126,6 +129,8 @@ class Tracking(Evaluation):
             "fragmentations": score.fragmentations,
             "fragmentations_per_100": 100 * score.fragmentations / found_boxes,
             "mota": score.accuracy,
+            "tracks": len(ids),
+            "boxes_per_track": boxes / max(1, len(ids)),
         }
 
     def _tracked(self, rate: float, step: Callable[[], None]) -> Iterator[Tracked]:

@@ -238,8 +238,19 @@ class PlannerFrame:
 
     # Boxes
 
+    def ground_in_base(self) -> tuple[np.ndarray, np.ndarray]:
+        """N x 3 ground points of the grid in base [m] and N labels; none without a label map."""
+        view, stride, p = self.seen.view, self.parameters.stride, self.parameters
+        if view is None:
+            return np.empty((0, 3), np.float32), np.empty(0, np.uint8)
+        labels = view.labels[::stride, ::stride]
+        grid = self.placed.to_base.apply(self.grid.points(self.placed.to_base, p.ground_z, p.max_range_m))
+        known = on_ground(labels, self._ground_ids, self._ids(p.foot_classes))
+        return grid[known], labels[known]
+
     @cached_property
-    def _lifted(self) -> tuple[list[Lifted], dict[int, str]]:
+    def lifted(self) -> tuple[list[Lifted], dict[int, str]]:
+        """The detections in metres, and why others have no place, by index."""
         return self.lift(self._painted)
 
     def lift(self, painted: Painted | None) -> tuple[list[Lifted], dict[int, str]]:
@@ -255,14 +266,14 @@ class PlannerFrame:
     @property
     def dropped(self) -> Sequence[str]:
         """Why detections have no place, a cause for each of them."""
-        return tuple(self._lifted[1].values()) if self.seen.detections else ()
+        return tuple(self.lifted[1].values()) if self.seen.detections else ()
 
     def detections_3d(self) -> Detection3DArray | None:
         """``detections_3d``; None where the detections are not known."""
         if self.seen.detections is None:
             return None
         out, header = self._base_to_output, self.header
-        boxes = [self._detection_3d(lifted, out, header) for lifted in self._lifted[0]]
+        boxes = [self._detection_3d(lifted, out, header) for lifted in self.lifted[0]]
         return Detection3DArray(header=header, detections=boxes)
 
     def _detection_3d(self, lifted: Lifted, out: Pose, header: Header) -> Detection3D:

@@ -203,6 +203,18 @@ def _node_patterns(content: dict, above: str = "") -> Iterator[str]:
             yield from _node_patterns(value, name)
 
 
+def given_parameters(content: dict, node: str) -> dict[str, Any]:
+    """The parameters that the content of a parameter file gives a node, in whatever namespace."""
+    found: dict[str, Any] = {}
+    for key, value in content.items():
+        if isinstance(value, dict) and "ros__parameters" in value:
+            if str(key).rpartition("/")[2] in (node, "*", "**"):
+                found |= value["ros__parameters"]
+        elif isinstance(value, dict):
+            found |= given_parameters(value, node)
+    return found
+
+
 def _matches(pattern: str, node: str) -> bool:
     """Whether a pattern with ``*`` (one name) and ``**`` (any number) stands for a node."""
     parts = [".*" if part == "**" else re.escape(part).replace(r"\*", "[^/]*") for part in pattern.split("/")]

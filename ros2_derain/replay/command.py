@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from ros2_derain import engine_options, options
+from ros2_derain.nodes.parameters import PlannerParameters, checked
+from ros2_derain.nodes.run import PLANNER, check_params_file, given_parameters
 from ros2_derain.options import positive
 from ros2_derain.rain import GLASS_PRESETS, MAX_COVERAGE
 from ros2_derain.replay import ReplayError, criteria, fleet, report
@@ -59,6 +65,10 @@ them; a bag that is finished, and whose files have not changed, is not replayed 
 them at once, each in a process of its own; --engine ray spreads them over a Ray cluster, on this machine
 without --address; a cluster must see both folders. A worker that is lost has its bag tried again.
 
+Where a camera has a camera_info, the bag also gets segmentation/points and detections_3d (docs/planners.md).
+Poses are those of /tf_static, else of --params-file; a PointCloud2 topic is painted, and it or a
+Detection3DArray topic of true boxes tells the errors of distances.
+
 An image that cannot be read is counted with its cause and the run goes on. Exit status: 0; 1 when a criterion
 is not met, a bag breaks off or fails, truth can be used on no frame, or the disk is full; 2 when the run
 cannot begin."""
@@ -98,6 +108,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--classes", type=Path, metavar="FILE", help="names of the label ids (default: the model's)"
+    )
+    parser.add_argument(
+        "--params-file",
+        type=Path,
+        metavar="FILE",
+        help="parameters of planner_node, such as camera_height (default: its own)",
     )
     parser.add_argument("--live", action="store_true", help="over DDS, into a running pipeline")
     parser.add_argument(
@@ -185,6 +201,7 @@ def job(args: argparse.Namespace, bag: Path) -> Job:
         truth_boxes=args.truth_boxes,
         references=args.references,
         classes=args.classes,
+        planner=planner_parameters(args.params_file) if args.params_file else {},
     )
 
 
@@ -207,6 +224,22 @@ def glasses(text: str) -> tuple[str, ...]:
     if len(set(found)) < len(found):
         raise ReplayError(f"--inject-glass {text}: name each glass once")
     return found
+
+
+def planner_parameters(path: Path) -> dict[str, Any]:
+    """The parameters of planner_node in a parameter file.
+
+    Raises:
+        RunError: it is no such file.
+        ReplayError: it has none, or one that planner_node lacks.
+    """
+    check_params_file(path)
+    found = given_parameters(yaml.safe_load(path.read_text(encoding="utf-8")), PLANNER)
+    known = {item.name: item.default for item in fields(PlannerParameters)}
+    if not found or (unknown := found.keys() - known.keys()):
+        named = f"{', '.join(sorted(unknown))}, which planner_node lacks" if found else "none of planner_node"
+        raise ReplayError(f"--params-file {path} has {named}: write them below /**/planner_node")
+    return dict(asdict(checked(PlannerParameters, known | found)))
 
 
 def rates(text: str) -> tuple[float, ...]:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ros2_derain.engine import GATE_MEASURES, EngineSettings
 
@@ -32,6 +33,7 @@ class Job:
         references: topic or folder of the expected clean images; '' without.
         classes: file that names the ids of true labels; None: they are the model's.
         title, description: of the report; '': the bag's name, and nothing more.
+        planner: parameters of planner_node that differ from the defaults.
         known: true values of frame metrics, by key, that hold for the whole bag.
     """
 
@@ -49,6 +51,7 @@ class Job:
     classes: Path | None = None
     title: str = ""
     description: str = ""
+    planner: Mapping[str, Any] = field(default_factory=dict)
     known: Mapping[str, float] = field(default_factory=dict)
 
     def bytes(self) -> int:
@@ -87,6 +90,7 @@ class Job:
             "truth": self.truth,
             "truth_boxes": self.truth_boxes,
             "references": self.references,
+            "planner": dict(self.planner),
         }
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from ros2_derain.bags import BagDamaged
 from ros2_derain.bags.messages import COMPRESSED, camera_of, raw_stamp_ns
 from ros2_derain.bags.reader import BagReader, Message
 from ros2_derain.engine import NOT_PARSED, Frame, Mode, Perception, RainEstimate, Scene, View
-from ros2_derain.nodes import outputs, topics
+from ros2_derain.nodes import outputs, run, topics
 from ros2_derain.nodes.images import to_mono, to_rgb
 from ros2_derain.nodes.messages import frame_values, from_detections
 from ros2_derain.nodes.outputs import Output
@@ -42,7 +43,7 @@ from ros2_derain.ros_testing.observer import Observer, Status, account, unknown_
 LEAD_S = 1.0
 """The clock runs this long before the first image."""
 
-RECORDED = (*outputs.OUTPUTS, topics.DIAGNOSTICS)
+RECORDED = (*outputs.OUTPUTS, *outputs.IN_METRES, topics.DIAGNOSTICS)
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,7 @@ def _run_options(
 ) -> list[str]:
     """The options of ``ros2-derain run``."""
     height, width = session.bag.first_image(camera.topic).shape[:2]
-    values = {"use_sim_time": "true", "warmup_width": width, "warmup_height": height}
+    values: dict[str, Any] = {"use_sim_time": True, "warmup_width": width, "warmup_height": height}
     given = ["--image", base, "--camera-info", info]
     if settings.options is None:
         engine = session.job.settings
@@ -168,8 +169,7 @@ def _run_options(
         given += ["--namespace", camera.namespace]
     if camera.type == COMPRESSED:
         given.append("--compressed")
-    parameters = (part for name, value in values.items() for part in ("-p", f"{name}:={value}"))
-    return [*given, "--ros-args", *parameters]
+    return [*given, "--ros-args", *run.parameter_arguments({**values, **session.job.planner})]
 
 
 class _Playback:

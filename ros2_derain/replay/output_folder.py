@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from ros2_derain.bags import BagError
 from ros2_derain.bags.scene_writer import COMPACT, CameraScenes, SceneBag
 from ros2_derain.engine import LoadedModel
 from ros2_derain.nodes import outputs
+from ros2_derain.nodes.planning import PlannerFrame
 from ros2_derain.replay import ReplayError
 from ros2_derain.replay.cameras import CameraTopic, FrameResult
 from ros2_derain.reporting.files import check_replaceable
@@ -23,7 +24,7 @@ BAG, FRAMES, TIMINGS, SUMMARY, REPORT = (
     "summary.json",
     "report.html",
 )
-RECORDED = {"all": outputs.OUTPUTS, "compact": COMPACT, "none": ()}
+RECORDED = {"all": (*outputs.OUTPUTS, *outputs.IN_METRES), "compact": COMPACT, "none": ()}
 """The topics that the bag holds, by ``--record``."""
 
 BYTES_PER_PIXEL = {"all": 10.0, "compact": 0.5, "none": 0.0}
@@ -71,13 +72,15 @@ class OutputFolder:
                 "another --out, or write less with '--record compact' or '--record none'"
             )
 
-    def open(self, cameras: Sequence[CameraTopic], model: LoadedModel) -> None:
-        """Open the files; the bag with the topics of every camera."""
+    def open(
+        self, cameras: Sequence[CameraTopic], model: LoadedModel, calibrated: Callable[[CameraTopic], bool]
+    ) -> None:
+        """Open the files; the bag with the topics of every camera, in metres where it is calibrated."""
         self.open_records()
         if self._record != "none":
             bag = SceneBag(self.folder / BAG, RECORDED[self._record])
             self._stack.enter_context(bag)
-            self._scenes = {c.topic: bag.camera(c.namespace, model.identity) for c in cameras}
+            self._scenes = {c.topic: bag.camera(c.namespace, model.identity, calibrated(c)) for c in cameras}
 
     def open_records(self) -> None:
         """Open the files only: something else writes the bag."""
@@ -93,7 +96,14 @@ class OutputFolder:
         if camera.topic in self._scenes:
             self._scenes[camera.topic].calibrate(info)
 
-    def write(self, camera: CameraTopic, result: FrameResult, received_ns: int, threshold: float) -> None:
+    def write(
+        self,
+        camera: CameraTopic,
+        result: FrameResult,
+        received_ns: int,
+        threshold: float,
+        metres: PlannerFrame | None = None,
+    ) -> None:
         """Write a frame's records, and what the pipeline would have published of it.
 
         Args:
@@ -101,6 +111,7 @@ class OutputFolder:
             result: what :meth:`CameraReplay.take` returned.
             received_ns: when the recorder got the frame.
             threshold: of the labels' confidence.
+            metres: the frame in metres; None: nothing is known of them.
 
         Raises:
             DiskFull: there is no room; what was written before is complete.
@@ -114,7 +125,7 @@ class OutputFolder:
         try:
             if result.scene is not None:
                 if camera.topic in self._scenes:
-                    self._scenes[camera.topic].write(result.scene, received_ns, threshold)
+                    self._scenes[camera.topic].write(result.scene, received_ns, threshold, metres)
                 self._timings.write(_timing(result))
             self._frames.write(json.dumps(record, allow_nan=False) + "\n")
         except (BagError, OSError) as error:

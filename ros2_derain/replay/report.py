@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
+
 from ros2_derain.evaluate.scores import MATCH_IOU, SCORE
 from ros2_derain.nodes import overlay
 from ros2_derain.replay import frame_metrics, injected_rain
@@ -13,7 +15,7 @@ from ros2_derain.replay.ground_truth import BOXES, IMAGES, LABELS, SIDES
 from ros2_derain.replay.job import Job
 from ros2_derain.replay.worst_frames import WorstFrame
 from ros2_derain.reporting import tables
-from ros2_derain.reporting.page import Comparisons, Pair, Report, Section, Table, Tile
+from ros2_derain.reporting.page import Comparisons, Pair, Report, Section, Strip, Strips, Table, Tile
 from ros2_derain.reporting.tables import NONE, number, percent, rounded
 from ros2_derain.ros_testing.observer import format_drops
 
@@ -79,6 +81,7 @@ def build(
     points: Sequence[FramePoint],
     worst: Sequence[WorstFrame],
     covered: Sequence[WorstFrame],
+    above: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> Report:
     """The page about one run.
 
@@ -88,6 +91,7 @@ def build(
         points: of the curves, one for each frame.
         worst: frames to show, the worst first.
         covered: frames to show, the one that water covers most first.
+        above: labels and boxes of a frame over the image, and from above; None: there is no calibration.
     """
     bag = summary["bag"]
     sections: list[Section] = [
@@ -95,6 +99,7 @@ def build(
         *injected_rain.cost_sections(summary["injected"]),
         *_worst(worst, points, summary),
         *_covered(covered, points),
+        *_in_metres(summary["planner"], above),
         *injected_rain.agreement_curves(points, summary["injected"]),
         *injected_rain.class_tables(summary["injected"]),
         *_truth_tables(summary["truth"] or {}),
@@ -270,6 +275,28 @@ def _covered_text(record: Mapping) -> str:
     where = [f"{name.replace('_', ' ')} {rounded(share)}" for name, share in hidden if share]
     parts = [f"{percent(record['coverage'])} % covered", f"contrast loss {rounded(record['contrast_loss'])}"]
     return " · ".join([*parts, *where[:3]])
+
+
+def _in_metres(planner: Mapping | None, above: tuple[np.ndarray, np.ndarray] | None) -> list[Strips | Table]:
+    """The planner's frame with most boxes, and the errors of distances where they are known."""
+    if planner is None or above is None:
+        return []
+    text = (
+        f"The frame with most boxes on the ground, by {planner['camera_frame']}"
+        f"{', which is assumed' if planner['pose_assumed'] else ''}. Ellipses: two standard deviations; "
+        "orange: a doubtful place. The grid is of 10 m."
+    )
+    sections: list[Strips | Table] = [
+        Strips("In metres, from above", text, ("Labels and boxes", "From above"), [Strip("", above)])
+    ]
+    rows = [
+        [name, str(error["boxes"]), percent(error["median"]), percent(error["p90"])]
+        for name, error in planner["distance_error"].items()
+    ]
+    if rows:
+        columns = ("compared with", "boxes", "median %", "90th percentile %")
+        sections.append(Table("Errors of distances", "Share of the distance.", columns, rows))
+    return sections
 
 
 def _hidden_regions(hidden: Mapping[str, float | None]) -> list[Table]:

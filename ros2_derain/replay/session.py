@@ -20,6 +20,7 @@ from ros2_derain.replay.cameras import CameraReplay, CameraTopic, FrameResult, P
 from ros2_derain.replay.criteria import Criterion
 from ros2_derain.replay.frame_metrics import REPEATED, UNSTAMPED, FramePoint, values_of
 from ros2_derain.replay.ground_truth import GroundTruth
+from ros2_derain.replay.in_metres import InMetres
 from ros2_derain.replay.injected_rain import InjectedRain
 from ros2_derain.replay.job import Job
 from ros2_derain.replay.output_folder import REPORT, SUMMARY, DiskFull, OutputFolder
@@ -53,7 +54,7 @@ def replay(
     with BagReader(job.bag) as bag, OutputFolder(folder, job.record, force) as output:
         session = Session.open(job, bag)
         output.require_space(session.pixels())
-        output.open(session.cameras, session.model)
+        output.open(session.cameras, session.model, session.metres.has)
         began = time.monotonic()
         with Progress(f"replaying {job.bag.name}", 0 if quiet else max(session.frames, 1)) as progress:
             session.run(output, progress.step)
@@ -71,6 +72,7 @@ class Session:
         notes: why topics were ignored.
         model: shared by all cameras.
         rains: to inject.
+        metres: what the planner says.
         truth: ground truth; None: there is none.
         problems: failures of the replay as a whole, a sentence each.
         fingerprint: identity of the inputs, from before anything is read.
@@ -86,6 +88,7 @@ class Session:
     notes: list[str]
     model: LoadedModel
     rains: list[InjectedRain]
+    metres: InMetres
     truth: GroundTruth | None
     problems: list[str]
     fingerprint: str
@@ -116,7 +119,8 @@ class Session:
         rains = [InjectedRain(rate, job.seed, model) for rate in job.rates]
         rains += [InjectedRain(0.0, job.seed, model, glass) for glass in job.glasses]
         truth = ground_truth.find(bag, job, cameras[0].messages, model)
-        return cls(job, bag, cameras, notes, model, rains, truth, list(bag.cuts), fingerprint)
+        metres = InMetres(bag, cameras, job.planner, model.identity.class_names)
+        return cls(job, bag, cameras, notes, model, rains, metres, truth, list(bag.cuts), fingerprint)
 
     @property
     def frames(self) -> int:
@@ -162,7 +166,8 @@ class Session:
         try:
             for camera, message in self._images(output):
                 result = replays[camera.topic].take(self.bag, message)
-                output.write(camera, result, message.received_ns, settings.confidence_threshold)
+                metres = self.metres.frame(camera, result.scene)
+                output.write(camera, result, message.received_ns, settings.confidence_threshold, metres)
                 self._add(result)
                 step()
         except (BagDamaged, DiskFull) as error:
@@ -183,7 +188,9 @@ class Session:
         summary["criteria"] = criteria.judge(required, summary)
         summary["passed"] = _passed(summary)
         write_json(folder / SUMMARY, summary)
-        page = report.build(summary, self.job, self.points, list(self.worst), list(self.covered))
+        page = report.build(
+            summary, self.job, self.points, list(self.worst), list(self.covered), self.metres.pictures
+        )
         write(page, folder / REPORT)
         return summary
 
@@ -207,9 +214,12 @@ class Session:
         for camera in self.cameras:  # an image may come before its own calibration
             for message in islice(self.bag.messages({camera.camera_info}), 1):
                 output.calibrate(camera, message.raw)
+                self.metres.calibrate(camera, message.raw)
         left = {camera.topic: self.job.frames or math.inf for camera in self.cameras}
-        for message in self.bag.messages({*by_topic, *calibrated} - {""}):
-            if message.topic in by_topic:
+        for message in self.bag.messages({*by_topic, *calibrated, *self.metres.topics} - {""}):
+            if message.topic in self.metres.topics:
+                self.metres.take(message)
+            elif message.topic in by_topic:
                 if left[message.topic] > 0:
                     left[message.topic] -= 1
                     yield by_topic[message.topic], message
@@ -217,6 +227,7 @@ class Session:
                     return
             for camera in calibrated.get(message.topic, ()):
                 output.calibrate(camera, message.raw)
+                self.metres.calibrate(camera, message.raw)
 
     def _summary(self, seconds: float, live: dict | None) -> dict:
         """The figures, JSON-ready; a run of which nothing could be read is a problem."""
@@ -233,7 +244,13 @@ class Session:
             "bag": self._bag_summary(),
             "settings": self.job.figure_settings(),
             "problems": self.problems,
-            "notes": [*self.notes, *self._stamp_notes(), *truth_notes, *self._doubts(counted)],
+            "notes": [
+                *self.notes,
+                *self._stamp_notes(),
+                *truth_notes,
+                *self._doubts(counted),
+                *self.metres.notes(),
+            ],
             **counted,
             "seconds": round(seconds, 3),
             "frames_per_second": round(counted["frames"]["in"] / seconds, 3) if seconds else None,
@@ -241,6 +258,7 @@ class Session:
             "coverage_bands": self.coverage_bands.rows(),
             "injected": {rain.name: rain.figures() for rain in self.rains},
             "truth": self.truth.figures() if self.truth else None,
+            "planner": self.metres.figures(),
             "live": live,
             "versions": machine.versions(),
         }
