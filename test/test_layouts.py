@@ -16,6 +16,7 @@ PIPELINE = {f"/{t.name}": t.type for t in KNOWN.values() if isinstance(t, topics
 FOXGLOVE = json.loads((CONFIG / "foxglove.json").read_text())
 RVIZ = yaml.safe_load((CONFIG / "pipeline.rviz").read_text())
 SHOWN = {"/image", "/derain/image", "/segmentation/overlay"}
+IN_METRES = {"/segmentation/points", "/detections_3d"}
 
 
 def test_foxglove_shows_the_pipeline():
@@ -24,7 +25,10 @@ def test_foxglove_shows_the_pipeline():
     assert images >= SHOWN
     assert all(PIPELINE[topic] is Image for topic in images)
     paths = re.findall(r'"(?:topicPath|path|value)": "(/[^."]+)\.(\w+)', json.dumps(FOXGLOVE))
-    assert {"/detections", "/derain/rain_rate", "/derain/mode"} == {topic for topic, _ in paths}
+    assert {"/detections", "/detections_3d", "/derain/rain_rate", "/derain/mode"} <= {
+        topic for topic, _ in paths
+    }
+    assert "/segmentation/points" in panels["3D!points"]["topics"]
     assert all(f"_{field}" in PIPELINE[topic].__slots__ for topic, field in paths)
 
 
@@ -40,4 +44,4 @@ def test_foxglove_names_every_mode():
 
 def test_rviz_shows_the_pipeline():
     displays = RVIZ["Visualization Manager"]["Displays"]
-    assert {display["Topic"]["Value"] for display in displays} == SHOWN
+    assert {display["Topic"]["Value"] for display in displays} >= SHOWN | IN_METRES

@@ -10,12 +10,13 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from ros2_derain import engine_options, environment, machine, resources
 from ros2_derain.bags.messages import raw_stamp_ns
-from ros2_derain.bench import engine_timing, runtimes, timed_pipeline
+from ros2_derain.bench import engine_timing, in_metres, runtimes, timed_pipeline
 from ros2_derain.data.clips import Clip
 from ros2_derain.engine import PRIORS, Engine, EngineSettings, LoadedModel
 from ros2_derain.nodes import outputs, run
@@ -47,6 +48,7 @@ EXAMPLES = """examples:
   ros2-derain bench --size 1280x720 --seconds 300 --json out/bench.json
   ros2-derain bench --size 1920x1080 --device cuda --prior closed_loop --iterations 3
   ros2-derain bench --engine-only --cameras 3
+  ros2-derain bench --planner
   ros2-derain bench --engine-only --runtime torch,openvino --json out/runtimes.json
 
 With several runtimes the first one is measured as usual; then all take turns frame by frame,
@@ -96,10 +98,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="also measure N cameras that share one model in one process",
     )
     parser.add_argument("--engine-only", action="store_true", help="omit the part through DDS")
+    parser.add_argument(
+        "--planner",
+        action="store_true",
+        help="instead: cost and errors of points and boxes in metres, on synthetic scenes",
+    )
 
 
 def main(args: argparse.Namespace) -> int:
     """Measure, print a table, write the JSON file; returns the exit status."""
+    if args.planner:
+        return _report(in_metres.measure(args.size), in_metres.table, args.json)
     environment.isolate()
     source = Clip.open(resources.path("samples/highway"), args.size)
     loop = {"prior": args.prior, "iterations": args.iterations, "gate": False}
@@ -123,10 +132,15 @@ def main(args: argparse.Namespace) -> int:
             result["end_to_end"] = _time_end_to_end(
                 settings, rainy, args, result["engine"]["fps"], Path(folder)
             )
+    return _report(result, table, args.json)
+
+
+def _report(result: dict, describe: Callable[[dict], str], json_file: Path | None) -> int:
+    """Print the results, and write them with what they depend on."""
     result |= {"commit": machine.commit(), "machine": machine.describe(), "versions": machine.versions()}
-    print(table(result))
-    if args.json:
-        write_json(args.json, result)
+    print(describe(result))
+    if json_file:
+        write_json(json_file, result)
     return 0
 
 

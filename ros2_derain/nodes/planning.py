@@ -239,14 +239,13 @@ class PlannerFrame:
     # Boxes
 
     def ground_in_base(self) -> tuple[np.ndarray, np.ndarray]:
-        """N x 3 ground points of the grid in base [m] and N labels; none without a label map."""
-        view, stride, p = self.seen.view, self.parameters.stride, self.parameters
+        """N x 3 ground points of every pixel in base [m] and N labels, for pictures; none without labels."""
+        view, p = self.seen.view, self.parameters
         if view is None:
             return np.empty((0, 3), np.float32), np.empty(0, np.uint8)
-        labels = view.labels[::stride, ::stride]
-        grid = self.placed.to_base.apply(self.grid.points(self.placed.to_base, p.ground_z, p.max_range_m))
-        known = on_ground(labels, self._ground_ids, self._ids(p.foot_classes))
-        return grid[known], labels[known]
+        every = GroundGrid(self.camera, 1).points(self.placed.to_base, p.ground_z, p.max_range_m)
+        known = on_ground(view.labels, self._ground_ids, self._ids(p.foot_classes))
+        return self.placed.to_base.apply(every[known]), view.labels[known]
 
     @cached_property
     def lifted(self) -> tuple[list[Lifted], dict[int, str]]:

@@ -7,6 +7,8 @@ import sys
 import pytest
 from limits import HANG_S
 
+from ros2_derain import cli
+
 
 def bench(*arguments):
     return subprocess.run(
@@ -97,3 +99,13 @@ def test_end_to_end(rainy_model, tmp_path):
     assert 0 < overhead["image"]["p50"] < latency["end_to_end_image"]["max"]
     assert 0 < overhead["detections"]["p50"] < latency["end_to_end_detections"]["max"]
     assert "overhead, detections" in ended.stdout
+
+
+def test_cost_and_errors_in_metres_are_printed(tmp_path, capsys):
+    options = ("--planner", "--size", "320x180", "--json", str(tmp_path / "planner.json"))
+    assert cli.main(["bench", *options]) == 0
+    printed = capsys.readouterr().out
+    assert "ground points, stride 4" in printed and "| 30 | +0.00 |" in printed
+    errors = json.loads((tmp_path / "planner.json").read_text())["planner"]["errors"]
+    assert all(abs(row["exact"]) < 0.01 * row["distance_m"] for row in errors)
+    assert all(row["looks_down_1_deg"] > 0 > row["looks_up_1_deg"] for row in errors)

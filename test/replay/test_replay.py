@@ -76,13 +76,19 @@ def test_the_new_bag_holds_what_the_nodes_publish_under_the_cameras_namespaces(r
         "detections": "vision_msgs/msg/Detection2DArray",
         "segmentation/status": "diagnostic_msgs/msg/DiagnosticArray",
     }
+    calibrated = {
+        "derain/camera_info": "sensor_msgs/msg/CameraInfo",
+        "segmentation/points": "sensor_msgs/msg/PointCloud2",
+        "segmentation/points/label_map": "sensor_msgs/msg/Image",
+        "segmentation/points/confidence": "sensor_msgs/msg/Image",
+        "detections_3d": "vision_msgs/msg/Detection3DArray",
+    }
     once = {"derain/mode", "segmentation/label_info", "vision_info"}
-    expected = Counter(
-        {**{f"{ns}/{topic}": 3 for topic in each for ns in ("/front", "")}, "/front/derain/camera_info": 3}
-    )
+    expected = Counter({f"{ns}/{topic}": 3 for topic in each for ns in ("/front", "")})
+    expected.update({f"/front/{topic}": 3 for topic in calibrated})
     expected.update(f"{ns}/{topic}" for topic in once for ns in ("/front", ""))
     assert Counter(topic for topic, *_ in made) == expected
-    for topic, kind in each.items():
+    for topic, kind in {**each, **calibrated}.items():
         assert of(made, f"/front/{topic}")[0].__msgtype__ == kind
     assert (replayed / "output" / "output.mcap").is_file()
 
@@ -110,7 +116,7 @@ def test_the_outputs_are_the_engines(two_cameras, replayed, rainy_model):
     assert of(made, "/front/derain/mode")[0].data == "loop"
 
 
-@pytest.mark.parametrize(("kept", "topics"), [("compact", 10), ("none", 0)])
+@pytest.mark.parametrize(("kept", "topics"), [("compact", 11), ("none", 0)])
 def test_record_compact_and_none_write_fewer_topics(two_cameras, rainy_model, tmp_path, kept, topics):
     options = ("--record", kept, "--topic", "/front/image_raw", "--frames", 1)
     assert replay(two_cameras, tmp_path / "out", rainy_model, *options) == 0
