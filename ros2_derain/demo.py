@@ -137,11 +137,10 @@ def _prepare(source: Clip, rate: float, frames: int, fps: float, folder: Path) -
 
 
 def _run_options(args: argparse.Namespace) -> list[str]:
-    """What is passed on to ``ros2-derain run``; planner_node runs too."""
+    """What is passed on to ``ros2-derain run``."""
     named = {"--params-file": args.params_file, "--model": args.model, "--device": args.device}
     named["--runtime"] = args.runtime
-    given = [part for name, value in named.items() if value is not None for part in (name, str(value))]
-    return [*given, "--planner"]
+    return [part for name, value in named.items() if value is not None for part in (name, str(value))]
 
 
 def _engine_settings(args: argparse.Namespace) -> EngineSettings:

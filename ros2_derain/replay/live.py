@@ -169,6 +169,8 @@ def _run_options(
         given += ["--namespace", camera.namespace]
     if camera.type == COMPRESSED:
         given.append("--compressed")
+    if session.metres.has(camera):
+        given.append("--planner")
     return [*given, "--ros-args", *run.parameter_arguments({**values, **session.job.planner})]
 
 
