@@ -11,6 +11,7 @@ SUBCOMMANDS = {
     "real": "real rain without ground truth: NIQE and rain rate before and after, strips to look at",
     "gate": "the rain gate on a dry clip: untouched when dry, open in rendered rain",
     "tracking": "a clip in rendered rain: do objects keep their ids",
+    "glass": "water on the glass: what of it is seen, and what restoring wins back",
     "compare": "every model in one table, with the published figures",
 }
 """Subcommands, each named as its module, with a line of help."""
@@ -21,6 +22,7 @@ EPILOG = """examples:
   ros2-derain evaluate real --images DATA/real_rain --out out/real_rain
   ros2-derain evaluate gate --images DATA/sequences/highway_white_right --fps 25
   ros2-derain evaluate tracking --images samples/highway --fps 25
+  ros2-derain evaluate glass --images DATA/camvid/val/images --labels DATA/camvid/val/labels --still
   ros2-derain evaluate --all --data DATA
 
 'ros2-derain evaluate SUBCOMMAND --help' explains one."""

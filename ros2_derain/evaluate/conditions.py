@@ -13,7 +13,7 @@ from ros2_derain.evaluate import evaluation
 from ros2_derain.evaluate.evaluation import ResultCache
 from ros2_derain.evaluate.gate import GateReadings, summarise
 from ros2_derain.evaluate.labelled_clip import LabelledClip, Motions, Sample
-from ros2_derain.evaluate.scores import ImageScore, ParserScore
+from ros2_derain.evaluate.scores import ImageScore, ParserScore, recovery
 from ros2_derain.metrics import Boxes, Motion
 from ros2_derain.rain_media.rendering import RainOverlay
 from ros2_derain.reporting import statistics
@@ -143,7 +143,7 @@ def measure(setup: PerceptionSetup, condition: Condition, step: Callable[[], Non
         for scores in (whole, *(by_group[one] for one in (group,) if one)):
             scores.add(sample, image, perceptions, motion)
             if scene is not None:
-                scores.readings.add(rainy, scene)
+                scores.readings.add(rainy, scene, engine.restorer.settings)
         previous = sample
         step()
     groups = {group: scores.figures() for group, scores in by_group.items()}
@@ -270,16 +270,10 @@ def _add_recovery(rows: list[dict]) -> None:
         rain = by_name.get((row["rate_mm_h"], "rain"))
         if "boxes" not in row or rain is None or row is rain or ":" in row["input"]:
             continue
-        row["recovery"] = _recovery(row["ap50"], rain["ap50"], dry["ap50"])
+        row["recovery"] = recovery(row["ap50"], rain["ap50"], dry["ap50"])
         for name, figures in row["boxes"].items():
             others = [other["boxes"][name]["ap50"] for other in (rain, dry)]
-            figures["recovery"] = _recovery(figures["ap50"], *others)
-
-
-def _recovery(reached: float | None, rain: float | None, dry: float | None) -> float | None:
-    if reached is None or rain is None or dry is None or dry <= rain:
-        return None
-    return (reached - rain) / (dry - rain)
+            figures["recovery"] = recovery(figures["ap50"], *others)
 
 
 def box_rows(rows: Sequence[Mapping]) -> list[dict]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from ros2_derain import engine_options, options
 from ros2_derain.data.images import left_out_note, list_images, read_image, usable
-from ros2_derain.engine import Engine, Mode, Restored, Scene
+from ros2_derain.engine import Engine, EngineSettings, Mode, Restored, Scene, View
 from ros2_derain.evaluate import evaluation
 from ros2_derain.evaluate.evaluation import Evaluation, ResultCache
 from ros2_derain.nodes.diagnostics import ERROR_RAIN_MM_H, WARN_RAIN_MM_H
@@ -58,16 +58,20 @@ def main(args: argparse.Namespace) -> int:
 GLASS = ("coverage", "contrast_loss")
 """Attributes of a view that only some gauges measure."""
 
+FALSE_COVERAGE = 0.01
+"""Coverage above this is false in a frame without water on the glass."""
+
 
 @dataclass
 class GateReadings:
-    """What rain gauge and gate did on each frame, in order.
+    """What gauge and gate did on each frame, in order.
 
     Attributes:
         read_mm_h: estimated rain rate.
         gate_open: whether the frame was derained.
         untouched: whether the output is byte-identical to the input.
         coverage, contrast_loss: of water on the glass, 0..1; empty where the gauge does not measure them.
+        flagged: whether the coverage alone opens the gate; empty where it is not measured.
     """
 
     read_mm_h: list[float] = field(default_factory=list)
@@ -75,9 +79,10 @@ class GateReadings:
     untouched: list[bool] = field(default_factory=list)
     coverage: list[float] = field(default_factory=list)
     contrast_loss: list[float] = field(default_factory=list)
+    flagged: list[bool] = field(default_factory=list)
 
-    def add(self, rainy: np.ndarray, output: Restored | Scene) -> None:
-        """Append a frame: the engine's input and its output."""
+    def add(self, rainy: np.ndarray, output: Restored | Scene, settings: EngineSettings) -> None:
+        """Append a frame: the engine's input, its output and its settings."""
         self.read_mm_h.append(output.rain.rate)
         self.gate_open.append(output.mode is not Mode.DRY)
         self.untouched.append(bool(np.array_equal(output.image, rainy)))
@@ -85,10 +90,17 @@ class GateReadings:
             measured = getattr(output.view, name)
             if not math.isnan(measured):
                 getattr(self, name).append(measured)
+        if not math.isnan(output.view.coverage):
+            self.flagged.append(is_flagged(output.view, settings))
 
     def as_dict(self) -> dict[str, list] | None:
         """The measured lists by name, JSON-ready; None without a frame."""
         return {key: values for key, values in asdict(self).items() if values} or None
+
+
+def is_flagged(view: View, settings: EngineSettings) -> bool:
+    """Whether the coverage that was measured opens the gate."""
+    return view.coverage >= settings.gate_open_coverage
 
 
 @dataclass(frozen=True)
@@ -137,7 +149,8 @@ class Gate(Evaluation):
         rain, readings = RainOverlay.of_rate(rate, seed), GateReadings()
         for index, path in enumerate(self.paths):
             rainy = rain.render(read_image(path), index / self.fps)
-            readings.add(rainy, evaluation.restore(self.engine, rainy, path, index / self.fps))
+            restored = evaluation.restore(self.engine, rainy, path, index / self.fps)
+            readings.add(rainy, restored, self.engine.restorer.settings)
             step()
         return readings.as_dict() or {}
 
@@ -191,12 +204,20 @@ def summarise(readings: Mapping[tuple[float, int], Mapping[str, list]]) -> tuple
             **{key: float(np.mean(values)) for key, values in reading.items()},
             "diagnosed_warn": float(np.mean(np.array(reading["read_mm_h"]) > WARN_RAIN_MM_H)),
             "diagnosed_error": float(np.mean(np.array(reading["read_mm_h"]) > ERROR_RAIN_MM_H)),
+            **_false_coverage(reading),
         }
         for rate, reading in by_rate.items()
     ]
     true = [rate for rate, reading in by_rate.items() for _ in reading["read_mm_h"]]
     estimated = [value for reading in by_rate.values() for value in reading["read_mm_h"]]
     return rows, statistics.spearman(true, estimated)
+
+
+def _false_coverage(reading: Mapping[str, list]) -> dict[str, float]:
+    """The share of frames in which too much water is seen on the dry glass; nothing where not measured."""
+    if "coverage" not in reading:
+        return {}
+    return {"false_coverage": float(np.mean(np.array(reading["coverage"]) > FALSE_COVERAGE))}
 
 
 def correlation_tile(spearman: float | None) -> Tile:

@@ -31,22 +31,13 @@ def add_files(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--images", type=Path, required=True, help="folder of consecutive images, or of a whole dataset"
     )
-    parser.add_argument(
-        "--labels", type=Path, metavar="DIR", help="label PNGs of equal stems, or of Cityscapes or VOC"
-    )
-    parser.add_argument(
-        "--classes", type=Path, metavar="FILE", help="names of the label ids (default: the model's classes)"
-    )
-    parser.add_argument(
-        "--void", type=int, help="label id that means unlabelled (default: the file's, or 11)"
-    )
+    add_label_maps(parser)
     parser.add_argument(
         "--boxes",
         type=Path,
         metavar="PATH",
         help="folder of boxes.csv and images.csv, of YOLO or VOC files, or a COCO file",
     )
-    parser.add_argument("--frames", type=options.positive(int), help="only the first N images")
     parser.add_argument(
         "--stills", action="store_true", help="the images are no clip: the loop has no memory between them"
     )
@@ -78,6 +69,20 @@ def add_files(parser: argparse.ArgumentParser) -> None:
         "--every", type=_step(1), default=1, metavar="N", help="only every N-th image of each group"
     )
     group.add_argument("--offset", type=_step(0), default=0, metavar="N", help="of --every (default: 0)")
+
+
+def add_label_maps(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of label maps, and of how many images are used."""
+    parser.add_argument(
+        "--labels", type=Path, metavar="DIR", help="label PNGs of equal stems, or of Cityscapes or VOC"
+    )
+    parser.add_argument(
+        "--classes", type=Path, metavar="FILE", help="names of the label ids (default: the model's classes)"
+    )
+    parser.add_argument(
+        "--void", type=int, help="label id that means unlabelled (default: the file's, or 11)"
+    )
+    parser.add_argument("--frames", type=options.positive(int), help="only the first N images")
 
 
 def _column_values(text: str) -> tuple[str, list[str]]:

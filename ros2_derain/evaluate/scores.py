@@ -171,6 +171,13 @@ class ImageScore:
         }
 
 
+def recovery(reached: float | None, rain: float | None, dry: float | None) -> float | None:
+    """Share of what rain or water cost that is won back; None where they cost nothing."""
+    if reached is None or rain is None or dry is None or dry <= rain:
+        return None
+    return (reached - rain) / (dry - rain)
+
+
 def _mean_known(values: Sequence[float]) -> float | None:
     """Mean of the finite values; None without any."""
     known = [value for value in values if np.isfinite(value)]

@@ -94,6 +94,11 @@ class Glass:
         if not (isinstance(self.seed, int) and self.seed >= 0):
             raise RainError(f"seed {self.seed} of the glass must be an integer >= 0")
 
+    @property
+    def is_wet(self) -> bool:
+        """Whether it changes an image at all."""
+        return any((self.coverage, self.film, self.spray, self.runs, self.wiper))
+
     @classmethod
     def in_rain(
         cls, rate: float, wiper: float = 0.0, speed: float = 14.0, distance: float = 0.25, **handles: float

@@ -32,9 +32,9 @@ _WITHOUT_DROPS = {"film", "spray", "wiper", "smear", "runs"}
 """Handles that mean something where the coverage by standing drops is 0."""
 
 
-def add_glass_options(parser: argparse.ArgumentParser) -> None:
-    """Declare the options; each takes one number, or several with commas."""
-    group = parser.add_argument_group("water on the glass (several values with commas: one output each)")
+def add_glass_options(parser: argparse.ArgumentParser, each: str = "one output each") -> None:
+    """Declare the options; each takes one number, or several with commas: ``each`` says what these make."""
+    group = parser.add_argument_group(f"water on the glass (several values with commas: {each})")
     group.add_argument(
         "--glass", metavar="COVERAGE", type=_coverages,
         help="share of the image that drops hide, 0..0.9; auto: by the rain rate and the wiper",

@@ -42,15 +42,15 @@ def finite(value: float | None) -> float | None:
 
 
 def mean_row(rows: Sequence[Mapping]) -> dict:
-    """Mean of each figure, and of each within a mapping; None where one of them is None.
+    """Mean of each figure, and of each within a mapping, over the rows that have it; None where one is None.
 
     Args:
-        rows: mappings of equal keys to numbers, None, or such mappings; at least one.
+        rows: mappings to numbers, None, or such mappings; at least one.
     """
     result: dict = {}
-    for key, first in rows[0].items():
-        values = [row[key] for row in rows]
-        if isinstance(first, Mapping):
+    for key in dict.fromkeys(key for row in rows for key in row):
+        values = [row[key] for row in rows if key in row]
+        if isinstance(values[0], Mapping):
             result[key] = mean_row(values)
         else:
             result[key] = None if None in values else float(np.mean(values))
