@@ -58,8 +58,9 @@ class Selection:
     """The images of a dataset that are used; one that is not restricted uses all.
 
     Attributes:
-        names: a glob that the names of the files match, such as ``0001TP*``; empty: any name.
-        leave_out: a glob whose files are not used; empty: none.
+        names: globs with commas of which the names of the files match one, such as ``0001TP*``; empty: any
+            name.
+        leave_out: globs whose files are not used; empty: none.
         include: by column of the index, the values whose images are used.
     """
 
@@ -106,8 +107,12 @@ def every_kth(step: int, offset: int, groups: Sequence[str]) -> list[bool]:
     return chosen
 
 
-def _matching(images: Sequence[Path], glob: str) -> list[int]:
-    found = [number for number, path in enumerate(images) if fnmatchcase(path.name, glob)]
-    if not found:
-        raise DataError(f"no file is named like {glob!r} among {len(images)}, such as {images[0].name}")
-    return found
+def _matching(images: Sequence[Path], globs: str) -> list[int]:
+    """Indices of the images whose names match one of the globs; each must match one."""
+    found: set[int] = set()
+    for glob in globs.split(","):
+        matching = {number for number, path in enumerate(images) if fnmatchcase(path.name, glob)}
+        if not matching:
+            raise DataError(f"no file is named like {glob!r} among {len(images)}, such as {images[0].name}")
+        found |= matching
+    return sorted(found)

@@ -55,8 +55,8 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
-GLASS = ("coverage", "contrast_loss")
-"""Attributes of a view that only some gauges measure."""
+GLASS = ("coverage", "contrast_loss", "flagged")
+"""What :func:`read_glass` finds."""
 
 FALSE_COVERAGE = 0.01
 """Coverage above this is false in a frame without water on the glass."""
@@ -86,21 +86,21 @@ class GateReadings:
         self.read_mm_h.append(output.rain.rate)
         self.gate_open.append(output.mode is not Mode.DRY)
         self.untouched.append(bool(np.array_equal(output.image, rainy)))
-        for name in GLASS:
-            measured = getattr(output.view, name)
-            if not math.isnan(measured):
-                getattr(self, name).append(measured)
-        if not math.isnan(output.view.coverage):
-            self.flagged.append(is_flagged(output.view, settings))
+        for name, value in read_glass(output.view, settings).items():
+            getattr(self, name).append(value)
 
     def as_dict(self) -> dict[str, list] | None:
         """The measured lists by name, JSON-ready; None without a frame."""
         return {key: values for key, values in asdict(self).items() if values} or None
 
 
-def is_flagged(view: View, settings: EngineSettings) -> bool:
-    """Whether the coverage that was measured opens the gate."""
-    return view.coverage >= settings.gate_open_coverage
+def read_glass(view: View, settings: EngineSettings) -> dict[str, float | bool]:
+    """Coverage and contrast loss, as far as the gauge measures them, and whether the coverage opens the gate."""
+    measured = {"coverage": view.coverage, "contrast_loss": view.contrast_loss}
+    found: dict[str, float | bool] = {key: value for key, value in measured.items() if not math.isnan(value)}
+    if "coverage" in found:
+        found["flagged"] = view.coverage >= settings.gate_open_coverage
+    return found
 
 
 @dataclass(frozen=True)

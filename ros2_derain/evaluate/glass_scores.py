@@ -97,14 +97,14 @@ class GlassScore:
     def figures(self) -> dict[str, float]:
         """Means over the frames, as far as they are measured and defined.
 
-        ``mask_iou``: of all pixels of all frames. ``coverage_error``, ``contrast_loss_error``: mean absolute
+        ``mask_iou``: of all pixels of all frames, where any is hidden. ``coverage_error``, ``contrast_loss_error``: mean absolute
         errors. ``false_coverage``: share of frames in which much is seen though there is nothing.
         """
         figures = {"coverage_true": float(np.mean(self.coverage))}
         figures |= {key: float(np.mean(values)) for key, values in (self.readings.as_dict() or {}).items()}
         if self.contrast_loss:
             figures["contrast_loss_true"] = float(np.mean(self.contrast_loss))
-        if self._either:
+        if self._either and any(self.coverage):
             figures["mask_iou"] = self._both / self._either
         for key in ("coverage", "contrast_loss"):
             true, seen = getattr(self, key), getattr(self.readings, key)

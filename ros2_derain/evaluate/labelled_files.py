@@ -49,8 +49,8 @@ def add_files(parser: argparse.ArgumentParser) -> None:
         help="multiply the height of images and labels first, where a dataset was squeezed (default: 1)",
     )
     group = parser.add_argument_group("which images")
-    group.add_argument("--select", default="", metavar="GLOB", help="only files of such a name: '0001TP*'")
-    group.add_argument("--leave-out", default="", metavar="GLOB", help="no file of such a name")
+    group.add_argument("--select", default="", metavar="GLOB,...", help="only files of such names: '0001TP*'")
+    group.add_argument("--leave-out", default="", metavar="GLOB,...", help="no file of such names")
     group.add_argument(
         "--index", type=Path, metavar="FILE", help="CSV with a line for each image; the images are stills"
     )

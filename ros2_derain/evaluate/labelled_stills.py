@@ -41,7 +41,27 @@ class LabelledStills(Evaluation):
         for group in sorted({*groups} - {""}, reverse=True):
             of_group = {condition: figures["groups"][group] for condition, figures in measured.items()}
             rows = self._rows(group, groups.count(group), of_group) + rows
-        return {**self.provenance, "frames": len(groups), "rows": rows}
+        return {
+            **self.provenance,
+            "frames": len(groups),
+            "rows": rows,
+            "pictures": list(self._readings(measured)),
+        }
+
+    def _readings(self, measured: Mapping[Condition, dict]) -> Iterator[dict]:
+        """What gauge and gate said of each image, in each rain, before the first restored input."""
+        clip, first = self.setup.clip, self.grid.inputs[0]
+        for condition, figures in measured.items():
+            if condition.input != first:
+                continue
+            for number, index in enumerate(clip.indices):
+                yield {
+                    "picture": clip.dataset.images[index].name,
+                    "group": clip.groups[number],
+                    "rate_mm_h": condition.rate,
+                    "seed": condition.seed,
+                    **{key: values[number] for key, values in figures["gauge"].items()},
+                }
 
     def _rows(self, group: str, frames: int, measured: Mapping[Condition, dict]) -> list[dict]:
         """The rows of a group, with what the gauge said of the loop's."""
@@ -79,6 +99,8 @@ class LabelledStills(Evaluation):
         sections: list[Section] = [self._strips(), Table("Every row", "", *tables.cells(rows))]
         if self.setup.clip.has_labels:
             sections.append(class_table(rows))
+        pictures = sorted(result["pictures"], key=lambda one: one["group"])
+        sections.append(Table("What the gauge saw in every image", "", *tables.cells(pictures)))
         if self.setup.boxes is not None:
             sections.append(Table("Boxes of each class", "", *tables.cells(_grouped_box_rows(rows))))
         figure, name = ("miou", "mIoU") if self.setup.clip.has_labels else ("ap50", "AP50")

@@ -1,4 +1,4 @@
-"""``ros2-derain evaluate real``: real rain, without a clean reference image."""
+"""``ros2-derain evaluate real``: real rain and wet glass, without a clean reference image."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ros2_derain import engine_options, options
+from ros2_derain.data import Selection
 from ros2_derain.data.images import (
     check_unique_stems,
     left_out_note,
@@ -26,6 +27,7 @@ from ros2_derain.data.images import (
 from ros2_derain.engine import GATE_MEASURES, Engine, LoadedModel
 from ros2_derain.evaluate import evaluation
 from ros2_derain.evaluate.evaluation import Evaluation, ResultCache
+from ros2_derain.evaluate.gate import read_glass
 from ros2_derain.metrics import MetricError
 from ros2_derain.metrics.niqe import niqe
 from ros2_derain.nodes import overlay
@@ -37,14 +39,17 @@ SHOWN = 12
 """Strips in the report; all are written as images."""
 OPACITY = 0.45
 COLUMNS = ("Before", "After", "Classes and detections")
+HIDDEN_COLUMN = "Seen as hidden by water"
+"""A further one, where the gauge sees that."""
 
 EPILOG = """examples:
   ros2-derain evaluate real --images DATA/real_rain --out out/real_rain
   ros2-derain evaluate real --images DATA/sequences/ntu_real_ra1 --sequence --fps 25 --out out/ntu
 
-DIR gets real.json, report.html and strips/ with a JPEG of before | after | classes and detections
-for each image. A lower NIQE is better; the project's own fit does not compare with published values.
-The rain rate after is the gauge's estimate for the clean image on its own."""
+DIR gets real.json, report.html and strips/ with a JPEG of before | after | classes and detections,
+and, where the gauge measures it, what water hides, for each image. A lower NIQE is better; the project's own fit does not compare with published values.
+The rain rate after is the gauge's estimate for the clean image on its own. Flagged: water covers as much
+of the image as opens the gate."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,6 +70,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     engine_options.add_iterations(parser)
     parser.add_argument("--gate", action="store_true", help="leave images without rain untouched")
     parser.add_argument("--frames", type=options.positive(int), help="only the first N images")
+    parser.add_argument(
+        "--select", default="", metavar="GLOB,...", help="only files of such names: 'rain19*'"
+    )
     engine_options.add_engine(parser)
 
 
@@ -97,7 +105,8 @@ class RealRain(Evaluation):
     @classmethod
     def open(cls, args: argparse.Namespace) -> RealRain:
         """Model and data of the options of :func:`add_arguments`; makes the folder of the strips."""
-        listed = list_images(args.images)[: args.frames]
+        images = list_images(args.images)
+        listed = [images[index] for index in Selection(args.select).indices(images)][: args.frames]
         check_unique_stems(listed)
         paths, left_out = usable(listed, read_image)
         prior = args.prior or ("temporal" if args.sequence else "closed_loop")
@@ -134,14 +143,17 @@ class RealRain(Evaluation):
         before = read_image(path)
         scene, perception = evaluation.process(self.engine, before, path, time_s)
         drawn = overlay.draw(scene.image, perception, self.engine.identity.class_names, OPACITY)
-        strip = side_by_side((before, scene.image, drawn))
-        write_image(self.strips / f"{path.stem}.jpg", strip)
+        strip = [before, scene.image, drawn]
+        if scene.obstruction is not None:
+            strip.append(overlay.mark_hidden(before, scene.obstruction))
+        write_image(self.strips / f"{path.stem}.jpg", side_by_side(strip))
         return {
             "picture": path.stem,
             "niqe": _niqe(before),
             "niqe_after": _niqe(scene.image),
             "read_mm_h": scene.rain.rate,
             "read_after_mm_h": evaluation.restore(self.gauge, scene.image, path).rain.rate,
+            **read_glass(scene.view, self.engine.restorer.settings),
         }
 
     def summary(self, result: Mapping) -> str:
@@ -151,35 +163,40 @@ class RealRain(Evaluation):
     def report(self, result: Mapping) -> Report:
         """See :meth:`Evaluation.report`: means, a table of all images, and some of the strips."""
         (mean,), images = result["rows"], result["pictures"]
-        shown = sorted({round(k * (len(images) - 1) / (SHOWN - 1)) for k in range(SHOWN)})
         rate, niqe_before = tables.number(mean["read_mm_h"]), tables.number(mean["niqe"])
+        columns = (*COLUMNS, HIDDEN_COLUMN) if "coverage" in mean else COLUMNS
+        tiles = [
+            Tile("Rain rate after", tables.number(mean["read_after_mm_h"]), f"mm/h, before {rate}"),
+            Tile("NIQE after", tables.number(mean["niqe_after"]), f"before {niqe_before}; lower is better"),
+        ]
+        if "coverage" in mean:
+            flagged, covered = tables.percent(mean["flagged"]), tables.percent(mean["coverage"])
+            tiles.append(
+                Tile("Water on the glass", f"{flagged} %", f"of the images; mean {covered} % covered")
+            )
+        shown = sorted({round(k * (len(images) - 1) / (SHOWN - 1)) for k in range(SHOWN)})
         return Report(
             title="Real rain",
             subtitle=evaluation.model_on(result, f"{len(images)} images of {result['data']['name']}"),
             verdict="Judge by the images: without a clean reference the figures are only a hint.",
-            tiles=[
-                Tile("Rain rate after", tables.number(mean["read_after_mm_h"]), f"mm/h, before {rate}"),
-                Tile(
-                    "NIQE after",
-                    tables.number(mean["niqe_after"]),
-                    f"before {niqe_before}; lower is better",
-                ),
-            ],
+            tiles=tiles,
             sections=[
                 Strips(
                     "Before, after, classes and detections",
                     f"{len(shown)} of {len(images)}; all of them are in {self.strips.name}/.",
-                    COLUMNS,
-                    [self._strip(images[index]) for index in shown],
+                    columns,
+                    [self._strip(images[index], len(columns)) for index in shown],
                 ),
                 Table("Every image", "", *tables.cells([*images, mean])),
             ],
         )
 
-    def _strip(self, image: Mapping) -> Strip:
+    def _strip(self, image: Mapping, columns: int) -> Strip:
         strip = read_image(self.strips / f"{image['picture']}.jpg")
         caption = f"{image['picture']} · {image['read_mm_h']:.0f} → {image['read_after_mm_h']:.0f} mm/h"
-        return Strip(caption, split_side_by_side(strip, len(COLUMNS)))
+        if "coverage" in image:
+            caption += f" · {100 * image['coverage']:.1f} % covered"
+        return Strip(caption, split_side_by_side(strip, columns))
 
 
 def _niqe(image: np.ndarray) -> float | None:
