@@ -95,7 +95,7 @@ class GateReadings:
 
 
 def read_glass(view: View, settings: EngineSettings) -> dict[str, float | bool]:
-    """Coverage and contrast loss, as far as the gauge measures them, and whether the coverage opens the gate."""
+    """Coverage and contrast loss, as far as they are measured, and whether the coverage opens the gate."""
     measured = {"coverage": view.coverage, "contrast_loss": view.contrast_loss}
     found: dict[str, float | bool] = {key: value for key, value in measured.items() if not math.isnan(value)}
     if "coverage" in found:

@@ -41,29 +41,10 @@ def add_files(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--stills", action="store_true", help="the images are no clip: the loop has no memory between them"
     )
-    parser.add_argument(
-        "--height-scale",
-        type=options.positive(float),
-        default=1.0,
-        metavar="FACTOR",
-        help="multiply the height of images and labels first, where a dataset was squeezed (default: 1)",
-    )
-    group = parser.add_argument_group("which images")
-    group.add_argument("--select", default="", metavar="GLOB,...", help="only files of such names: '0001TP*'")
-    group.add_argument("--leave-out", default="", metavar="GLOB,...", help="no file of such names")
+    add_height_scale(parser)
+    group = add_selection(parser)
     group.add_argument(
-        "--index", type=Path, metavar="FILE", help="CSV with a line for each image; the images are stills"
-    )
-    group.add_argument(
-        "--by", default="", metavar="COLUMN", help="a column of it: rows for each of its values"
-    )
-    group.add_argument(
-        "--only",
-        type=_column_values,
-        action="append",
-        default=[],
-        metavar="COLUMN=VALUE,...",
-        help="only images with these values, such as condition=fog,snow",
+        "--by", default="", metavar="COLUMN", help="a column of the index: rows for each of its values"
     )
     group.add_argument(
         "--every", type=_step(1), default=1, metavar="N", help="only every N-th image of each group"
@@ -83,6 +64,41 @@ def add_label_maps(parser: argparse.ArgumentParser) -> None:
         "--void", type=int, help="label id that means unlabelled (default: the file's, or 11)"
     )
     parser.add_argument("--frames", type=options.positive(int), help="only the first N images")
+
+
+def add_height_scale(parser: argparse.ArgumentParser) -> None:
+    """Declare ``--height-scale``."""
+    parser.add_argument(
+        "--height-scale",
+        type=options.positive(float),
+        default=1.0,
+        metavar="FACTOR",
+        help="multiply the height of images and labels first, where a dataset was squeezed (default: 1)",
+    )
+
+
+def add_selection(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """Declare ``--index`` and the options of :func:`selection`, in a group."""
+    group = parser.add_argument_group("which images")
+    group.add_argument("--select", default="", metavar="GLOB,...", help="only files of such names: '0001TP*'")
+    group.add_argument("--leave-out", default="", metavar="GLOB,...", help="no file of such names")
+    group.add_argument(
+        "--index", type=Path, metavar="FILE", help="CSV with a line for each image; the images are stills"
+    )
+    group.add_argument(
+        "--only",
+        type=_column_values,
+        action="append",
+        default=[],
+        metavar="COLUMN=VALUE,...",
+        help="only images with these values in the index, such as condition=fog,snow",
+    )
+    return group
+
+
+def selection(args: argparse.Namespace) -> Selection:
+    """The selection of the options of :func:`add_selection`."""
+    return Selection(args.select, args.leave_out, dict(args.only))
 
 
 def _column_values(text: str) -> tuple[str, list[str]]:
@@ -153,7 +169,7 @@ class LabelledFiles:
             args.stills or args.index is not None,
             args.index,
             args.by,
-            Selection(args.select, args.leave_out, dict(args.only)),
+            selection(args),
             args.every,
             args.offset,
             args.frames,

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ros2_derain import engine_options, options
-from ros2_derain.data import Selection
+from ros2_derain.data import ImageDataset, ImageIndex
 from ros2_derain.data.images import (
     check_unique_stems,
     left_out_note,
@@ -28,6 +28,7 @@ from ros2_derain.engine import GATE_MEASURES, Engine, LoadedModel
 from ros2_derain.evaluate import evaluation
 from ros2_derain.evaluate.evaluation import Evaluation, ResultCache
 from ros2_derain.evaluate.gate import read_glass
+from ros2_derain.evaluate.labelled_files import add_height_scale, add_selection, selection
 from ros2_derain.metrics import MetricError
 from ros2_derain.metrics.niqe import niqe
 from ros2_derain.nodes import overlay
@@ -45,9 +46,12 @@ HIDDEN_COLUMN = "Seen as hidden by water"
 EPILOG = """examples:
   ros2-derain evaluate real --images DATA/real_rain --out out/real_rain
   ros2-derain evaluate real --images DATA/sequences/ntu_real_ra1 --sequence --fps 25 --out out/ntu
+  ros2-derain evaluate real --images DATA/real_rain_web --select 'rain19*,rain202*' --out out/drops
+  ros2-derain evaluate real --images D/images --index D/index.csv --only condition=rain --out out/rain
 
 DIR gets real.json, report.html and strips/ with a JPEG of before | after | classes and detections,
-and, where the gauge measures it, what water hides, for each image. A lower NIQE is better; the project's own fit does not compare with published values.
+and, where the gauge measures it, what water hides, for each image. A lower NIQE is better; the project's
+own fit does not compare with published values.
 The rain rate after is the gauge's estimate for the clean image on its own. Flagged: water covers as much
 of the image as opens the gate."""
 
@@ -70,9 +74,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     engine_options.add_iterations(parser)
     parser.add_argument("--gate", action="store_true", help="leave images without rain untouched")
     parser.add_argument("--frames", type=options.positive(int), help="only the first N images")
-    parser.add_argument(
-        "--select", default="", metavar="GLOB,...", help="only files of such names: 'rain19*'"
-    )
+    add_height_scale(parser)
+    add_selection(parser)
     engine_options.add_engine(parser)
 
 
@@ -91,14 +94,14 @@ class RealRain(Evaluation):
     Attributes:
         engine: restores and parses.
         gauge: estimates the rain that is left: its gate never opens.
-        paths: of the images.
+        images: to restore.
         fps: frames per second of a clip; None: single images.
         strips: folder for before | after | classes.
     """
 
     engine: Engine
     gauge: Engine
-    paths: Sequence[Path]
+    images: ImageDataset
     fps: float | None
     strips: Path
 
@@ -106,7 +109,9 @@ class RealRain(Evaluation):
     def open(cls, args: argparse.Namespace) -> RealRain:
         """Model and data of the options of :func:`add_arguments`; makes the folder of the strips."""
         images = list_images(args.images)
-        listed = [images[index] for index in Selection(args.select).indices(images)][: args.frames]
+        index = ImageIndex.read(args.index) if args.index else None
+        chosen = selection(args).indices(images, index)[: args.frames]
+        listed = [images[number] for number in chosen]
         check_unique_stems(listed)
         paths, left_out = usable(listed, read_image)
         prior = args.prior or ("temporal" if args.sequence else "closed_loop")
@@ -120,27 +125,29 @@ class RealRain(Evaluation):
         strips = args.out / "strips"
         strips.mkdir(parents=True, exist_ok=True)
         data = evaluation.describe_data(args.images, paths)
-        head = evaluation.describe_run("real", data, used | {"fps": fps}, engine.identity)
+        used |= {"fps": fps, "height_scale": args.height_scale}
+        head = evaluation.describe_run("real", data, used, engine.identity)
         note = left_out_note(left_out, len(listed))
-        return cls(head, note, engine, gauge, paths, fps, strips)
+        scaled = ImageDataset(paths).stretched(args.height_scale)
+        return cls(head, note, engine, gauge, scaled, fps, strips)
 
     def measure(self, cache: ResultCache) -> dict:
         """See :meth:`Evaluation.measure`; a clip is never cached, as every frame needs the previous one."""
         images = []
-        with Progress("images", len(self.paths)) as progress:
-            for index, path in enumerate(self.paths):
+        with Progress("images", len(self.images)) as progress:
+            for index, path in enumerate(self.images.images):
                 if self.fps is None:
-                    images.append(cache.get(path.stem, partial(self._score, path, None)))
+                    images.append(cache.get(path.stem, partial(self._score, index, None)))
                 else:
-                    images.append(self._score(path, index / self.fps))
+                    images.append(self._score(index, index / self.fps))
                 progress.step()
         figures = [{key: value for key, value in image.items() if key != "picture"} for image in images]
         mean = {"picture": f"mean of {len(images)}", **statistics.mean_row(figures)}
         return {**self.provenance, "frames": len(images), "rows": [mean], "pictures": images}
 
-    def _score(self, path: Path, time_s: float | None) -> dict:
-        """NIQE and rain rate of an image before and after; writes its strip."""
-        before = read_image(path)
+    def _score(self, index: int, time_s: float | None) -> dict:
+        """NIQE and rain rate of an image before and after, and what the gauge saw; writes its strip."""
+        path, before = self.images.images[index], self.images[index].image
         scene, perception = evaluation.process(self.engine, before, path, time_s)
         drawn = overlay.draw(scene.image, perception, self.engine.identity.class_names, OPACITY)
         strip = [before, scene.image, drawn]
