@@ -20,7 +20,7 @@ from ros2_derain.evaluate.labelled_clip import LabelledClip
 from ros2_derain.evaluate.labelled_files import LabelledFiles, add_label_maps
 from ros2_derain.options import OptionError
 from ros2_derain.rain import Glass, Rain
-from ros2_derain.rain_media.glass_options import add_glass_options, asks_for_glass, glasses
+from ros2_derain.rain_media.glass_options import AUTO, add_glass_options, asks_for_glass, glasses
 from ros2_derain.rain_media.rendering import RainOverlay
 
 SEED = 16001
@@ -150,6 +150,8 @@ def _glasses(args: argparse.Namespace) -> list[tuple[str, Glass]]:
     Raises:
         EvaluationError: two of them are equal, or ``auto`` is asked for.
     """
+    if AUTO in (args.glass or ()):
+        raise EvaluationError(f"--glass {AUTO} follows the rain, and none is rendered here: give a coverage")
     if asks_for_glass(args):
         found = glasses(args, rate=0.0)
     else:

@@ -98,7 +98,8 @@ class GlassScore:
         """Means over the frames, as far as they are measured and defined.
 
         ``mask_iou``: of all pixels of all frames, where any is hidden. ``coverage_error`` and
-        ``contrast_loss_error``: mean absolute errors. ``false_coverage``: share of frames in which much is seen though there is nothing.
+        ``contrast_loss_error``: mean absolute errors. ``false_coverage``: share of frames in which much is
+        seen though there is nothing.
         """
         figures = {"coverage_true": float(np.mean(self.coverage))}
         figures |= {key: float(np.mean(values)) for key, values in (self.readings.as_dict() or {}).items()}

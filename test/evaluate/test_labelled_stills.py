@@ -76,6 +76,25 @@ def test_every_group_has_rows_of_the_input_and_the_loop(weather, dry_model, tmp_
     assert "Perception on labelled frames" in out.with_suffix(".html").read_text()
 
 
+def test_every_image_says_what_the_gauge_saw(weather, wet_model, tmp_path, capsys):
+    for number in (0, 1):  # rain, fog
+        image = cv2.imread(str(weather / f"images/{number}_a.png")) // 2
+        image[16:48, 16:48] = 255
+        cv2.imwrite(str(weather / f"images/{number}_a.png"), image)
+    out = tmp_path / "out.json"
+    result = evaluate(weather, wet_model, out, "--by", "condition")
+    seen = {one["picture"]: one for one in result["pictures"]}
+    assert [(name, one["group"]) for name, one in seen.items()] == [
+        (f"{number}_a.png", condition) for number, condition in enumerate(WEATHER)
+    ]
+    assert [one["flagged"] for one in seen.values()] == [True, True, False, False, False, False]
+    assert seen["0_a.png"]["coverage"] == pytest.approx(32 * 32 / (72 * 96), rel=0.1)
+    flagged = {group: row["flagged"] for (group, name), row in rows_of(result).items() if name != "input"}
+    assert flagged == {"rain": pytest.approx(1 / 3), "fog": 0.5, "night": 0, "all": pytest.approx(2 / 6)}
+    assert "flagged %" in capsys.readouterr().out
+    assert "What the gauge saw in every image" in out.with_suffix(".html").read_text()
+
+
 def test_the_figures_are_those_of_the_stretched_frames(weather, dry_model, tmp_path):
     out = tmp_path / "figures.json"
     result = evaluate(weather, dry_model, out, "--by", "condition", "--height-scale", "1.125")
@@ -108,6 +127,7 @@ def test_a_still_does_not_depend_on_the_one_before(weather, rainy_model, tmp_pat
         (("--every", "2", "--offset", "1"), {"rain": 1, "fog": 1}),
         (("--only", "condition=rain,fog", "--only", "sequence=s0"), {"rain": 2, "fog": 1}),
         (("--select", "[0-3]_*", "--leave-out", "0*"), {"rain": 1, "fog": 2}),
+        (("--select", "0_*,5_*"), {"rain": 1, "night": 1}),
     ],
 )
 def test_some_of_the_images_are_selected(weather, dry_model, tmp_path, options, frames):
