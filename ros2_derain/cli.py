@@ -24,7 +24,7 @@ COMMANDS = {
     "bench": ("ros2_derain.bench.command", "measure throughput and latency on this machine"),
     "evaluate": (
         "ros2_derain.evaluate.command",
-        "score models: restoration, perception, real rain, rain gate",
+        "score models: restoration, perception, real rain, rain gate, wet glass",
     ),
     "replay": (
         "ros2_derain.replay.command",
