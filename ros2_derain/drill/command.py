@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from ros2_derain import environment, machine
-from ros2_derain.drill import CheckFailed, DrillError, camera_faults, load, pipeline_faults
+from ros2_derain.drill import CheckFailed, DrillError, camera_faults, load, pipeline_faults, planner_faults
 from ros2_derain.drill.test_pipeline import Fault, Settings, TestPipeline, composed
 from ros2_derain.engine import RUNTIMES
 from ros2_derain.options import positive
@@ -21,7 +21,7 @@ from ros2_derain.ros_testing import RosTestingError
 
 ALL_FAULTS = tuple(
     found
-    for module in (camera_faults, pipeline_faults, load)
+    for module in (camera_faults, pipeline_faults, planner_faults, load)
     for found in vars(module).values()
     if isinstance(found, Fault)
 )

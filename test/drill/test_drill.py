@@ -26,12 +26,26 @@ ON_ONE_PIPELINE = (
     "parameter-abuse",
     "sigterm",
 )
+WITH_A_PLANNER = (
+    "planner-without-calibration",
+    "planner-calibration-of-another-size",
+    "planner-transform-missing",
+    "planner-transform-old",
+    "planner-cloud-empty",
+    "planner-cloud-nan",
+    "planner-cloud-of-a-million",
+    "planner-horizon-inside",
+)
 ON_TWO_PROCESSES = ("segmentation-node-dies", "derain-node-dies")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("runtime", ["torch", "openvino"])
-@pytest.mark.parametrize("names", [ON_ONE_PIPELINE, ON_TWO_PROCESSES], ids=["composed", "two processes"])
+@pytest.mark.parametrize(
+    "names",
+    [ON_ONE_PIPELINE, ON_TWO_PROCESSES, WITH_A_PLANNER],
+    ids=["composed", "two processes", "with a planner"],
+)
 def test_the_pipeline_passes_its_faults(rainy_model, tmp_path, names, runtime):
     if runtime != "torch":
         pytest.importorskip(runtime)
