@@ -17,18 +17,26 @@ from ros2_derain import resources
 from ros2_derain.bags import conversion
 from ros2_derain.data.clips import Clip
 from ros2_derain.data.images import write_image
-from ros2_derain.engine import EngineSettings
+from ros2_derain.engine import Engine, EngineSettings, Frame
+from ros2_derain.nodes.overlay import mark_hidden
 from ros2_derain.options import image_size, positive
-from ros2_derain.rain_media.rendering import rain_clip
+from ros2_derain.rain import Glass, Rain
+from ros2_derain.rain_media.rendering import RainOverlay, rain_clip
 from ros2_derain.replay.command import print_result
 from ros2_derain.replay.criteria import Condition, Criterion
 from ros2_derain.replay.job import Job
 from ros2_derain.replay.live import LiveSettings, replay_live
 from ros2_derain.replay.output_folder import BAG, SUMMARY
 from ros2_derain.reporting.files import write_json
+from ros2_derain.reporting.page import Strip, Strips
 from ros2_derain.reporting.progress import Progress
+from ros2_derain.reporting.statistics import finite
+from ros2_derain.reporting.tables import percent
 from ros2_derain.ros_testing import camera
 
+GLASS = Glass(coverage=0.08, focus=4.0)
+GLASS_FRAMES = 8
+"""What is shown of water on the glass."""
 CPU_FPS = 2.5
 """A pace at which two cores keep up with the clip that ships."""
 FRAME_ID = "camera_optical"
@@ -91,6 +99,7 @@ def main(args: argparse.Namespace) -> int:
     frames = min(args.frames or len(source.files), len(source.files))
     height, width = source.read(0).shape[:2]
     live = LiveSettings(two_processes=args.two_processes, options=_run_options(args), inputs=camera.OUTPUTS)
+    glass_strip, glass = _through_glass(source, settings)
     with tempfile.TemporaryDirectory(prefix="ros2_derain_") as folder:
         bag, references = _prepare(source, args.rate_mm_h, frames, fps, Path(folder))
         job = Job(
@@ -106,9 +115,10 @@ def main(args: argparse.Namespace) -> int:
             planner=source.camera,
             known={"rain_mm_h": args.rate_mm_h},
         )
-        summary = replay_live(job, args.out, live, [EVERY_FRAME_READ], force=True)
+        summary = replay_live(job, args.out, live, [EVERY_FRAME_READ], force=True, beside=[glass_strip])
     summary["settings"]["references"] = source.source or source.title  # the folder was a temporary one
     summary["rain_rate_true"] = args.rate_mm_h
+    summary["through_glass"] = glass
     summary["composed"] = not args.two_processes
     summary["clip"] = {
         "title": source.title,
@@ -121,6 +131,32 @@ def main(args: argparse.Namespace) -> int:
     write_json(args.out / SUMMARY, summary)
     print_result(summary, args.out)
     return 0 if summary["passed"] else 1
+
+
+def _through_glass(source: Clip, settings: EngineSettings) -> tuple[Strips, dict]:
+    """What the model makes of the clip through wet glass: a section of the report, and its figures.
+
+    The last of a few consecutive frames: water on the glass is averaged over time.
+    """
+    engine = Engine.load(settings)
+    wet = RainOverlay("glass", Rain(0.0), glass=GLASS)
+    for index in range(min(GLASS_FRAMES, len(source.files))):
+        time_s = index / source.fps
+        view = wet.view(source.read(index), time_s)
+        scene = engine.process(Frame(int(1e9 * (1 + time_s)), FRAME_ID, view.image))
+    hidden = scene.image if scene.obstruction is None else mark_hidden(view.image, scene.obstruction)
+    figures = {
+        "true_coverage": view.coverage,
+        "coverage": finite(scene.view.coverage),
+        "mode": scene.mode.value,
+    }
+    found = "the gauge of this model does not measure it"
+    if scene.obstruction is not None:
+        found = f"the gauge finds {percent(scene.view.coverage)} %"
+    caption = f"{percent(view.coverage)} % of the view is covered, {found}; mode {scene.mode.value}"
+    text = "The clip through rendered drops on the glass, without rain (ros2-derain rain --glass)."
+    strip = Strip(caption, (view.image, scene.image, hidden))
+    return Strips("Through wet glass", text, ("camera", "clean", "What is hidden"), [strip]), figures
 
 
 def _prepare(source: Clip, rate: float, frames: int, fps: float, folder: Path) -> tuple[Path, Path]:

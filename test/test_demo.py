@@ -44,6 +44,8 @@ def test_demo_records_measures_and_reports(small_clip, rainy_model, tmp_path, mo
     assert topics["derain/image"] == topics["derain/rain_rate"] == derained["frames_out"] > 0
     assert summary["rain"]["mean_mm_h"] == pytest.approx(100, rel=0.1)
     assert summary["rain_rate_true"] == 150
+    glass = summary["through_glass"]
+    assert glass["coverage"] == 0 and glass["mode"] == "loop" and 0 < glass["true_coverage"] < 0.3
     images = summary["truth"]["images"]
     assert images["frames"] == frames["read"] and images["input"]["psnr_db"] < 40
     assert images["output"]["psnr_db"] is not None and 0 < images["output"]["ssim"] < 1
@@ -63,7 +65,8 @@ def test_demo_records_measures_and_reports(small_clip, rainy_model, tmp_path, mo
 
     page = (out / "report.html").read_text()
     assert "Test &amp; pattern" in page and "150 mm/h" in page and "✓ Passed" in page
-    assert page.count("<img ") >= 9 and page.count("<svg") >= 8 and "Image quality" in page
+    assert "Through wet glass" in page and "the gauge finds 0.0 %" in page
+    assert page.count("<img ") >= 12 and page.count("<svg") >= 8 and "Image quality" in page
     assert not re.search(r"(src|href)=\"(?!data:)", page)
 
 

@@ -202,6 +202,7 @@ class Condition:
         rain_mm_h: last reading of the gauge [mm/h]; None before the first, NaN when passed through.
         view: what the camera did not see in the last frame; None before the first.
         view_limits: from which shares on that is reported.
+        hidden: shares of sky and road that water or dirt hid in the last frame.
     """
 
     counters: Snapshot
@@ -221,6 +222,7 @@ class Condition:
     rain_mm_h: float | None = None
     view: View | None = None
     view_limits: ViewLimits = ViewLimits()
+    hidden: Mapping[str, float] = field(default_factory=dict)
 
 
 def judge(condition: Condition) -> tuple[bytes, str]:
@@ -361,12 +363,14 @@ def _values(condition: Condition) -> Iterator[tuple[str, str]]:
         yield "camera_info", condition.camera_info
     if condition.rain_mm_h is not None:
         yield "rain_rate_mm_h", f"{condition.rain_mm_h:.2f}"
-    if condition.view is not None:
-        shares = asdict(condition.view)
-        shares |= {f"hidden.{region}": share for region, share in shares.pop("hidden").items()}
-        shares["glass_coverage"] = shares.pop("coverage")
-        for name, share in shares.items():
-            yield name, f"{share:.4f}"
+    view, hidden = condition.view, condition.hidden
+    if view is not None:
+        yield "glass_coverage", f"{view.coverage:.4f}"
+        yield "contrast_loss", f"{view.contrast_loss:.4f}"
+        yield "dirt", f"{view.dirt:.4f}"
+        hidden = view.hidden
+    for region, share in hidden.items():
+        yield f"hidden.{region}", f"{share:.4f}"
 
 
 def _per_second(events: int, seconds: float) -> str:

@@ -133,8 +133,7 @@ def _segmentation_status(scene: Scene, context: Context) -> DiagnosticArray:
             "detections": str(len(seen.detections)),
             "confidence_mean": _figure(cv2.mean(seen.confidence)[0]),
         }
-        by_class = {name: share for name, share in scene.view.hidden.items() if name not in REGIONS}
-        values |= {f"hidden.{name}": _figure(share) for name, share in by_class.items()}
+        values |= {f"hidden.{name}": _figure(share) for name, share in hidden_classes(scene).items()}
         return messages.to_frame_status(SEGMENTATION, context.header, messages.OK, "parsed", values)
     if scene.derain_mode in NOT_PARSED:
         text = f"not parsed: mode {scene.derain_mode.value}"
@@ -149,6 +148,11 @@ def _semantic_prior(scene: Scene, context: Context) -> Image | None:
 
 def _obstruction(scene: Scene, context: Context) -> Image | None:
     return None if scene.obstruction is None else images.from_mono(scene.obstruction, context.header)
+
+
+def hidden_classes(scene: Scene) -> dict[str, float]:
+    """The hidden shares of sky and road, where they are known."""
+    return {name: share for name, share in scene.view.hidden.items() if name not in REGIONS}
 
 
 def _overlay(scene: Scene, seen: Perception, context: Context) -> Image:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,7 @@ from ros2_derain.engine import (
 )
 from ros2_derain.image_decoding import ImageError
 from ros2_derain.nodes import images, messages, outputs, runtime
+from ros2_derain.nodes.diagnostics import Condition
 from ros2_derain.nodes.managed_node import Handler
 from ros2_derain.nodes.model_node import ModelNode
 from ros2_derain.nodes.outputs import (
@@ -107,6 +109,7 @@ class SegmentationNode(ModelNode[SegmentationParameters]):
         """At construction and at every activation."""
         self._statuses: StampedStore[dict[str, str]] = StampedStore()
         self._obstructions: StampedStore[Image] = StampedStore()
+        self._hidden: dict[str, float] = {}
 
     def interrupt(self) -> None:
         self._statuses.close()
@@ -233,6 +236,7 @@ class SegmentationNode(ModelNode[SegmentationParameters]):
             arrived: when it arrived, by ``time.perf_counter``.
         """
         context = self.message_context(header)
+        self._hidden = outputs.hidden_classes(scene)
         if scene.perception is None:
             self.publish_scene((SEGMENTATION_STATUS,), scene, context)
             self.dropped("image", f"mode.{mode.value}" if mode in NOT_PARSED else "error")
@@ -245,6 +249,10 @@ class SegmentationNode(ModelNode[SegmentationParameters]):
         self.publish_scene((OVERLAY,), scene, context)
         parse_ms = scene.milliseconds.get("parse", total)
         self.statistics.published({"parse": parse_ms, "total": total}, age)
+
+    def condition(self) -> Condition:
+        """As of any node; and where the camera is blind."""
+        return replace(super().condition(), hidden=self._hidden)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -4,7 +4,7 @@ The dry run's own outputs are the reference, so that no labels are needed: label
 agree with the dry run's (mIoU), boxes that find the dry run's (AP50), images that come
 close to the dry ones (PSNR, SSIM). ``rain`` is the parser on the rainy image: what the
 rain costs. ``derained`` is the whole loop: what is left of that cost. Glass counts as a rain of
-0 mm/h, with the share of the image that its drops truly cover.
+0 mm/h, with the share of the image that its drops truly cover, and what the gauge makes of it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 from ros2_derain.engine import Engine, Frame, LoadedModel, Perception, Scene
 from ros2_derain.evaluate.scores import ParserScore, empty_perception, to_boxes
 from ros2_derain.metrics import Boxes, confusion, mean_iou, psnr, ssim
-from ros2_derain.rain import GLASS_PRESETS, Glass, Rain, glass_preset
+from ros2_derain.rain import GLASS_PRESETS, Glass, GlassView, Rain, glass_preset
 from ros2_derain.rain_media.rendering import RainOverlay
 from ros2_derain.replay.frame_metrics import FramePoint, number, series
 from ros2_derain.reporting import tables
@@ -32,8 +32,11 @@ INPUTS = ("rain", "derained")
 SCORES = ("miou", "ap50")
 """Figures of agreement: 1 is what the dry run reaches with itself."""
 FIGURES = ("psnr_db", "ssim", *SCORES)
-HIDDEN = ("coverage", "contrast_loss")
-"""Of glass: means of what it truly hides, and takes from the contrast."""
+HIDDEN = ("coverage", "contrast_loss", "estimated_coverage", "estimated_contrast_loss", "mask_iou")
+"""Of glass: means of what it truly hides, and takes from the contrast; of what the gauge estimates, None
+where it does not; overlap of the hidden pixels that it finds with the true ones."""
+HALF = 128
+"""Mask and obstruction of a pixel that is hidden."""
 
 
 class InjectedRain:
@@ -70,7 +73,8 @@ class InjectedRain:
         self._parsers = {
             name: ParserScore(identity.class_names, identity.object_names, self._truth) for name in INPUTS
         }
-        self._hidden: list[tuple[float, float]] = []
+        self._hidden: list[tuple[float, ...]] = []
+        self._overlap = np.zeros(2, int)
         self._quality: dict[str, list[tuple[float, float]]] = {name: [] for name in INPUTS}
 
     def add(
@@ -97,8 +101,7 @@ class InjectedRain:
         self._truth.append(to_boxes(dry.detections, self._objects, scored=False))
         record: dict = {"rain_mm_h": number(scene.rain.rate), "mode": scene.mode.value}
         if self.overlay.glass:
-            record |= {"coverage": number(view.coverage), "contrast_loss": number(view.contrast_loss)}
-            self._hidden.append((view.coverage, view.contrast_loss))
+            record |= self._compare(view, scene)
         for name in INPUTS:
             perception = found[name] or empty_perception(*dry.labels.shape)
             self._parsers[name].add(perception, dry.labels, None)
@@ -112,13 +115,25 @@ class InjectedRain:
             }
         return record, rainy, scene
 
+    def _compare(self, true: GlassView, scene: Scene) -> dict:
+        """What the glass truly hides of a frame, and what the gauge finds of it: JSON-ready."""
+        found = scene.view
+        shares = true.coverage, true.contrast_loss, found.coverage, found.contrast_loss
+        self._hidden.append(shares)
+        overlap = np.zeros(2, int)
+        if scene.obstruction is not None:
+            masks = true.mask >= HALF, scene.obstruction >= HALF
+            overlap[:] = np.count_nonzero(masks[0] & masks[1]), np.count_nonzero(masks[0] | masks[1])
+        self._overlap += overlap
+        return dict(zip(HIDDEN, (*map(number, shares), _share(*overlap)), strict=True))
+
     def figures(self) -> dict:
         """Over all frames: PSNR and SSIM (means), mIoU, AP50, both per class, and ``recovery``."""
         found = {name: self._figures_of(name) for name in INPUTS}
         hidden = {}
         if self.overlay.glass:
-            means = np.mean(self._hidden, axis=0) if self._hidden else (np.nan, np.nan)
-            hidden = {"coverage": finite(means[0]), "contrast_loss": finite(means[1])}
+            means = np.mean(self._hidden, axis=0) if self._hidden else 4 * [np.nan]
+            hidden = dict(zip(HIDDEN, (*map(finite, means), _share(*self._overlap)), strict=True))
         return {
             "title": self.title,
             "rate_mm_h": self.rate,
@@ -134,6 +149,10 @@ class InjectedRain:
         kept["ap50_per_class"] = {name: values["ap50"] for name, values in counted["boxes"].items()}
         means = np.mean(self._quality[name], axis=0) if self._quality[name] else (np.nan, np.nan)
         return {"psnr_db": finite(means[0]), "ssim": finite(means[1]), **kept}
+
+
+def _share(part: int, whole: int) -> float | None:
+    return float(part / whole) if whole else None
 
 
 def recovery(rain: float | None, derained: float | None) -> float | None:
@@ -226,14 +245,13 @@ def _class_table(title: str, unit: str, key: str, injected: Mapping[str, Mapping
     return Table(title, text, ["class", *shown], cells)
 
 
-def agreement_values(record: Mapping) -> dict[str, float]:
-    """The mIoU of a frame's record in each rain, by :func:`_key`."""
-    return {
-        _key(rate, name): found[name]["miou"]
-        for rate, found in record.get("injected", {}).items()
-        for name in INPUTS
-        if found[name]["miou"] is not None
-    }
+def frame_values(record: Mapping) -> dict[str, float]:
+    """The mIoU of a frame's record in each rain, and what each glass hides, by :func:`_key`."""
+    values: dict[str, float | None] = {}
+    for rate, found in record.get("injected", {}).items():
+        values |= {_key(rate, f"{name}.miou"): found[name]["miou"] for name in INPUTS}
+        values |= {_key(rate, key): found[key] for key in HIDDEN if key in found}
+    return {key: value for key, value in values.items() if value is not None}
 
 
 def agreement_curves(points: Sequence[FramePoint], injected: Mapping) -> list[Curve]:
@@ -244,7 +262,7 @@ def agreement_curves(points: Sequence[FramePoint], injected: Mapping) -> list[Cu
     one_camera = len({point.camera for point in points}) == 1
     lines = []
     for name in INPUTS:
-        for line in series(points, _key(last, name), scale=100, worst=min):
+        for line in series(points, _key(last, f"{name}.miou"), scale=100, worst=min):
             title = name if one_camera else f"{name}, {line.name}"
             lines.append(Series(title, line.x, line.y, reference=one_camera and name == "rain"))
     title, text = (
@@ -254,5 +272,22 @@ def agreement_curves(points: Sequence[FramePoint], injected: Mapping) -> list[Cu
     return [Curve(title, text, Axis("time", "s"), Axis("mIoU", "%"), lines)]
 
 
+def coverage_curves(points: Sequence[FramePoint], injected: Mapping) -> list[Curve]:
+    """True and estimated coverage over time for each glass; nothing where none was injected."""
+    curves = []
+    for name, found in injected.items():
+        if "coverage" not in found:
+            continue
+        lines = [
+            replace(line, name=f"{line.name}, {label}", reference=label == "true")
+            for key, label in (("coverage", "true"), ("estimated_coverage", "estimated"))
+            for line in series(points, _key(name, key), scale=100)
+        ]
+        title = f"Covered by water, {found['title']}"
+        text = "Share of the view of every frame; dashed what is truly hidden."
+        curves.append(Curve(title, text, Axis("time", "s"), Axis("covered", "%"), lines))
+    return curves
+
+
 def _key(rate: str, name: str) -> str:
-    return f"injected.{rate}.{name}.miou"
+    return f"injected.{rate}.{name}"

@@ -34,6 +34,7 @@ from ros2_derain.replay.criteria import Criterion
 from ros2_derain.replay.job import Job
 from ros2_derain.replay.output_folder import BAG, OutputFolder
 from ros2_derain.replay.session import Session, names
+from ros2_derain.reporting.page import Section
 from ros2_derain.reporting.progress import Progress
 from ros2_derain.reporting.statistics import stages
 from ros2_derain.ros_testing import processes
@@ -96,7 +97,13 @@ class Played:
 
 
 def replay_live(
-    job: Job, folder: Path, settings: LiveSettings, required: Sequence[Criterion] = (), *, force: bool = False
+    job: Job,
+    folder: Path,
+    settings: LiveSettings,
+    required: Sequence[Criterion] = (),
+    *,
+    force: bool = False,
+    beside: Sequence[Section] = (),
 ) -> dict:
     """Replay a bag live into a folder; returns what ``summary.json`` holds.
 
@@ -106,6 +113,7 @@ def replay_live(
         settings: how it is played.
         required: criteria of the run.
         force: replace an earlier replay's files.
+        beside: further sections of the report.
 
     Raises:
         ReplayError: it cannot begin, or a process failed; the message shows its log.
@@ -126,7 +134,7 @@ def replay_live(
             with Progress("measuring", session.frames) as progress:
                 session.run(output, progress.step, {camera.topic: RecordedEngine(recording, played.sent)})
             live = {"rate": settings.rate, **_account(session, played, recording)}
-        return session.finish(folder, required, time.monotonic() - began, live)
+        return session.finish(folder, required, time.monotonic() - began, live, beside)
 
 
 def _play(session: Session, camera: CameraTopic, folder: Path, settings: LiveSettings) -> Played:

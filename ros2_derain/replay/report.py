@@ -82,6 +82,7 @@ def build(
     worst: Sequence[WorstFrame],
     covered: Sequence[WorstFrame],
     above: tuple[np.ndarray, np.ndarray] | None = None,
+    beside: Sequence[Section] = (),
 ) -> Report:
     """The page about one run.
 
@@ -92,6 +93,7 @@ def build(
         worst: frames to show, the worst first.
         covered: frames to show, the one that water covers most first.
         above: labels and boxes of a frame over the image, and from above; None: there is no calibration.
+        beside: further sections.
     """
     bag = summary["bag"]
     sections: list[Section] = [
@@ -100,7 +102,9 @@ def build(
         *_worst(worst, points, summary),
         *_covered(covered, points),
         *_in_metres(summary["planner"], above),
+        *beside,
         *injected_rain.agreement_curves(points, summary["injected"]),
+        *injected_rain.coverage_curves(points, summary["injected"]),
         *injected_rain.class_tables(summary["injected"]),
         *_truth_tables(summary["truth"] or {}),
         *frame_metrics.curves(points, job.known),

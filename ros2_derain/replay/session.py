@@ -26,7 +26,7 @@ from ros2_derain.replay.job import Job
 from ros2_derain.replay.output_folder import REPORT, SUMMARY, DiskFull, OutputFolder
 from ros2_derain.replay.worst_frames import WorstFrames
 from ros2_derain.reporting.files import write_json
-from ros2_derain.reporting.page import write
+from ros2_derain.reporting.page import Section, write
 from ros2_derain.reporting.progress import Progress
 
 BY = "ros2-derain replay"
@@ -174,7 +174,12 @@ class Session:
             self.problems.append(str(error))
 
     def finish(
-        self, folder: Path, required: Sequence[Criterion], seconds: float, live: dict | None = None
+        self,
+        folder: Path,
+        required: Sequence[Criterion],
+        seconds: float,
+        live: dict | None = None,
+        beside: Sequence[Section] = (),
     ) -> dict:
         """Write summary and report; returns what ``summary.json`` holds.
 
@@ -183,13 +188,14 @@ class Session:
             required: criteria of the run.
             seconds: how long it took.
             live: of a live replay, what the nodes counted.
+            beside: further sections of the report.
         """
         summary = self._summary(seconds, live)
         summary["criteria"] = criteria.judge(required, summary)
         summary["passed"] = _passed(summary)
         write_json(folder / SUMMARY, summary)
         page = report.build(
-            summary, self.job, self.points, list(self.worst), list(self.covered), self.metres.pictures
+            summary, self.job, self.points, list(self.worst), list(self.covered), self.metres.pictures, beside
         )
         write(page, folder / REPORT)
         return summary
@@ -199,7 +205,7 @@ class Session:
         camera = self.by_camera.setdefault(record["camera"], Aggregate())
         for figures in (self.total, self.bands, self.coverage_bands, camera):
             figures.add(record, milliseconds)
-        values = values_of(record, milliseconds) | injected_rain.agreement_values(record)
+        values = values_of(record, milliseconds) | injected_rain.frame_values(record)
         self.points.append(FramePoint(record["camera"], record["received_ns"], values))
 
     def _frames_of(self, camera: CameraTopic) -> int:

@@ -66,6 +66,7 @@ COLUMNS = (
     Column("flagged", "flagged %", percentage(1)),
     Column("false_coverage", "false %", percentage(1)),
     Column("coverage_clean", "clean glass %", percentage(1)),
+    Column("contrast_loss_true", "true contrast loss %", percentage(1)),
     Column("contrast_loss", "contrast loss %", percentage(1)),
     Column("contrast_loss_error", "loss error %", percentage(1)),
     Column("untouched", "untouched %", percentage(1)),

@@ -79,7 +79,11 @@ def test_trust_and_confidence_fall_where_water_hides_the_scene(active, wet_model
     parsed = values(made, outputs.SEGMENTATION_STATUS, stamp)
     for index, name in enumerate(("sky", "road")):
         if (labels == index).any():
-            assert float(parsed[f"hidden.{name}"]) == pytest.approx(hidden[labels == index].mean(), abs=1e-3)
+            share = pytest.approx(hidden[labels == index].mean(), abs=1e-3)
+            assert float(parsed[f"hidden.{name}"]) == share
+            key = f"hidden.{name}"
+            assert made.client.until(lambda key=key: key in made.client.values("segmentation_node"))
+            assert float(made.client.values("segmentation_node")[key]) == share
 
 
 @pytest.mark.parametrize("create", WAYS)
