@@ -144,7 +144,7 @@ def _through_glass(source: Clip, settings: EngineSettings) -> tuple[Strips, dict
         time_s = index / source.fps
         view = wet.view(source.read(index), time_s)
         scene = engine.process(Frame(int(1e9 * (1 + time_s)), FRAME_ID, view.image))
-    hidden = scene.image if scene.obstruction is None else mark_hidden(view.image, scene.obstruction)
+    columns, images = ["camera", "clean"], [view.image, scene.image]
     figures = {
         "true_coverage": view.coverage,
         "coverage": finite(scene.view.coverage),
@@ -153,10 +153,11 @@ def _through_glass(source: Clip, settings: EngineSettings) -> tuple[Strips, dict
     found = "the gauge of this model does not measure it"
     if scene.obstruction is not None:
         found = f"the gauge finds {percent(scene.view.coverage)} %"
+        columns.append("What is hidden")
+        images.append(mark_hidden(view.image, scene.obstruction))
     caption = f"{percent(view.coverage)} % of the view is covered, {found}; mode {scene.mode.value}"
     text = "The clip through rendered drops on the glass, without rain (ros2-derain rain --glass)."
-    strip = Strip(caption, (view.image, scene.image, hidden))
-    return Strips("Through wet glass", text, ("camera", "clean", "What is hidden"), [strip]), figures
+    return Strips("Through wet glass", text, columns, [Strip(caption, images)]), figures
 
 
 def _prepare(source: Clip, rate: float, frames: int, fps: float, folder: Path) -> tuple[Path, Path]:
