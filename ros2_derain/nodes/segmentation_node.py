@@ -20,6 +20,7 @@ from std_msgs.msg import Header
 
 from ros2_derain.engine import (
     NOT_PARSED,
+    REGIONS,
     Engine,
     EngineError,
     Frame,
@@ -194,7 +195,7 @@ class SegmentationNode(ModelNode[SegmentationParameters]):
         self.suspend_throttle()
         values = self._statuses.take(frame.stamp_ns, STATUS_TIMEOUT_S) or {}
         mode = Mode(values["mode"]) if values.get("mode") in set(Mode) else Mode.LOOP
-        if values.get("glass_coverage", "nan") == "nan":
+        if f"hidden.{REGIONS[0]}" not in values:
             return mode, None
         message = self._obstructions.take(frame.stamp_ns, STATUS_TIMEOUT_S)
         return mode, None if message is None else self._obstruction(message, frame)

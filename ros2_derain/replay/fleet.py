@@ -22,7 +22,7 @@ import torch
 
 from ros2_derain import machine, models
 from ros2_derain.bags import STORAGES, is_bag, is_storage
-from ros2_derain.replay import ReplayError, criteria, frame_metrics, injected_rain, session
+from ros2_derain.replay import ReplayError, criteria, frame_charts, frame_metrics, injected_rain, session
 from ros2_derain.replay.aggregate import BY_GLASS, BY_RAIN, Aggregate, BandAggregate
 from ros2_derain.replay.criteria import Criterion
 from ros2_derain.replay.job import Job
@@ -348,8 +348,8 @@ def build_report(fleet: Mapping, name: str) -> Report:
     sections: list[Section] = [
         _bags_table(fleet["bags"]),
         *injected_rain.cost_sections(fleet["injected"]),
-        frame_metrics.rain_table(fleet["bands"]),
-        *frame_metrics.glass_tables(fleet["coverage_bands"]),
+        frame_charts.rain_table(fleet["bands"]),
+        *frame_charts.glass_tables(fleet["coverage_bands"]),
     ]
     return Report(
         title=f"Fleet of {name}",

@@ -20,7 +20,8 @@ from ros2_derain.evaluate.scores import ParserScore, empty_perception, to_boxes
 from ros2_derain.metrics import Boxes, confusion, mean_iou, psnr, ssim
 from ros2_derain.rain import GLASS_PRESETS, Glass, GlassView, Rain, glass_preset
 from ros2_derain.rain_media.rendering import RainOverlay
-from ros2_derain.replay.frame_metrics import FramePoint, number, series
+from ros2_derain.replay.frame_charts import FramePoint, series
+from ros2_derain.replay.frame_metrics import number
 from ros2_derain.reporting import tables
 from ros2_derain.reporting.charts import Axis, Series
 from ros2_derain.reporting.page import Curve, Section, Table

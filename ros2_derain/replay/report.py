@@ -8,9 +8,9 @@ import numpy as np
 
 from ros2_derain.evaluate.scores import MATCH_IOU, SCORE
 from ros2_derain.nodes import overlay
-from ros2_derain.replay import frame_metrics, injected_rain
+from ros2_derain.replay import frame_charts, injected_rain
 from ros2_derain.replay.criteria import failures
-from ros2_derain.replay.frame_metrics import FramePoint
+from ros2_derain.replay.frame_charts import FramePoint
 from ros2_derain.replay.ground_truth import BOXES, IMAGES, LABELS, SIDES
 from ros2_derain.replay.job import Job
 from ros2_derain.replay.worst_frames import WorstFrame
@@ -107,10 +107,10 @@ def build(
         *injected_rain.coverage_curves(points, summary["injected"]),
         *injected_rain.class_tables(summary["injected"]),
         *_truth_tables(summary["truth"] or {}),
-        *frame_metrics.curves(points, job.known),
+        *frame_charts.curves(points, job.known),
         *_live(summary["live"]),
-        frame_metrics.rain_table(summary["bands"]),
-        *frame_metrics.glass_tables(summary["coverage_bands"]),
+        frame_charts.rain_table(summary["bands"]),
+        *frame_charts.glass_tables(summary["coverage_bands"]),
         *_hidden_regions(summary["glass"]["hidden"]),
         *_modes(summary["modes"]),
         _cameras(bag["cameras"]),

@@ -18,7 +18,8 @@ from ros2_derain.replay import ReplayError, criteria, ground_truth, injected_rai
 from ros2_derain.replay.aggregate import BY_GLASS, BY_RAIN, Aggregate, BandAggregate
 from ros2_derain.replay.cameras import CameraReplay, CameraTopic, FrameResult, Processor, find_cameras
 from ros2_derain.replay.criteria import Criterion
-from ros2_derain.replay.frame_metrics import REPEATED, UNSTAMPED, FramePoint, values_of
+from ros2_derain.replay.frame_charts import FramePoint
+from ros2_derain.replay.frame_metrics import REPEATED, UNSTAMPED, values_of
 from ros2_derain.replay.ground_truth import GroundTruth
 from ros2_derain.replay.in_metres import InMetres
 from ros2_derain.replay.injected_rain import InjectedRain

@@ -7,6 +7,7 @@ import pytest
 import rig
 import tiny_model
 
+from ros2_derain.engine import Engine, EngineSettings, Frame
 from ros2_derain.nodes import images, messages, outputs
 
 WAYS = [rig.composed, rig.separate]
@@ -74,6 +75,9 @@ def test_trust_and_confidence_fall_where_water_hides_the_scene(active, wet_model
     confidence = images.to_mono(of_frame(made, outputs.CONFIDENCE, stamp))
     assert (trust[SURELY] <= 1).all() and (confidence[SURELY] <= 1).all()
     assert (trust[32:] == 255).all() and (confidence[32:] > 40).all()
+    settings = EngineSettings(wet_model, "cpu", "float32", gate_open_coverage=1.0)
+    offline = Engine.load(settings).process(Frame(stamp, "camera_optical", view()))
+    assert (trust == offline.trust).all() and (confidence == offline.perception.confidence).all()
     labels = images.to_mono(of_frame(made, outputs.LABEL_MAP, stamp))[::4, ::4]
     hidden = images.to_mono(of_frame(made, outputs.OBSTRUCTION, stamp))[::4, ::4] > 127
     parsed = values(made, outputs.SEGMENTATION_STATUS, stamp)

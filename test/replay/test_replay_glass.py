@@ -130,3 +130,15 @@ def test_injected_glass_is_compared_with_what_the_gauge_finds(wet_model, tmp_pat
     assert glass["mask_iou"] == pytest.approx(part / whole) and 0.05 < glass["coverage"] < 0.5
     page = (tmp_path / "out" / "report.html").read_text()
     assert "Covered by water, glass 20 %" in page and "estimated glass %" in page
+
+
+@pytest.mark.slow
+def test_a_live_replay_reads_the_glass_from_the_topics(wet_model, tmp_path):
+    bag = write_bag(tmp_path / "bag", wet_drive(), apart_ns=500_000_000)
+    assert replay(bag, tmp_path / "out", wet_model, "--live") == 0
+    processed = [line for line in records(tmp_path / "out") if "coverage" in line]
+    assert processed[-1]["frame"] == len(COVERED) - 1, "the newest frame is never dropped"
+    for line in processed:
+        assert line["coverage"] == pytest.approx(shares()[line["frame"]], abs=1e-3)
+        assert line["hidden"]["lower_centre"] == 0 and {"sky", "road"} & line["hidden"].keys()
+    assert "Hidden regions" in (tmp_path / "out" / "report.html").read_text()
