@@ -68,7 +68,6 @@ class ManagedNode(LifecycleNode, ABC, Generic[P]):
         self._kind: type[P] = kind
         self._full_name = self.get_fully_qualified_name()
         self.outputs = outputs.of_node(name)
-        self.parameters: P = parameters.declare(self, kind)
         self.statistics = Statistics()
         self.configured = False
         self.active = False
@@ -78,6 +77,7 @@ class ManagedNode(LifecycleNode, ABC, Generic[P]):
         self._worker: Worker | None = None
         self._reset_requested = threading.Event()
         self._warned: dict[str, float] = {}
+        self.parameters: P = parameters.declare(self, kind)  # may fail: rclpy then destroys the node
         for unknown in parameters.unknown(self):
             self.get_logger().warning(unknown)
         self._incompatible = ""

@@ -34,8 +34,8 @@ class ModelNode(ManagedNode[M]):
     """
 
     def __init__(self, name: str, kind: type[M], models: SharedModel, **options: Any) -> None:
-        super().__init__(name, kind, **options)
         self._models = models
+        super().__init__(name, kind, **options)
         self.throttle_s = THROTTLE_S / models.cameras
         self.settings = parameters.engine_settings(self.parameters)
         self._trusted_model = self.parameters.model
