@@ -33,7 +33,7 @@ INPUTS = ("rain", "derained")
 SCORES = ("miou", "ap50")
 """Figures of agreement: 1 is what the dry run reaches with itself."""
 FIGURES = ("psnr_db", "ssim", *SCORES)
-HIDDEN = ("coverage", "contrast_loss", "estimated_coverage", "estimated_contrast_loss", "mask_iou")
+HIDDEN = ("coverage_true", "contrast_loss_true", "coverage", "contrast_loss", "mask_iou")
 """Of glass: means of what it truly hides, and takes from the contrast; of what the gauge estimates, None
 where it does not; overlap of the hidden pixels that it finds with the true ones."""
 HALF = 128
@@ -277,11 +277,11 @@ def coverage_curves(points: Sequence[FramePoint], injected: Mapping) -> list[Cur
     """True and estimated coverage over time for each glass; nothing where none was injected."""
     curves = []
     for name, found in injected.items():
-        if "coverage" not in found:
+        if "coverage_true" not in found:
             continue
         lines = [
             replace(line, name=f"{line.name}, {label}", reference=label == "true")
-            for key, label in (("coverage", "true"), ("estimated_coverage", "estimated"))
+            for key, label in (("coverage_true", "true"), ("coverage", "estimated"))
             for line in series(points, _key(name, key), scale=100)
         ]
         title = f"Covered by water, {found['title']}"

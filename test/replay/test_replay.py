@@ -219,11 +219,13 @@ def test_injected_glass_is_compared_with_the_dry_run_and_with_what_it_truly_hide
     pairs = [(pixels(image), time_s) for (_, image), time_s in zip(drive(3), times, strict=True)]
     views = [drops.render(image, time_s) for image, time_s in pairs]
     told = [record["injected"]["glass_10"] for record in records(tmp_path / "out")]
-    assert [frame["coverage"] for frame in told] == pytest.approx([view.coverage for view in views], abs=1e-3)
-    assert found["glass_10"]["coverage"] == pytest.approx(np.mean([view.coverage for view in views]))
+    assert [frame["coverage_true"] for frame in told] == pytest.approx(
+        [view.coverage for view in views], abs=1e-3
+    )
+    assert found["glass_10"]["coverage_true"] == pytest.approx(np.mean([view.coverage for view in views]))
     quality = [psnr(view.image, image) for view, (image, _) in zip(views, pairs, strict=True)]
     assert found["glass_10"]["rain"]["psnr_db"] == pytest.approx(np.mean(quality))
-    assert found["glass_film"]["coverage"] == 0 and found["glass_film"]["contrast_loss"] > 0.3
+    assert found["glass_film"]["coverage_true"] == 0 and found["glass_film"]["contrast_loss_true"] > 0.3
     page = (tmp_path / "out" / "report.html").read_text()
     assert "in glass film · labels that agree (mIoU): 50 mm/h " in page and "rain, glass 10 %" in page
 

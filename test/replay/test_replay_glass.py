@@ -124,12 +124,12 @@ def test_injected_glass_is_compared_with_what_the_gauge_finds(wet_model, tmp_pat
         part, whole = part + np.sum(true & found), whole + np.sum(true | found)
         expected.append(scene.view.coverage)
     told = [record["injected"]["glass_20"] for record in records(tmp_path / "out")]
-    assert [frame["estimated_coverage"] for frame in told] == pytest.approx(expected, abs=1e-5)
+    assert [frame["coverage"] for frame in told] == pytest.approx(expected, abs=1e-5)
     glass = summary(tmp_path / "out")["injected"]["glass_20"]
-    assert glass["estimated_coverage"] == pytest.approx(np.mean(expected), abs=1e-5)
-    assert glass["mask_iou"] == pytest.approx(part / whole) and 0.05 < glass["coverage"] < 0.5
+    assert glass["coverage"] == pytest.approx(np.mean(expected), abs=1e-5)
+    assert glass["mask_iou"] == pytest.approx(part / whole) and 0.05 < glass["coverage_true"] < 0.5
     page = (tmp_path / "out" / "report.html").read_text()
-    assert "Covered by water, glass 20 %" in page and "estimated glass %" in page
+    assert "Covered by water, glass 20 %" in page and "true glass %" in page
 
 
 @pytest.mark.slow
