@@ -16,6 +16,7 @@ from dataclasses import replace
 import numpy as np
 
 from ros2_derain.engine import Engine, Frame, LoadedModel, Perception, Scene
+from ros2_derain.evaluate.glass_scores import HIDDEN
 from ros2_derain.evaluate.scores import ParserScore, empty_perception, to_boxes
 from ros2_derain.metrics import Boxes, confusion, mean_iou, psnr, ssim
 from ros2_derain.rain import GLASS_PRESETS, Glass, GlassView, Rain, glass_preset
@@ -33,11 +34,9 @@ INPUTS = ("rain", "derained")
 SCORES = ("miou", "ap50")
 """Figures of agreement: 1 is what the dry run reaches with itself."""
 FIGURES = ("psnr_db", "ssim", *SCORES)
-HIDDEN = ("coverage_true", "contrast_loss_true", "coverage", "contrast_loss", "mask_iou")
+GLASS_FIGURES = ("coverage_true", "contrast_loss_true", "coverage", "contrast_loss", "mask_iou")
 """Of glass: means of what it truly hides, and takes from the contrast; of what the gauge estimates, None
 where it does not; overlap of the hidden pixels that it finds with the true ones."""
-HALF = 128
-"""Mask and obstruction of a pixel that is hidden."""
 
 
 class InjectedRain:
@@ -123,10 +122,10 @@ class InjectedRain:
         self._hidden.append(shares)
         overlap = np.zeros(2, int)
         if scene.obstruction is not None:
-            masks = true.mask >= HALF, scene.obstruction >= HALF
+            masks = true.mask >= HIDDEN, scene.obstruction >= HIDDEN
             overlap[:] = np.count_nonzero(masks[0] & masks[1]), np.count_nonzero(masks[0] | masks[1])
         self._overlap += overlap
-        return dict(zip(HIDDEN, (*map(number, shares), _share(*overlap)), strict=True))
+        return dict(zip(GLASS_FIGURES, (*map(number, shares), _share(*overlap)), strict=True))
 
     def figures(self) -> dict:
         """Over all frames: PSNR and SSIM (means), mIoU, AP50, both per class, and ``recovery``."""
@@ -134,7 +133,7 @@ class InjectedRain:
         hidden = {}
         if self.overlay.glass:
             means = np.mean(self._hidden, axis=0) if self._hidden else 4 * [np.nan]
-            hidden = dict(zip(HIDDEN, (*map(finite, means), _share(*self._overlap)), strict=True))
+            hidden = dict(zip(GLASS_FIGURES, (*map(finite, means), _share(*self._overlap)), strict=True))
         return {
             "title": self.title,
             "rate_mm_h": self.rate,
@@ -179,7 +178,7 @@ def merged(found: Sequence[Mapping]) -> dict:
         name: {key: weighted(lambda bag, name=name, key=key: bag[name][key]) for key in FIGURES}  # type: ignore[misc]
         for name in INPUTS
     }
-    hidden = {key: weighted(lambda bag, key=key: bag[key]) for key in HIDDEN if key in found[0]}  # type: ignore[misc]
+    hidden = {key: weighted(lambda bag, key=key: bag[key]) for key in GLASS_FIGURES if key in found[0]}  # type: ignore[misc]
     return {
         "title": found[0]["title"],
         "rate_mm_h": found[0]["rate_mm_h"],
@@ -196,7 +195,7 @@ def rows(injected: Mapping[str, Mapping]) -> list[dict]:
     for found in injected.values():
         for name in INPUTS:
             kept = {key: found[name][key] for key in FIGURES}
-            hidden = {key: found[key] for key in HIDDEN if key in found}
+            hidden = {key: found[key] for key in GLASS_FIGURES if key in found}
             listed.append({"rate_mm_h": found["rate_mm_h"], **hidden, "input": name, **kept})
         listed[-1] |= {f"recovery_{key}": value for key, value in found["recovery"].items()}
     return listed
@@ -251,7 +250,7 @@ def frame_values(record: Mapping) -> dict[str, float]:
     values: dict[str, float | None] = {}
     for rate, found in record.get("injected", {}).items():
         values |= {_key(rate, f"{name}.miou"): found[name]["miou"] for name in INPUTS}
-        values |= {_key(rate, key): found[key] for key in HIDDEN if key in found}
+        values |= {_key(rate, key): found[key] for key in GLASS_FIGURES if key in found}
     return {key: value for key, value in values.items() if value is not None}
 
 
