@@ -1,10 +1,13 @@
 """Parameters: one source for descriptors, YAML and table; live changes taken or refused."""
 
+import subprocess
+import sys
 from dataclasses import fields
 
 import pytest
 import rig
 import yaml
+from limits import HANG_S
 from rcl_interfaces.srv import DescribeParameters
 from rclpy.exceptions import ParameterException
 from rclpy.parameter import Parameter
@@ -117,3 +120,10 @@ def test_quality_of_service_is_overridable(make_rig):
     assert made.change(made.derain, "configure")
     for topic in ("derain/image.publisher.depth", "derain/mode.publisher.reliability"):
         assert made.derain.has_parameter(f"qos_overrides.{made.namespace}/{topic}")
+
+
+@pytest.mark.parametrize("options", [(), ("--planner",)])
+def test_a_process_with_a_wrong_value_says_so_in_a_line(options):
+    command = [sys.executable, "-m", "ros2_derain.cli", "run", *options, "--ros-args", "-p", "iterations:=9"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=HANG_S, check=False)
+    assert done.returncode == 1 and "iterations" in done.stderr and "Traceback" not in done.stderr
