@@ -15,6 +15,7 @@ from ros2_derain.networks.derainer import Restoration
 from ros2_derain.networks.rain_gauge import MAX_RATE, Observation, gauge_input
 
 from .control import FrameClock, Gate, Ladder
+from .inpainting import Inpainter
 from .loaded_model import LoadedModel, to_levels
 from .scene import EngineError, Frame, Mode, RainEstimate, Restored, View, passed_through
 from .settings import EngineSettings
@@ -65,6 +66,7 @@ class Restorer:
         self._gauge = model.networks["gauge"]
         self._gate = Gate()
         self._view = ViewTracker()
+        self._inpainter = Inpainter()
         self._ladder = Ladder()
         self._clock = FrameClock()
         self._memory: _Memory | None = None
@@ -86,6 +88,7 @@ class Restorer:
         self._memory = None
         self._gate.reset()
         self._view.reset()
+        self._inpainter.reset()
 
     def warm_up(self, height: int, width: int) -> None:
         """Run every path once at this size, so that the first frame is not slower."""
@@ -145,6 +148,7 @@ class Restorer:
         milliseconds = {"gate": _since(started)}
         if self.settings.gate and not is_open:
             self._memory = _Memory(frame.stamp_ns, None)
+            self._inpainter.remember(frame.image)
             trust = seen_through(np.full(frame.image.shape[:2], 255, np.uint8), obstruction)
             return Restored(
                 frame, frame.image, rainy, trust, rain, Mode.DRY,
@@ -156,14 +160,16 @@ class Restorer:
         )
         if not math.isfinite(total):
             raise RuntimeError("the derainer's output is not finite")
-        trust = seen_through(trust, obstruction)
         self._memory = _Memory(frame.stamp_ns, estimate.state)
+        clean = estimate.image.clamp(0, 1)
+        if obstruction is not None and self.settings.fill_hidden:
+            image, clean = self._filled(image, clean, obstruction)
         milliseconds["derain"] = _since(started) - milliseconds["gate"]
         return Restored(
             frame,
             image,
-            estimate.image.clamp(0, 1),
-            trust,
+            clean,
+            seen_through(trust, obstruction),
             rain,
             step,
             iterations,
@@ -172,6 +178,11 @@ class Restorer:
             view=view,
             obstruction=obstruction,
         )
+
+    def _filled(self, image: np.ndarray, clean: Tensor, obstruction: np.ndarray) -> tuple[np.ndarray, Tensor]:
+        """The clean image, on the host and on the device, without what water hides."""
+        filled = self._inpainter.fill(image, obstruction)
+        return filled, clean if filled is image else self.placement.tensor(filled)
 
     def _observe(self, frame: Frame, rainy: Tensor) -> tuple[RainEstimate, View, np.ndarray | None]:
         """What the gauge sees: the rain, and what hides the scene."""
@@ -238,6 +249,7 @@ class Restorer:
             self._memory = None
             self._gate.reset()
             self._view.pause()
+            self._inpainter.reset()
 
 
 def _check(frame: Frame) -> None:

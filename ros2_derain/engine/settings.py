@@ -34,6 +34,7 @@ class EngineSettings:
         obstruction_average_s: time constant over which the obstruction is averaged, in seconds of the
             frames' stamps; 0: not at all.
         dirt_after_s: what hides a place for this long while the scene moves is dirt; 0: nothing is.
+        fill_hidden: fill what water hides from earlier frames and from around it, while the gate is open.
         score_threshold: detections below this score are left out.
         confidence_threshold: pixels below this class probability are unlabelled.
         max_latency_ms: time budget of a frame; 0 = none.
@@ -57,6 +58,7 @@ class EngineSettings:
     gate_close_contrast_loss: float = 0.2
     obstruction_average_s: float = 0.3
     dirt_after_s: float = 120.0
+    fill_hidden: bool = True
     score_threshold: float = 0.3
     confidence_threshold: float = 0.0
     max_latency_ms: float = 0.0

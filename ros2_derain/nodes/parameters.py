@@ -155,6 +155,10 @@ class DerainParameters(ModelParameters):
         "What hides a place for this long while the scene moves is dirt, not rain; 0: nothing is [s].",
         range=(0.0, 86400.0),
     )
+    fill_hidden: bool = _setting(
+        "fill_hidden",
+        "Fill what water hides from earlier frames and from around it, while the gate is open.",
+    )
     coverage_warn: float = _parameter(
         ViewLimits.coverage_warn,
         "Share of the view covered by water from which on diagnostics warn.",
