@@ -41,7 +41,7 @@ class Inpainter:
     """Fills what is hidden in the frames of one camera, in order."""
 
     def __init__(self) -> None:
-        self._dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+        self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
         self._seen: _Seen | None = None
 
     def reset(self) -> None:
@@ -89,17 +89,18 @@ class Inpainter:
         before, known, last = self._seen
         if last is None:
             last = _small(cv2.cvtColor(before, cv2.COLOR_RGB2GRAY))
-        flow = self._dis.calc(grey, last, None)  # from now to before
+        start = np.zeros((*grey.shape, 2), np.float32)
+        flow = self._dis.calc(grey, last, start)  # from now to before
         size = flow.shape[1], flow.shape[0]
         shown = cv2.resize(visible, size, interpolation=cv2.INTER_AREA)
         flow = _pull_push(flow, shown**4)
         height, width = visible.shape
-        where = cv2.resize(flow, (width, height)) * np.float32([width / size[0], height / size[1]])
-        where[..., 0] += np.arange(width, dtype=np.float32)
-        where[..., 1] += np.arange(height, dtype=np.float32)[:, None]
-        moved = cv2.remap(before, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        x, y = cv2.split(cv2.resize(flow, (width, height)))
+        x = x * np.float32(width / size[0]) + np.arange(width, dtype=np.float32)
+        y = y * np.float32(height / size[1]) + np.arange(height, dtype=np.float32)[:, None]
+        moved = cv2.remap(before, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         inside = np.ones_like(visible) if known is None else known
-        inside = cv2.remap(inside, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+        inside = cv2.remap(inside, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
         return moved, inside * _agreement(moved, image, visible, size)
 
 
@@ -111,7 +112,7 @@ def _hidden(obstruction: np.ndarray) -> np.ndarray:
 
 def _clear(visible: np.ndarray) -> np.ndarray:
     """255 where little hides a pixel, else 0; H x W uint8."""
-    return cv2.compare(visible, 0.75, cv2.CMP_GE)
+    return np.where(visible >= 0.75, np.uint8(255), np.uint8(0))
 
 
 def _agreement(
@@ -121,7 +122,7 @@ def _agreement(
     clear = _clear(visible)
     miss = cv2.cvtColor(cv2.copyTo(cv2.absdiff(moved, image), clear), cv2.COLOR_RGB2GRAY)
     miss, shown = (cv2.blur(cv2.resize(plane, size).astype(np.float32), (15, 15)) for plane in (miss, clear))
-    shown *= 1 / 255
+    shown = shown / np.float32(255)
     miss = _pull_push((miss / np.maximum(shown, 1e-3))[..., None], shown)[..., 0]
     fit = np.exp(-np.square(miss / TOLERANCE))
     return cv2.resize(fit, (visible.shape[1], visible.shape[0]))
