@@ -79,7 +79,8 @@ class ModelParameters(NodeParameters):
     device: str = _setting("device", "Where the networks run: auto, cpu, cuda or cuda:N.", live=False)
     precision: str = _setting(
         "precision",
-        "Number format of the networks; auto takes the fastest that the device is good at.",
+        "Number format of derainer and parser; auto takes the fastest that the device is good at. "
+        "The gauge computes in float32.",
         choices=PRECISIONS,
         live=False,
     )

@@ -139,6 +139,22 @@ def test_a_runtime_is_deterministic_with_and_without_warm_up(rainy_model, runtim
         assert np.array_equal(first.perception.labels, second.perception.labels)
 
 
+@pytest.mark.parametrize("runtime", ["torch", "openvino"])
+def test_the_rain_rate_depends_neither_on_the_precision_nor_on_the_number_of_threads(rainy_model, runtime):
+    if runtime != "torch":
+        pytest.importorskip(runtime)
+    rates, threads = set(), torch.get_num_threads()
+    for precision in ("float32", "bfloat16"):
+        settings = EngineSettings(model=rainy_model, device="cpu", runtime=runtime, precision=precision)
+        for number in (1, 2, 3):
+            torch.set_num_threads(number)
+            try:
+                rates.add(Engine.load(settings).process(clip(1)[0]).rain.rate)
+            finally:
+                torch.set_num_threads(threads)
+    assert len(rates) == 1
+
+
 def test_a_frame_of_another_size_than_that_of_the_warm_up_is_processed_and_said(rainy_model, caplog):
     pytest.importorskip("openvino")
     engine = Engine.load(EngineSettings(model=rainy_model, device="cpu", runtime="openvino"))
