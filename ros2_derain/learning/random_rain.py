@@ -37,10 +37,11 @@ def random_wet_glass(seed: int, index: int, height: int, width: int) -> GlassRen
 def random_glass(random: np.random.Generator) -> Glass:
     """Wet glass of a random kind: everything from a sharp drop on a dome to the soft blobs of a windscreen.
 
-    A third are windscreens with a wiper, a third drops that stand and run, a sixth large clear drops, and a
-    sixth film and spray with few drops. Renderers are worth keeping: time 0..1000 s gives many views of one.
+    Of seven, two are windscreens with a wiper, two drops that stand and run, one large clear drops, one large
+    drops far out of focus, and one film and spray with few drops. Renderers are worth keeping: time 0..1000 s
+    gives many views of one.
     """
-    kind = random.choice(("windscreen", "windscreen", "standing", "standing", "dome", "veiled"))
+    kind = random.choice(("windscreen", "windscreen", "standing", "standing", "dome", "blurred", "veiled"))
     return _GLASS_KINDS[kind](random)
 
 
@@ -80,6 +81,17 @@ def _dome(random: np.random.Generator) -> Glass:
     )
 
 
+def _blurred(random: np.random.Generator) -> Glass:
+    return _glass(
+        random,
+        coverage=_log_uniform(random, 0.04, 0.4),
+        focus=float(random.uniform(5, 18)),
+        size=_log_uniform(random, 0.04, 0.14),
+        contact=float(random.uniform(12, 60)),
+        film=float(random.uniform(0, 0.3)),
+    )
+
+
 def _veiled(random: np.random.Generator) -> Glass:
     return _glass(
         random,
@@ -95,6 +107,7 @@ _GLASS_KINDS = {
     "windscreen": _windscreen,
     "standing": _standing_drops,
     "dome": _dome,
+    "blurred": _blurred,
     "veiled": _veiled,
 }
 
