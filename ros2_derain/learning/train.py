@@ -30,7 +30,7 @@ best.ckpt (where the recipe validates), run.yaml (draft of the model card) and m
 TensorBoard's logs are written too where it is installed: pip install tensorboard.
 Ctrl-C and SIGTERM finish the step and write a checkpoint. `ros2-derain export` makes a model of runs.
 
-A queue is a YAML list of recipes, [derain, my.yaml]: each starts from the parts that the one before it
+A queue is a YAML list of recipes, [derain, my.yaml]: each starts from the parts that those before it
 trained. Its folder has a run's folder for each and progress.json. The same command resumes it.
 """
 
@@ -87,8 +87,8 @@ def run_queue(
     """Train what is left of a queue; ``progress.json`` is written around every run.
 
     Args:
-        recipes: in the order in which they are trained; each starts from the parts that the run before
-            it trained, whatever its own ``init`` says of them.
+        recipes: in the order in which they are trained; each of its parts starts from the last run before
+            it that trained this part, whatever its own ``init`` says of it.
         data: the data folder.
         out: each run has a folder in it, ``1-<name of the recipe>`` and so on.
         minutes: length of this session, all runs together; None: to the end.
@@ -112,7 +112,7 @@ def run_queue(
         over = minutes is not None and time.monotonic() >= start + 60 * minutes
         if stopped or over or _steps(run) < chosen.steps:
             return stopped
-        former = dict.fromkeys(chosen.networks, str(run))
+        former |= dict.fromkeys(chosen.networks, str(run))
     return None
 
 

@@ -86,3 +86,11 @@ def test_a_compiled_run_has_the_same_weights_by_name_and_value(folder):
     assert states["plain"].keys() == states["compiled"].keys()
     for key, value in states["plain"].items():
         assert torch.allclose(value, states["compiled"][key], atol=1e-4), key
+
+
+def test_a_part_starts_from_the_last_run_that_trained_it(folder):
+    write_recipe(folder / "between.yaml", LOOP, name="between", steps=1)
+    (folder / "queue.yaml").write_text("[first.yaml, between.yaml, second.yaml]")
+    assert run(folder) == 0
+    record = yaml.safe_load((folder / "out/3-second/run.yaml").read_text())
+    assert record["recipe"]["init"] == {"gauge": str(folder / "out/1-first")}
