@@ -42,7 +42,7 @@ def modules(reads_mm_h: float, described: dict = OPTIONS) -> dict[str, torch.nn.
         [(gauge.read[-1], rate)]
         if described["gauge"][0] == "rain_gauge"
         else [
-            (gauge.read_rate.layers[-1], rate),
+            (gauge.rain.read[-1], rate),
             (gauge.read_contrast.layers[-1], -20.0),
             (gauge.hides, -20.0),
         ]

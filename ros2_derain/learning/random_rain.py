@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import field
+from dataclasses import field, replace
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -30,8 +30,14 @@ def random_rain(seed: int, index: int, road: bool) -> RainRenderer:
 
 @lru_cache(maxsize=128)
 def random_wet_glass(seed: int, index: int, height: int, width: int) -> GlassRenderer:
-    """The ``index``-th random wet glass for images of a size."""
-    return GlassRenderer(random_glass(np.random.default_rng((seed, index, 2))), height, width)
+    """The ``index``-th random wet glass for crops of a size.
+
+    A crop is a window of an image 1.2 to 2.5 times as wide, and the drops are as large as they are there.
+    """
+    random = np.random.default_rng((seed, index, 2))
+    glass, wider = random_glass(random), float(random.uniform(1.2, 2.5))
+    whole = replace(glass, size=min(0.3, glass.size * wider), focus=min(60.0, glass.focus * wider))
+    return GlassRenderer(whole, height, width)
 
 
 def random_glass(random: np.random.Generator) -> Glass:

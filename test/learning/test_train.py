@@ -170,7 +170,7 @@ def test_a_derainer_of_pairs_is_validated_on_the_held_out_ones(tmp_path):
 def test_a_run_starts_from_the_parts_of_a_model_or_run(data, tmp_path, rainy_model, capsys):
     recipe = write_recipe(tmp_path / "a.yaml", GAUGE, init=rainy_model, averaging=0, steps=1)
     assert train(recipe, data, tmp_path / "a") == 0
-    bias = read(tmp_path / "a/last.ckpt")["state_dict"]["gauge.read_rate.layers.2.bias"].item()
+    bias = read(tmp_path / "a/last.ckpt")["state_dict"]["gauge.rain.read.2.bias"].item()
     assert bias == pytest.approx(torch.log1p(torch.tensor(100.0)).item(), abs=0.01)
     again = write_recipe(tmp_path / "b.yaml", GAUGE, init={"gauge": str(tmp_path / "a")}, steps=1)
     assert train(again, data, tmp_path / "b") == 0

@@ -90,7 +90,7 @@ def test_what_was_measured_stays_while_the_weights_stay(runs, tmp_path):
     assert models.read_card(out).results == {"set": 1}
     card, modules = models.load(out)
     with torch.no_grad():
-        modules["gauge"].read_rate.layers[-1].bias.add_(1)
+        modules["gauge"].rain.read[-1].bias.add_(1)
     models.save(out, card, modules)
     assert export(runs / "loop", runs / "gauge", "--out", out) == 0
     assert models.read_card(out).results == {}
@@ -102,10 +102,10 @@ def test_what_cannot_be_exported_is_named(runs, tmp_path, capsys, rainy_model):
     assert export(runs / "loop", "--base", rainy_model, "--out", tmp_path / "m") == 2
     assert "has other classes: sky, road, car; runs have sky, building" in capsys.readouterr().err
     checkpoint = read(runs / "gauge/last.ckpt")
-    checkpoint["state_dict"]["gauge.read_rate.layers.0.bias"][0] = 1e6
+    checkpoint["state_dict"]["gauge.rain.read.0.bias"][0] = 1e6
     torch.save(checkpoint, tmp_path / "last.ckpt")
     assert export(runs / "loop", tmp_path, "--out", tmp_path / "m") == 2
     assert (
-        "gauge.read_rate.layers.0.bias holds values that float16 cannot represent" in capsys.readouterr().err
+        "gauge.rain.read.0.bias holds values that float16 cannot represent" in capsys.readouterr().err
     )
     assert not (tmp_path / "m").exists()

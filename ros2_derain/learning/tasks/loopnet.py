@@ -75,13 +75,23 @@ class GaugeTask(Task):
 
     The rate is compared in log(1 + mm/h). Of streaks whose rate is unknown the gauge learns only that it
     rains at ``least_rate`` mm/h or more. Obstruction: binary cross-entropy, in which hidden pixels count
-    ``hidden_weight`` times more because they are rare, and Dice loss, both at stride 4.
+    ``hidden_weight`` times more because they are rare, and Dice loss, both at stride 4. ``train_rain`` 0
+    freezes what reads the rain rate.
     """
 
     NETWORKS = {"gauge": "weather_gauge"}
     LOSS = {"rate": 0.5, "contrast": 0.5, "hidden": 4.0, "dice": 2.0}
-    OPTIONS = {"least_rate": 8.0, "hidden_weight": 3.0}
+    OPTIONS = {"least_rate": 8.0, "hidden_weight": 3.0, "train_rain": 1.0}
     gauge: WeatherGauge
+
+    def __init__(self, recipe: Recipe, class_pixels: list[int]):
+        super().__init__(recipe, class_pixels)
+        self.gauge.rain.requires_grad_(bool(recipe.options["train_rain"]))
+
+    def on_train_start(self) -> None:
+        """What is frozen keeps its batch statistics too."""
+        if not self.recipe.options["train_rain"]:
+            hold_statistics(self.gauge.rain)
 
     def training_step(self, batch: dict[str, Tensor], index: int) -> Tensor:
         frames = batch["rain"].shape[1]
