@@ -105,7 +105,5 @@ def test_what_cannot_be_exported_is_named(runs, tmp_path, capsys, rainy_model):
     checkpoint["state_dict"]["gauge.rain.read.0.bias"][0] = 1e6
     torch.save(checkpoint, tmp_path / "last.ckpt")
     assert export(runs / "loop", tmp_path, "--out", tmp_path / "m") == 2
-    assert (
-        "gauge.rain.read.0.bias holds values that float16 cannot represent" in capsys.readouterr().err
-    )
+    assert "gauge.rain.read.0.bias holds values that float16 cannot represent" in capsys.readouterr().err
     assert not (tmp_path / "m").exists()
