@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -99,6 +100,22 @@ def test_threads_share_a_graph(loopnet, once, runtime):
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def test_ctrl_c_is_no_crash_after_graphs_are_gone(once, runtime):
+    """As when a node is cleaned up, or configured anew, before."""
+    code = (
+        "import signal, sys, time; from pathlib import Path; "
+        "from ros2_derain.engine.backends import compile_graph\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "graphs = [compile_graph(Path(sys.argv[1]), sys.argv[2]) for _ in range(2)]\n"
+        "while graphs: graphs.pop(0)\n"
+        "signal.raise_signal(signal.SIGINT); time.sleep(10)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, "-c", code, once, runtime]
+    run = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert run.returncode == -signal.SIGINT and "KeyboardInterrupt" in run.stderr
 
 
 def test_a_missing_input_and_a_wrong_shape_are_named(loopnet, once, runtime):

@@ -6,6 +6,7 @@ import hashlib
 import io
 from collections import deque
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def compile_graph(source: Path | bytes, options: Options) -> OpenVinoGraph:
         raise GraphError(
             f"runtime openvino computes in float32 or bfloat16 on the CPU, not in {options.precision}"
         )
-    file, core = content(source), openvino.Core()
+    file, core = content(source), _core()
     properties = {
         "PERFORMANCE_HINT": "LATENCY" if options.streams == 1 else "THROUGHPUT",
         "NUM_STREAMS": str(options.streams),
@@ -73,6 +74,17 @@ def compile_graph(source: Path | bytes, options: Options) -> OpenVinoGraph:
     made = compiled()
     options.cache.put("openvino graph", identity, origin, _exported(made))
     return OpenVinoGraph(made)
+
+
+@cache
+def _core() -> openvino.Core:
+    """The one of this process, which is never unloaded.
+
+    A core gives the thread that loads its CPU plugin a stack for signal handlers. Where a second core is
+    unloaded after the first, it puts the first one's stack back, which is gone: the next Ctrl-C would be a
+    segmentation fault.
+    """
+    return openvino.Core()
 
 
 def _exported(compiled: openvino.CompiledModel) -> bytes:
