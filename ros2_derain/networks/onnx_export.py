@@ -105,7 +105,7 @@ def export(
                 dynamo=False,  # which makes the same graphs of these networks, and needs no onnxscript
             )
         except (torch.onnx.errors.OnnxExporterError, ValueError) as error:
-            first = (str(error).strip().splitlines() or ["no message"])[0]
+            first = (str(error).strip().splitlines() or ["no message"])[0].split("  [Caused by")[0]
             raise ExportError(f"{name} of {type(network).__name__} has no ONNX graph: {first}") from error
         return path.read_bytes()
 
