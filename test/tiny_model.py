@@ -62,12 +62,10 @@ def sees_white_as_water(reads_mm_h: float = 0.0, contrast_loss: float = 0.0) -> 
     gauge = modules(reads_mm_h)["gauge"]
     with torch.no_grad():
         convolution, block = gauge.quarter[0][0], gauge.quarter[1]
-        for layer in (convolution, block.second[0], gauge.up4, gauge.skip4, gauge.fuse4[0], gauge.hides):
+        for layer in (convolution, block.second[0], gauge.up4, gauge.fuse4[0], gauge.hides):
             layer.weight.zero_()
-        for layer in (gauge.up4, gauge.skip4):
-            layer.bias.zero_()
+        gauge.up4.bias.zero_()
         convolution.weight[0, :, 1:, 1:] = 1 / 48  # of half pixels around 0: 2 x 2 pixels in 3 colours each
-        gauge.skip4.weight[0, 0] = 1
         gauge.fuse4[0].weight[0, 0, 1, 1] = 1
         gauge.hides.weight[0, 0] = 400
         gauge.hides.bias.fill_(-400 * 0.485)
