@@ -32,7 +32,7 @@ help:
 	@echo 'make gpu-check  check and time the engine on the GPU with every runtime, into out/gpu/ (8 minutes at most)'
 	@echo 'make lint       style, formatting, import contracts and types: ruff, import-linter, mypy'
 	@echo 'make clean      remove the outputs of builds and runs; make distclean removes .venv/ and .venv-jazzy/ too'
-	@echo 'DISTRO=jazzy    any of these with ROS 2 Jazzy, in .venv-jazzy/ (default: Kilted)'
+	@echo 'DISTRO=jazzy    any of these but lint with ROS 2 Jazzy, in .venv-jazzy/ (default: Kilted)'
 	@echo 'PYTHON=...      the Python of $(VENV)/ (default: the first 3.11 to 3.13 found)'
 
 setup: $(COMPILED)
