@@ -24,7 +24,7 @@ LICENCE = "research use only: some of the data is not licensed for commercial us
 EPILOG = """examples:
   ros2-derain export runs/loopnet runs/gauge --out models/loopnet
   ros2-derain export runs/loopnet --base models/loopnet --out models/better    # the gauge from the base
-  ros2-derain export runs/loopnet --mean parser=runs/parse_rain --base loopnet --out models/better
+  ros2-derain export runs/loopnet --mean parser=runs/parse_weather --base loopnet --out models/better
 
 --mean makes a part the mean of its weights and of those of a run that it started from, or that
 started from the same weights: often better than either (Wortsman et al., Model soups, ICML 2022).
