@@ -114,7 +114,8 @@ class OpenVinoGraph:
                     results[port.name] = torch.empty(port.shape, dtype=port.dtype)  # type: ignore[arg-type]
                     shared = openvino.Tensor(results[port.name].numpy(), shared_memory=True)
                     request.set_output_tensor(index, shared)
-            request.infer()
+            request.start_async()  # infer() crashed in processes that had freed many graphs
+            request.wait()
             for index, port in enumerate(self.outputs):
                 if None in port.shape:
                     results[port.name] = torch.from_numpy(np.array(request.get_output_tensor(index).data))
