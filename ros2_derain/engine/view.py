@@ -39,7 +39,7 @@ NAMED_CLASSES = ("sky", "road")
 """Classes of which the hidden share is reported."""
 
 SAMPLED = 4
-"""Every so many-th pixel each way is counted for it."""
+"""Distance in pixels between those that are counted for it, along rows and columns."""
 
 
 class ViewTracker:

@@ -1,4 +1,4 @@
-"""A picture from above: points and boxes on a grid of ten metres, for people."""
+"""An image from above: points and boxes on a grid of ten metres, for people."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def draw_top_view(
         colours: N x 3 uint8 RGB.
         boxes: with their ellipses of uncertainty.
         ahead_m, aside_m: what is shown, ahead and to each side.
-        height_px: of the picture.
+        height_px: of the image.
     """
     place = _Map(ahead_m, aside_m, height_px / ahead_m)
     view = np.full((place.height, place.width, 3), BACKGROUND, np.uint8)

@@ -1,4 +1,4 @@
-"""The planner's part of a replay: frames in metres, their distance errors, and a picture from above."""
+"""The planner's part of a replay: frames in metres, their distance errors, and an image from above."""
 
 from __future__ import annotations
 
