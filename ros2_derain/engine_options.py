@@ -56,14 +56,8 @@ def iterations(text: str) -> tuple[int, ...]:
 
 
 def one_runtime(text: str) -> str:
-    """``openvino``: a runtime of the engine.
-
-    Raises:
-        OptionError: there is no such runtime.
-    """
-    if text not in RUNTIMES:
-        raise OptionError(f"--runtime: {text!r} is not one of {', '.join(RUNTIMES)}")
-    return text
+    """``openvino``: a runtime of the engine; raises OptionError where there is no such."""
+    return _one_of(text, "--runtime", RUNTIMES)
 
 
 def runtimes(text: str) -> tuple[str, ...]:
@@ -72,16 +66,16 @@ def runtimes(text: str) -> tuple[str, ...]:
 
 
 def one_prior(text: str) -> str:
-    """``temporal``: a prior of the engine.
-
-    Raises:
-        OptionError: there is no such prior.
-    """
-    if text not in PRIORS:
-        raise OptionError(f"--prior: {text!r} is not one of {', '.join(PRIORS)}")
-    return text
+    """``temporal``: a prior of the engine; raises OptionError where there is no such."""
+    return _one_of(text, "--prior", PRIORS)
 
 
 def priors(text: str) -> tuple[str, ...]:
     """``temporal,none``: priors of the engine."""
     return several(text, "--prior", one_prior)
+
+
+def _one_of(text: str, option: str, known: tuple[str, ...]) -> str:
+    if text not in known:
+        raise OptionError(f"{option}: {text!r} is not one of {', '.join(known)}")
+    return text
