@@ -8,6 +8,7 @@ import xml.etree.ElementTree as ET
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +30,17 @@ class BoxList:
         size: (width, height) of the image that the file states; None: it states none.
         names: class of each box, as in the file.
         edges: x0, y0, x1, y1 of each box, max edges exclusive; in pixels, or fractions of the image.
+        tracks: id of each box's object, the same in every image of a clip; '' where the file states none.
         fractions: the edges are fractions, as in YOLO files.
     """
 
     size: tuple[float, float] | None = None
     names: list[str] = field(default_factory=list)
     edges: list[list[float]] = field(default_factory=list)
+    tracks: list[str] = field(default_factory=list)
     fractions: bool = False
 
-    def add(self, name: str, edges: list[float], where: str) -> None:
+    def add(self, name: str, edges: list[float], where: str, track: str = "") -> None:
         """Add a box, clipped at the border of the image.
 
         Args:
@@ -54,6 +57,7 @@ class BoxList:
         if x0 >= width or y0 >= height or x1 <= 0 or y1 <= 0:
             raise DataError(f"{where}: box ({shown}) lies outside its image of {width:g}x{height:g}")
         self.names.append(name)
+        self.tracks.append(track)
         self.edges.append([max(x0, 0.0), max(y0, 0.0), min(x1, float(width)), min(y1, float(height))])
 
     def array(
@@ -75,6 +79,11 @@ class BoxList:
         rows = [[i, *edges] for i, edges in zip(indices, self.edges, strict=True) if i is not None]
         scale = np.array([1, width, height, width, height] if self.fractions else 1, np.float32)
         return np.array(rows, np.float32).reshape(-1, 5) * scale
+
+    def tracks_of(self, objects: Sequence[str]) -> list[str]:
+        """The M track ids of the rows of :meth:`array`."""
+        known = (class_index(name, objects) is not None for name in self.names)
+        return list(compress(self.tracks, known))
 
 
 def ignored_classes(boxes: Sequence[BoxList], objects: Sequence[str]) -> Counter[str]:
@@ -137,7 +146,7 @@ def find_boxes(listed: Mapping[str, BoxList], images: Sequence[Path], source: Pa
 
 
 def read_csv(folder: Path) -> dict[str, BoxList]:
-    """Boxes by image, of ``boxes.csv`` (image, class, xmin, ymin, xmax, ymax) in pixels.
+    """Boxes by image, of ``boxes.csv`` (image, class, xmin, ymin, xmax, ymax; track, if it has it) in pixels.
 
     ``images.csv`` (image; width and height, if it has them) lists the images with and without boxes.
 
@@ -154,7 +163,8 @@ def read_csv(folder: Path) -> dict[str, BoxList]:
     for where, row in csv_rows(folder / "boxes.csv", ("image", "class", *EDGES)):
         if row["image"] not in boxes:
             raise DataError(f"{where}: image {row['image']} is not listed in images.csv")
-        boxes[row["image"]].add(row["class"], [_number(row, edge, where) for edge in EDGES], where)
+        edges = [_number(row, edge, where) for edge in EDGES]
+        boxes[row["image"]].add(row["class"], edges, where, row.get("track", ""))
     return boxes
 
 
@@ -211,7 +221,7 @@ _COCO_KEYS: dict[str, dict[str, type | tuple[type, ...]]] = {
 def read_coco(path: Path) -> dict[str, BoxList]:
     """Boxes by file name, of a COCO ``instances`` file (Lin et al., ECCV 2014).
 
-    Crowds and boxes without area (train2017 has some) are left out.
+    An annotation may have a ``track_id``. Crowds and boxes without area (train2017 has some) are left out.
 
     Raises:
         DataError: an entry is malformed or refers to one that does not exist.
@@ -237,7 +247,8 @@ def read_coco(path: Path) -> dict[str, BoxList]:
         x, y, width, height = bbox
         if width != 0 and height != 0 and not entry.get("iscrowd"):
             edges = [x, y, x + width, y + height]
-            boxes[files[entry["image_id"]]].add(names[entry["category_id"]], edges, where)
+            track = str(entry.get("track_id", ""))
+            boxes[files[entry["image_id"]]].add(names[entry["category_id"]], edges, where, track)
     return boxes
 
 

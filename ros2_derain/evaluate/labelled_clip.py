@@ -177,15 +177,25 @@ def boxes_by_name(source: Path, object_names: Sequence[str]) -> dict[str, Boxes]
     Raises:
         DataError: a file is missing or malformed, or boxes are fractions of the image (YOLO).
     """
+    return {name: boxes_of(boxes, object_names) for name, boxes in boxes_in_pixels(source).items()}
+
+
+def boxes_in_pixels(source: Path) -> dict[str, BoxList]:
+    """As :func:`ros2_derain.data.read_boxes`.
+
+    Raises:
+        DataError: a file is missing or malformed, or boxes are fractions of the image (YOLO).
+    """
     listed = read_boxes(source)
     if any(boxes.fractions for boxes in listed.values()):
         raise DataError(f"{source} holds YOLO boxes, which are fractions of images: pass boxes.csv or COCO")
-    return {name: _boxes(boxes.array(*_size(boxes), name, object_names)) for name, boxes in listed.items()}
+    return listed
 
 
-def _size(boxes: BoxList) -> tuple[int, int]:
-    width, height = boxes.size or (0, 0)
-    return int(width), int(height)
+def boxes_of(listed: BoxList, object_names: Sequence[str]) -> Boxes:
+    """Boxes in pixels as the metrics take them; those of other classes than the model's are left out."""
+    width, height = listed.size or (0, 0)
+    return _boxes(listed.array(int(width), int(height), "", object_names))
 
 
 def _boxes(array: np.ndarray | None) -> Boxes:

@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from ros2_derain import engine_options, options
+from ros2_derain.data.boxes import find_boxes
 from ros2_derain.data.images import left_out_note, list_images, read_image, usable
 from ros2_derain.engine import Engine
-from ros2_derain.evaluate import EvaluationError, evaluation
+from ros2_derain.evaluate import evaluation
 from ros2_derain.evaluate.evaluation import Evaluation, ResultCache
-from ros2_derain.evaluate.labelled_clip import boxes_by_name
+from ros2_derain.evaluate.labelled_clip import boxes_in_pixels, boxes_of
 from ros2_derain.evaluate.scores import to_boxes
 from ros2_derain.metrics import Boxes, TrackScore
 from ros2_derain.planner import Tracker
@@ -26,13 +27,14 @@ from ros2_derain.reporting.progress import Progress
 
 EPILOG = """examples:
   ros2-derain evaluate tracking --images DATA/camvid/val/images --boxes DATA/boxes/camvid_from_masks
-  ros2-derain evaluate tracking --images samples/highway --fps 25 --json out/tracking.json
+  ros2-derain evaluate tracking --images samples/highway --boxes samples/highway --fps 25
 
 The clip is played with rain of each rate through the loop. switches: how often an object gets another id;
 fragmentations: how often it is found again after a miss; both also for 100 boxes that are found. tracks: all
 ids of the clip, also of boxes that match nothing.
-True boxes (--boxes) have no ids: they are linked by the tracker itself. Without them the boxes of the dry
-clip, with their ids, are what the rainy ones are compared with; 0 mm/h compares the dry run with itself."""
+True boxes (--boxes) have ids where boxes.csv has a column track, or COCO's annotations a track_id; others
+are linked by the tracker itself. Without true boxes those of the dry clip, with their ids, are what the rainy
+ones are compared with; 0 mm/h compares the dry run with itself."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -73,7 +75,7 @@ class Tracking(Evaluation):
         fps: frames per second of the clip.
         rates: of the rain in mm/h.
         seed: of the rain.
-        truth: true boxes of each image, linked; None: those of the dry clip.
+        truth: true boxes of each image and their ids; None: those of the dry clip.
     """
 
     engine: Engine
@@ -88,18 +90,17 @@ class Tracking(Evaluation):
         """Model and data of the options of :func:`add_arguments`.
 
         Raises:
-            EvaluationError: an image has no true boxes.
+            DataError: an image has no true boxes.
         """
         paths, left_out = usable(list_images(args.images)[: args.frames], read_image)
         engine = Engine.load(engine_options.settings(args))
-        settings = {"rates": list(args.rates), "seed": args.seed, "fps": args.fps, "boxes": bool(args.boxes)}
+        truth, ids = None, "of the dry clip"
+        if args.boxes:
+            truth, ids = _truth(args.boxes, paths, engine.identity.object_names, 1 / args.fps)
+        settings = {"rates": list(args.rates), "seed": args.seed, "fps": args.fps, "true_ids": ids}
         data = evaluation.describe_data(args.images, paths)
         head = evaluation.describe_run("tracking", data, settings, engine.identity)
         note = left_out_note(left_out, len(left_out) + len(paths))
-        truth = None
-        if args.boxes:
-            listed = boxes_by_name(args.boxes, engine.identity.object_names)
-            truth = list(_linked(_true_boxes(listed, paths, args.boxes), 1 / args.fps))
         return cls(head, note, engine, paths, args.fps, args.rates, args.seed, truth)
 
     def measure(self, cache: ResultCache) -> dict:
@@ -154,7 +155,9 @@ class Tracking(Evaluation):
         return Report(
             title="Tracks in rain",
             subtitle=evaluation.model_on(
-                result, f"{result['frames']} frames of {result['data']['name']}, rain rendered"
+                result,
+                f"{result['frames']} frames of {result['data']['name']}, rain rendered; true ids: "
+                f"{result['settings']['true_ids']}",
             ),
             verdict=f"Switches of ids: {verdict}.",
             tiles=[Tile(f"{row['rate_mm_h']:g} mm/h", str(row["switches"]), "switches") for row in rows],
@@ -162,18 +165,19 @@ class Tracking(Evaluation):
         )
 
 
-def _true_boxes(listed: Mapping[str, Boxes], paths: Sequence[Path], source: Path) -> Iterator[Boxes]:
-    """The boxes of each image, which is listed by its name or the end of its path."""
-    for path in paths:
-        name = path.absolute().as_posix()
-        found = next((boxes for key, boxes in listed.items() if name.endswith(f"/{key}")), None)
-        if found is None:
-            raise EvaluationError(f"{source} does not list {path}: pass the boxes of these images")
-        yield found
+def _truth(
+    source: Path, paths: Sequence[Path], objects: Sequence[str], seconds: float
+) -> tuple[list[Tracked], str]:
+    """The true boxes of each image with their ids, and where these come from."""
+    listed = find_boxes(boxes_in_pixels(source), paths, source)
+    frames, ids = [boxes_of(each, objects) for each in listed], [each.tracks_of(objects) for each in listed]
+    if all(track for tracks in ids for track in tracks):
+        return list(zip(frames, ids, strict=True)), "given"
+    return list(_linked(frames, seconds)), "by the tracker"
 
 
-def _linked(frames: Iterator[Boxes], seconds: float) -> Iterator[Tracked]:
-    """Ids for true boxes, which have none: by the tracker."""
+def _linked(frames: Sequence[Boxes], seconds: float) -> Iterator[Tracked]:
+    """Ids for true boxes that have none: by the tracker."""
     tracker = Tracker()
     for boxes in frames:
         ids = tracker.update(boxes.corners, np.ones(len(boxes)), [str(c) for c in boxes.classes], seconds)

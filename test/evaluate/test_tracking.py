@@ -1,11 +1,15 @@
 """``evaluate tracking`` on small clips."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ros2_derain import cli
+from ros2_derain.data.boxes import BoxList, read_boxes
+
+SAMPLE = Path(__file__).resolve().parent.parent.parent / "samples/highway"
 
 
 def run(*arguments):
@@ -28,15 +32,32 @@ def test_a_dry_clip_agrees_with_itself(arguments, tmp_path, capsys):
     assert "switches" in capsys.readouterr().out
 
 
-def test_true_boxes_are_those_of_a_folder(arguments, small_clip, tmp_path):
+@pytest.mark.parametrize(("column", "ids"), [("", "by the tracker"), (",track", "given")])
+def test_true_boxes_are_those_of_a_folder(arguments, small_clip, tmp_path, column, ids):
     names = sorted(path.name for path in small_clip.glob("*.png"))
     folder = tmp_path / "boxes"
     folder.mkdir()
     (folder / "images.csv").write_text("image,width,height\n" + "".join(f"{name},160,96\n" for name in names))
-    rows = "".join(f"{name},car,{x},10,{x + 30},40\n" for x, name in zip(np.arange(12), names, strict=True))
-    (folder / "boxes.csv").write_text(f"image,class,xmin,ymin,xmax,ymax\n{rows}")
+    track = ",red car" if column else ""
+    rows = [f"{name},car,{x},10,{x + 30},40{track}\n" for x, name in zip(np.arange(12), names, strict=True)]
+    (folder / "boxes.csv").write_text(f"image,class,xmin,ymin,xmax,ymax{column}\n{''.join(rows)}")
     assert run(*arguments, "--boxes", folder) == 0
-    assert json.loads((tmp_path / "tracking.json").read_text())["rows"][0]["true_boxes"] == 12
+    result = json.loads((tmp_path / "tracking.json").read_text())
+    assert result["rows"][0]["true_boxes"] == 12 and result["settings"]["true_ids"] == ids
+
+
+def test_the_sample_clip_has_true_boxes_with_ids():
+    listed = read_boxes(SAMPLE)
+    assert sorted(listed) == sorted(path.name for path in SAMPLE.glob("*.jpg"))
+    assert {tuple(boxes.tracks) for boxes in listed.values()} == {tuple("ABCDEFG")}
+
+
+def test_ids_of_other_classes_than_the_model_s_are_left_out():
+    boxes = BoxList((160, 96))
+    for name, track in (("car", "1"), ("boat", "2"), ("pedestrian", "3")):
+        boxes.add(name, [1, 1, 9, 9], "", track)
+    assert boxes.tracks_of(("car", "pedestrian")) == ["1", "3"]
+    assert boxes.array(160, 96, "", ("car", "pedestrian"))[:, 0].tolist() == [0, 1]
 
 
 def test_an_image_without_true_boxes_is_named(arguments, tmp_path, capsys):
