@@ -18,6 +18,7 @@ from ros2_derain.nodes.frames import Frames, Placed
 from ros2_derain.nodes.parameters import PlannerParameters
 from ros2_derain.nodes.point_clouds import POINT, packed, to_cloud, to_xyz
 from ros2_derain.planner import (
+    UNSEEN,
     BoxSigmas,
     CalibrationError,
     Camera,
@@ -160,7 +161,8 @@ class PlannerFrame:
         return Header(stamp=self.seen.header.stamp, frame_id=self.parameters.base_frame)
 
     @property
-    def _base_to_output(self) -> Pose:
+    def base_to_output(self) -> Pose:
+        """From base to the frame of the messages."""
         return self.placed.to_base.inverse() if self.parameters.output_frame == "camera" else Pose.identity()
 
     def _ids(self, names: str) -> tuple[int, ...]:
@@ -205,7 +207,7 @@ class PlannerFrame:
             return None
         painted = self._painted
         points = np.empty(len(self.lidar[0]), POINT)
-        placed = self._base_to_output.apply(self.lidar[0])
+        placed = self.base_to_output.apply(self.lidar[0])
         for axis, name in enumerate("xyz"):
             points[name] = placed[:, axis]
         points["label"], points["confidence"] = painted.labels, painted.confidence
@@ -236,16 +238,29 @@ class PlannerFrame:
             np.ascontiguousarray(getattr(view, name)[::stride, ::stride]), self.seen.header
         )
 
-    # Boxes
+    def labels_of_places(self, places: np.ndarray) -> np.ndarray:
+        """The labels of places on the ground, for an image from above.
 
-    def ground_in_base(self) -> tuple[np.ndarray, np.ndarray]:
-        """N x 3 ground points of every pixel in base [m] and N labels, for pictures; none without labels."""
-        view, p = self.seen.view, self.parameters
-        if view is None:
-            return np.empty((0, 3), np.float32), np.empty(0, np.uint8)
-        every = GroundGrid(self.camera, 1).points(self.placed.to_base, p.ground_z, p.max_range_m)
-        known = on_ground(view.labels, self._ground_ids, self._ids(p.foot_classes))
-        return self.placed.to_base.apply(every[known]), view.labels[known]
+        Args:
+            places: ... x 2, forward and left in base [m].
+
+        Returns:
+            ... uint8; 255 where the camera sees no ground or foot of an object within max_range_m.
+        """
+        view, p, to_base = self.seen.view, self.parameters, self.placed.to_base
+        found = np.full(places.shape[:-1], UNSEEN, np.uint8)
+        if view is not None:
+            near = np.hypot(*(places - to_base.translation[:2]).reshape(-1, 2).T) <= p.max_range_m
+            points = np.full((near.sum(), 3), p.ground_z)
+            points[:, :2] = places.reshape(-1, 2)[near]
+            seen, pixels = self.camera.seen(to_base.inverse().apply(points))
+            columns, rows = np.rint(pixels).astype(int).T
+            known = on_ground(view.labels, self._ground_ids, self._ids(p.foot_classes))
+            labels = np.where(known, view.labels, UNSEEN)[rows, columns]
+            found.reshape(-1)[np.flatnonzero(near)[seen]] = labels
+        return found
+
+    # Boxes
 
     @cached_property
     def lifted(self) -> tuple[list[Lifted], dict[int, str]]:
@@ -271,7 +286,7 @@ class PlannerFrame:
         """``detections_3d``; None where the detections are not known."""
         if self.seen.detections is None:
             return None
-        out, header = self._base_to_output, self.header
+        out, header = self.base_to_output, self.header
         boxes = [self._detection_3d(lifted, out, header) for lifted in self.lifted[0]]
         return Detection3DArray(header=header, detections=boxes)
 

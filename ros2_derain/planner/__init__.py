@@ -10,13 +10,14 @@ from .boxes3d import PRIORS, BoxSigmas, Lifted, Lifter, SizePrior
 from .camera import Calibration, CalibrationError, Camera
 from .errors import PlannerError
 from .ground import GroundGrid, on_ground
-from .lidar import Painted, View, paint
+from .lidar import UNSEEN, Painted, View, paint
 from .pose import OPTICAL, Pose, TransformError, TransformTree
 from .tracks import Tracker
 
 __all__ = [
     "OPTICAL",
     "PRIORS",
+    "UNSEEN",
     "BoxSigmas",
     "Calibration",
     "CalibrationError",

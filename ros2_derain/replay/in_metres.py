@@ -18,18 +18,20 @@ from ros2_derain.bags.planner_inputs import (
     add_transforms,
 )
 from ros2_derain.bags.reader import BagReader, Message
-from ros2_derain.engine import Scene
+from ros2_derain.engine import Detection, Scene
 from ros2_derain.nodes import overlay
 from ros2_derain.nodes.frames import Frames
 from ros2_derain.nodes.planning import PlannerFrame
-from ros2_derain.planner import PlannerError
-from ros2_derain.planner.top_view import Labelled, draw_top_view
+from ros2_derain.planner import Lifted, PlannerError
+from ros2_derain.planner.top_view import Area, Labelled, draw_top_view
 from ros2_derain.replay.cameras import CameraTopic
 from ros2_derain.replay.worst_frames import scaled_down
 
 FAR_OFF = 0.3
 """A true object that is further from every detection than this share of its distance was not found."""
 OPACITY = 0.45
+SURE = 0.5
+"""Boxes of this score and above decide which frame is shown."""
 
 
 class InMetres:
@@ -66,7 +68,7 @@ class InMetres:
         self._problems: dict[str, None] = {}
         self._errors: dict[str, list[float]] = {"lidar": [], "truth": []}
         self._place, self._assumed = "", False
-        self._best: tuple[int, np.ndarray, np.ndarray] | None = None
+        self._best: tuple[tuple[int, int], np.ndarray, np.ndarray] | None = None
 
     @property
     def topics(self) -> set[str]:
@@ -122,24 +124,33 @@ class InMetres:
             off = min((float(np.hypot(*(item.foot - place)[:2])) for item in lifted), default=np.inf)
             if 0 < off / distance <= FAR_OFF:
                 self._errors["truth"].append(off / distance)
-        if lifted and (self._best is None or len(lifted) > self._best[0]):
-            self._best = len(lifted), *self._pictures(frame, scene)
+        found = frame.seen.detections or ()
+        sure = sum(found[item.index].score >= SURE for item in lifted)
+        rank = sure, sure - len(lifted)
+        if lifted and (self._best is None or rank > self._best[0]):
+            self._best = rank, *self._pictures(frame, scene)
 
     def _pictures(self, frame: PlannerFrame, scene: Scene) -> tuple[np.ndarray, np.ndarray]:
         """Labels and boxes over the image, and the same from above."""
         assert scene.perception is not None
         drawn = overlay.draw(scene.image, scene.perception, self._class_names, OPACITY)
-        points, labels = frame.ground_in_base()
+        area = Area()
+        labels = frame.labels_of_places(area.places())
+        colours = {index: overlay.colour(name) for index, name in enumerate(self._class_names)}
         table = np.zeros((256, 3), np.uint8)
-        for index, name in enumerate(self._class_names):
-            table[index] = overlay.colour(name)
+        table[list(colours)] = list(colours.values())
+        shown = {name: colours[i] for i, name in enumerate(self._class_names) if (labels == i).any()}
         found = frame.seen.detections or ()
-        boxes = [Labelled(item, f"{found[item.index].id}: {item.distance:.0f} m") for item in frame.lifted[0]]
-        return scaled_down(drawn), draw_top_view(points, table[labels], boxes)
+        boxes = [Labelled(item, _caption(found[item.index], item)) for item in frame.lifted[0]]
+        x, y, _ = frame.placed.to_base.translation
+        return scaled_down(drawn), draw_top_view(area, table[labels], boxes, (float(x), float(y)), shown)
 
     @property
     def pictures(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """Of the frame with most boxes: labels and boxes over the image, and from above; None without one."""
+        """Labels and boxes over the image, and from above; None where no frame has boxes.
+
+        Of the frame with most sure boxes, and fewest others.
+        """
         return None if self._best is None else self._best[1:]
 
     def figures(self) -> dict | None:
@@ -165,6 +176,10 @@ class InMetres:
                 "record /tf_static"
             )
         return notes
+
+
+def _caption(found: Detection, lifted: Lifted) -> str:
+    return f"{found.class_name} #{found.id} {lifted.distance:.0f} m"
 
 
 def _spread(errors: Sequence[float]) -> dict:

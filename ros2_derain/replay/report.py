@@ -12,6 +12,7 @@ from ros2_derain.replay import frame_charts, injected_rain
 from ros2_derain.replay.criteria import failures
 from ros2_derain.replay.frame_charts import FramePoint
 from ros2_derain.replay.ground_truth import BOXES, IMAGES, LABELS, SIDES
+from ros2_derain.replay.in_metres import SURE
 from ros2_derain.replay.job import Job
 from ros2_derain.replay.worst_frames import WorstFrame
 from ros2_derain.reporting import tables
@@ -282,13 +283,13 @@ def _covered_text(record: Mapping) -> str:
 
 
 def _in_metres(planner: Mapping | None, above: tuple[np.ndarray, np.ndarray] | None) -> list[Strips | Table]:
-    """The planner's frame with most boxes, and the errors of distances where they are known."""
+    """The planner's frame with most sure boxes, and the errors of distances where they are known."""
     if planner is None or above is None:
         return []
     text = (
-        f"The frame with most boxes on the ground, by {planner['camera_frame']}"
-        f"{', which is assumed' if planner['pose_assumed'] else ''}. Ellipses: two standard deviations; "
-        "orange: a doubtful place. The grid is of 10 m."
+        f"The frame with most boxes of a score of {SURE:g} and above, by {planner['camera_frame']}"
+        f"{', which is assumed' if planner['pose_assumed'] else ''}. A box stands where its lower edge meets "
+        "the ground, and its size is that of its class."
     )
     sections: list[Strips | Table] = [
         Strips("In metres, from above", text, ("Labels and boxes", "From above"), [Strip("", above)])
