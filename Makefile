@@ -93,4 +93,5 @@ $(INSTALLED): $(CREATED) constraints.txt constraints-$(DISTRO).txt setup.py pypr
 $(COMPILED): $(INSTALLED) interfaces/build.py $(wildcard interfaces/*/msg/*.msg)
 	@$(BIN)/python interfaces/build.py vision_msgs
 	@$(BIN)/python interfaces/build.py tf2_msgs
+	@$(BIN)/python interfaces/build.py foxglove_msgs
 	@touch $@

@@ -61,6 +61,7 @@ setup(
             "ros-sensor-msgs",
             "ros-std-msgs",
             "ros-std-srvs",
+            "ros-visualization-msgs",
             "catkin-pkg",
         ],
         "evaluation": [

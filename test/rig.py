@@ -1,12 +1,14 @@
 """Nodes under test in their own thread, and a client that talks to them over DDS."""
 
 import itertools
+import math
 import threading
 import time
 from collections import defaultdict
 
 import numpy as np
 import rclpy
+import torch
 from limits import HANG_S
 from rcl_interfaces.srv import SetParameters
 from rclpy.executors import SingleThreadedExecutor
@@ -31,7 +33,8 @@ TINY = {
 }
 """Quick to load, and without time limits: a busy machine must not change the outputs."""
 
-ALWAYS_PUBLISHED = tuple(t for t in outputs.OUTPUTS if t not in (outputs.CLEAN_COMPRESSED, outputs.OVERLAY))
+_FOR_PEOPLE = (outputs.CLEAN_COMPRESSED, outputs.OVERLAY, *outputs.ANNOTATED)
+ALWAYS_PUBLISHED = tuple(topic for topic in outputs.OUTPUTS if topic not in _FOR_PEOPLE)
 """What is published with and without subscribers."""
 
 PER_FRAME = (
@@ -102,6 +105,20 @@ def stuck(made):
 
     made.derain.engine.restorer._derainer.coarse = hang
     return may_go
+
+
+def broken(module):
+    """The network, its output no longer finite."""
+    with torch.no_grad():
+        for weights in module.parameters():
+            weights.fill_(math.nan)
+    return module
+
+
+def with_failing_parser(made):
+    """The rig, its parser failing from now on, as a device does that fails while driving."""
+    broken(made.segmentation.interpreter._parser)
+    return made
 
 
 def noise_image(height=64, width=96, seed=0):

@@ -5,10 +5,12 @@ import re
 from pathlib import Path
 
 import yaml
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import Image, PointCloud2
+from visualization_msgs.msg import MarkerArray
 
 from ros2_derain.engine import Mode
 from ros2_derain.nodes import outputs, topics
+from ros2_derain.nodes.viewers import ImageAnnotations
 
 CONFIG = Path(__file__).resolve().parent.parent / "config"
 KNOWN = {**vars(topics), **vars(outputs)}
@@ -16,7 +18,7 @@ PIPELINE = {f"/{t.name}": t.type for t in KNOWN.values() if isinstance(t, topics
 FOXGLOVE = json.loads((CONFIG / "foxglove.json").read_text())
 RVIZ = yaml.safe_load((CONFIG / "pipeline.rviz").read_text())
 SHOWN = {"/image", "/derain/image", "/segmentation/overlay"}
-IN_METRES = {"/segmentation/points", "/detections_3d"}
+IN_METRES = {"/segmentation/points", "/detections_3d", "/detections_3d/markers"}
 
 
 def test_foxglove_shows_the_pipeline():
@@ -28,7 +30,12 @@ def test_foxglove_shows_the_pipeline():
     assert {"/detections", "/detections_3d", "/derain/rain_rate", "/derain/mode"} <= {
         topic for topic, _ in paths
     }
-    assert "/segmentation/points" in panels["3D!points"]["topics"]
+    for topics_of, kind in (
+        (panels["3D!points"]["topics"], (PointCloud2, MarkerArray)),
+        (panels["Image!clean"]["imageMode"]["annotations"], (ImageAnnotations,)),
+    ):
+        shown = [topic for topic, settings in topics_of.items() if settings["visible"]]
+        assert [PIPELINE[topic] for topic in shown] == list(kind)
     assert all(f"_{field}" in PIPELINE[topic].__slots__ for topic, field in paths)
 
 

@@ -7,7 +7,8 @@ output: a function ``scene, context -> message`` (None: nothing to publish for t
 The stamp and frame_id of every message with a header are those of the camera's frame, except for
 :data:`LABEL_INFO` and :data:`VISION_INFO`, which are about the model. :data:`RAIN_RATE`,
 :data:`GLASS_COVERAGE` and :data:`MODE` are of types without a header; :data:`DERAIN_STATUS` has all three
-under the frame's header.
+under the frame's header. :data:`ANNOTATIONS` and :data:`MARKERS` have the frame's stamp in each
+of their parts.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ from diagnostic_msgs.msg import DiagnosticArray
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from std_msgs.msg import Float32, Header, String
 from vision_msgs.msg import Detection2DArray, Detection3DArray, LabelInfo, VisionInfo
+from visualization_msgs.msg import MarkerArray
 
 from ros2_derain.engine import NOT_PARSED, REGIONS, Mode, ModelIdentity, Perception, Scene
-from ros2_derain.nodes import images, messages, overlay
+from ros2_derain.nodes import images, messages, overlay, viewers
 from ros2_derain.nodes.planning import PlannerFrame
 from ros2_derain.nodes.topics import Topic, latched
 
@@ -231,6 +233,15 @@ SEGMENTATION_STATUS = Output(
     "segmentation/status", DiagnosticArray, node=SEGMENTATION, make=_segmentation_status, compact=True
 )
 OVERLAY = Output("segmentation/overlay", Image, node=SEGMENTATION, make=_parsed(_overlay))
+ANNOTATIONS = Output(
+    "detections/annotations",
+    viewers.ImageAnnotations,
+    node=SEGMENTATION,
+    make=lambda scene, context: viewers.to_annotations(scene, context.header.stamp),
+    compact=True,
+)
+"""Where foxglove_msgs is installed; of every frame, parsed or not."""
+ANNOTATED = () if viewers.ImageAnnotations is None else (ANNOTATIONS,)
 
 ON_START = (VISION_INFO, LABEL_INFO)
 PER_FRAME = (
@@ -248,6 +259,7 @@ PER_FRAME = (
     CONFIDENCE,
     SEGMENTATION_STATUS,
     OVERLAY,
+    *ANNOTATED,
 )
 OUTPUTS: tuple[Output | StartOutput, ...] = (*ON_START, MODE, *PER_FRAME)
 """Everything that is published about the camera's frames, without diagnostics, in order of publication."""
@@ -260,8 +272,9 @@ POINTS_LABEL_MAP = PlannerOutput("segmentation/points/label_map", Image, make=Pl
 POINTS_CONFIDENCE = PlannerOutput(
     "segmentation/points/confidence", Image, make=PlannerFrame.strided_confidence
 )
+MARKERS = PlannerOutput("detections_3d/markers", MarkerArray, make=viewers.to_markers, compact=True)
 
-IN_METRES = (POINTS, POINTS_LABEL_MAP, POINTS_CONFIDENCE, DETECTIONS_3D)
+IN_METRES = (POINTS, POINTS_LABEL_MAP, POINTS_CONFIDENCE, DETECTIONS_3D, MARKERS)
 """What planner_node publishes, where it runs."""
 
 AnyOutput = Output | StartOutput | PlannerOutput

@@ -70,7 +70,7 @@ def profiles(
         managed,
     )
     segmentation = Profile(
-        (*_names(outputs.of_node(outputs.SEGMENTATION)), *always),
+        (*_names({*outputs.of_node(outputs.SEGMENTATION), outputs.ANNOTATIONS}), *always),
         (
             *_names((outputs.CLEAN_IMAGE, outputs.DERAIN_STATUS, outputs.OBSTRUCTION, topics.PROPOSAL)),
             "/clock",

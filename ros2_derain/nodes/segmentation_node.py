@@ -56,9 +56,11 @@ STATUS_TIMEOUT_S = 0.05
 
 NO_PROCESSING = RainEstimate(float("nan"), float("nan"))
 
-BEFORE_OVERLAY = tuple(
-    output for output in outputs.PER_FRAME if output.node == outputs.SEGMENTATION and output is not OVERLAY
+FOR_PEOPLE = (OVERLAY, *outputs.ANNOTATED)
+FOR_PROGRAMS = tuple(
+    output for output in outputs.PER_FRAME if output.node == outputs.SEGMENTATION and output not in FOR_PEOPLE
 )
+"""What is published first."""
 
 
 class SegmentationNode(ModelNode[SegmentationParameters]):
@@ -239,15 +241,15 @@ class SegmentationNode(ModelNode[SegmentationParameters]):
         context = self.message_context(header)
         self._hidden = outputs.hidden_classes(scene)
         if scene.perception is None:
-            self.publish_scene((SEGMENTATION_STATUS,), scene, context)
+            self.publish_scene((SEGMENTATION_STATUS, *outputs.ANNOTATED), scene, context)
             self.dropped("image", f"mode.{mode.value}" if mode in NOT_PARSED else "error")
             if scene.fault and mode not in NOT_PARSED:
                 self.warn("parser", f"segmentation_node failed: {scene.fault}")
             return
-        self.publish_scene(BEFORE_OVERLAY, scene, context)
+        self.publish_scene(FOR_PROGRAMS, scene, context)
         total = 1e3 * (time.perf_counter() - arrived)
         age = self.age_ms(messages.stamp_ns(header))
-        self.publish_scene((OVERLAY,), scene, context)
+        self.publish_scene(FOR_PEOPLE, scene, context)
         parse_ms = scene.milliseconds.get("parse", total)
         self.statistics.published({"parse": parse_ms, "total": total}, age)
 

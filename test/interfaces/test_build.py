@@ -15,8 +15,8 @@ PROBE = "std_msgs/Header header\nfloat32[<=4] values\nstring name\n"
 if not (Path(sys.prefix) / "share/ament_index/resource_index/packages/rclpy").exists():
     pytest.skip("needs ROS 2 from PyPI; a distribution has its own builder", allow_module_level=True)
 
-# First 16 digits of the RIHS01 type hashes of vision_msgs 4.1.1, computed from its own files.
-UPSTREAM = {
+# First 16 digits of the RIHS01 type hashes of the releases, computed from their own files.
+VISION_MSGS_4_1_1 = {
     "BoundingBox2D": "008eacbb0cf8f26e",
     "BoundingBox3D": "bbb73a65c163d7f9",
     "Detection2D": "0d12b69df5c593b3",
@@ -30,6 +30,15 @@ UPSTREAM = {
     "Pose2D": "b0b5d1d7b4c20dd4",
     "VisionClass": "1e4a11f0fed50b56",
     "VisionInfo": "95d3116a17484ad9",
+}
+FOXGLOVE_MSGS_3_4_3 = {
+    "CircleAnnotation": "8bd0a9869b14ed05",
+    "Color": "ed1b16da40c954e6",
+    "ImageAnnotations": "bc4e578b1ef80953",
+    "KeyValuePair": "3a1aafc9b6c58761",
+    "Point2": "d85e823b78e2e88b",
+    "PointsAnnotation": "e151e5042d911c29",
+    "TextAnnotation": "9678167e063be854",
 }
 
 
@@ -55,14 +64,17 @@ def built(tmp_path_factory) -> tuple[Path, Path, subprocess.CompletedProcess]:
     return source, prefix, build("probe_msgs", source, prefix)
 
 
-def test_vision_msgs_has_the_types_of_upstream():
-    folder = Path(sys.prefix) / "share/vision_msgs/msg"
+@pytest.mark.parametrize(
+    ("package", "upstream"), [("vision_msgs", VISION_MSGS_4_1_1), ("foxglove_msgs", FOXGLOVE_MSGS_3_4_3)]
+)
+def test_packages_have_the_types_of_upstream(package, upstream):
+    folder = Path(sys.prefix) / f"share/{package}/msg"
     found = {}
     for file in folder.glob("*.json"):
         hashes = json.loads(file.read_text())["type_hashes"]
-        (own,) = [h["hash_string"] for h in hashes if h["type_name"] == f"vision_msgs/msg/{file.stem}"]
+        (own,) = [h["hash_string"] for h in hashes if h["type_name"] == f"{package}/msg/{file.stem}"]
         found[file.stem] = own.removeprefix("RIHS01_")[:16]
-    assert found == UPSTREAM
+    assert found == upstream
 
 
 def test_messages_pass_through_the_compiled_code(built):

@@ -30,6 +30,7 @@ ARGUMENTS = {
     "points",
     "model",
     "device",
+    "runtime",
     "use_sim_time",
     "autostart",
     "log_level",

@@ -1,35 +1,18 @@
 """Networks that fail: images are still published and marked, and diagnostics, mode and log report why."""
 
-import math
-
 import pytest
 import rig
 import tiny_model
-import torch
 
 from ros2_derain.nodes import images, outputs
 
 CLEAN = [outputs.CLEAN_IMAGE]
 
 
-def broken(module):
-    """The network, its output no longer finite."""
-    with torch.no_grad():
-        for weights in module.parameters():
-            weights.fill_(math.nan)
-    return module
-
-
-def with_failing_parser(made):
-    """The rig, its parser failing from now on, as a device does that fails while driving."""
-    broken(made.segmentation.interpreter._parser)
-    return made
-
-
 @pytest.mark.parametrize("create", [rig.composed, rig.separate])
 def test_a_derainer_that_fails_passes_the_raw_image_through(active, create):
     made = active(create)
-    broken(made.derain.engine.restorer._derainer)
+    rig.broken(made.derain.engine.restorer._derainer)
     image = rig.noise_image()
     for _ in range(2):
         made.pass_through(image, out=CLEAN)
@@ -41,7 +24,7 @@ def test_a_derainer_that_fails_passes_the_raw_image_through(active, create):
 
 
 def test_a_parser_that_fails_steps_the_ladder_down_and_costs_no_image(active, capfd):
-    made = with_failing_parser(active())
+    made = rig.with_failing_parser(active())
     for _ in range(3):
         made.pass_through(out=CLEAN)
     made.client.expect(made.client.mode, "derain_only")
@@ -55,7 +38,7 @@ def test_a_parser_that_fails_steps_the_ladder_down_and_costs_no_image(active, ca
 
 
 def test_a_parser_in_another_process_that_fails_is_counted(active):
-    made = with_failing_parser(active(rig.separate, prior_timeout_ms=50.0))
+    made = rig.with_failing_parser(active(rig.separate, prior_timeout_ms=50.0))
     made.pass_through(out=CLEAN)
 
     def counted():  # the two nodes may not have discovered each other at the first frames
@@ -90,7 +73,7 @@ def test_after_a_fault_every_step_up_the_ladder_is_published(active, capfd):
 
 
 def test_a_network_that_fails_at_warm_up_is_refused(make_rig, tmp_path, capfd):
-    parser = broken(tiny_model.modules(100.0)["parser"])
+    parser = rig.broken(tiny_model.modules(100.0)["parser"])
     made = make_rig(model=tiny_model.write(tmp_path / "broken", parser=parser))
     assert not made.change(made.segmentation, "configure")
     assert not made.segmentation.configured

@@ -8,6 +8,7 @@ import rig
 from geometry_msgs.msg import TransformStamped
 from sensor_msgs.msg import CameraInfo
 from vision_msgs.msg import LabelInfo, VisionClass
+from visualization_msgs.msg import Marker
 
 from ros2_derain.engine import Detection
 from ros2_derain.nodes import frames, images, messages, outputs, point_clouds, topics
@@ -201,6 +202,21 @@ def test_uncertainty_grows_with_low_trust_and_water_on_the_glass(planned):
         return found.results[0].pose.covariance[14]
 
     assert depth_variance() < depth_variance(trust=100) < depth_variance(hidden=250)
+
+
+def test_markers_show_the_same_boxes(planned):
+    made = planned()
+    made.result(outputs.DETECTIONS_3D, made.frame(boxes=[box_on_road(20.0), box_on_road(40.0)]))
+    header = made.frame(boxes=[box_on_road(20.0, id_="7")], trust=0)
+    (found,) = made.result(outputs.DETECTIONS_3D, header).detections
+    assert made.client.until(lambda: made.client.count(outputs.MARKERS) == 2)
+    first, (clear, cube, text) = (message.markers for message in made.client.got[outputs.MARKERS.name])
+    assert len(first) == 5 and clear.action == Marker.DELETEALL
+    assert clear.header == cube.header == text.header == header
+    assert (cube.type, cube.pose, cube.scale) == (Marker.CUBE, found.bbox.center, found.bbox.size)
+    assert text.text == "car #7 20 m" and text.pose.position.z == pytest.approx(20.0, rel=0.01)
+    assert text.pose.position.y < CAMERA_M - 1.5  # above the box
+    assert cube.color != first[1].color  # not trusted
 
 
 def test_what_has_no_place_is_dropped_and_counted(planned):

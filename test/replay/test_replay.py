@@ -27,6 +27,7 @@ from rosbags.rosbag2 import StoragePlugin
 
 from ros2_derain.engine import Detection, Engine, EngineSettings, Frame, LoadedModel, Perception
 from ros2_derain.metrics import confusion, mean_iou, psnr, ssim
+from ros2_derain.nodes import outputs
 from ros2_derain.rain import Glass, GlassRenderer, Rain, RainRenderer
 from ros2_derain.replay.injected_rain import InjectedRain, recovery
 
@@ -82,7 +83,10 @@ def test_the_new_bag_holds_what_the_nodes_publish_under_the_cameras_namespaces(r
         "segmentation/points/label_map": "sensor_msgs/msg/Image",
         "segmentation/points/confidence": "sensor_msgs/msg/Image",
         "detections_3d": "vision_msgs/msg/Detection3DArray",
+        "detections_3d/markers": "visualization_msgs/msg/MarkerArray",
     }
+    if outputs.ANNOTATED:
+        each["detections/annotations"] = "foxglove_msgs/msg/ImageAnnotations"
     once = {"derain/mode", "segmentation/label_info", "vision_info"}
     expected = Counter({f"{ns}/{topic}": 3 for topic in each for ns in ("/front", "")})
     expected.update({f"/front/{topic}": 3 for topic in calibrated})
