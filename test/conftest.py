@@ -107,3 +107,19 @@ def active(make_rig):
         return made
 
     return make
+
+
+@pytest.fixture
+def planned(make_rig):
+    """Makes calibrated planners alone, each with a client; see :class:`planner_rig.Planned`."""
+    import planner_rig
+    import rig
+
+    def make(listen_to=planner_rig.outputs.IN_METRES, calibrated=True, **parameters):
+        alone = make_rig(rig.planner_alone, **{"camera_height": planner_rig.CAMERA_M, **parameters})
+        found = planner_rig.Planned(alone, listen_to)
+        if calibrated:
+            found.calibrate()
+        return found
+
+    return make

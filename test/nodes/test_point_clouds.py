@@ -8,6 +8,8 @@ from ros2_derain.nodes import messages, point_clouds
 from ros2_derain.nodes.point_clouds import POINT, CloudError, packed, to_cloud, to_points, to_xyz, unpacked
 
 HEADER = messages.to_header(5, "camera")
+LIBRARY = point_clouds.point_cloud2
+"""sensor_msgs_py where it is installed, else None."""
 
 
 def some(shape, seed=0):
@@ -40,6 +42,21 @@ def test_what_is_written_is_read_back(shape):
     assert found.shape == shape
     for name in POINT.names if points.size else ():
         np.testing.assert_array_equal(found[name], points[name])
+
+
+@pytest.mark.skipif(LIBRARY is None, reason="sensor_msgs_py is not installed")
+@pytest.mark.parametrize("shape", [(7,), (4, 6)])
+def test_our_own_clouds_are_those_of_sensor_msgs_py(shape, monkeypatch):
+    points, made = some(shape), {}
+    for name, library in (("own", None), ("theirs", LIBRARY)):
+        monkeypatch.setattr(point_clouds, "point_cloud2", library)
+        made[name] = to_cloud(points, HEADER)
+    assert made["own"] == made["theirs"]
+    for name, library in (("own", None), ("theirs", LIBRARY)):
+        monkeypatch.setattr(point_clouds, "point_cloud2", library)
+        found = to_points(made[name])
+        assert found.shape == shape and all((found[field] == points[field]).all() for field in POINT.names)
+    np.testing.assert_array_equal(LIBRARY.read_points(made["own"]), points.reshape(-1))
 
 
 def test_colours_pass_unchanged():
