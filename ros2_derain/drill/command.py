@@ -26,6 +26,7 @@ ALL_FAULTS = tuple(
     if isinstance(found, Fault)
 )
 """In the order of the source code."""
+NAME_WIDTH = 2 + max(len(fault.name) for fault in ALL_FAULTS)
 
 EXAMPLES = """examples:
   ros2-derain drill
@@ -91,7 +92,7 @@ def main(args: argparse.Namespace) -> int:
     """Run the drill; returns the exit status."""
     faults = _chosen(args)
     if args.list:
-        print("\n".join(f"{fault.name:<28}{fault.expected}" for fault in faults))
+        print("\n".join(f"{fault.name:<{NAME_WIDTH}}{fault.expected}" for fault in faults))
         return 0
     environment.isolate()
     began = time.monotonic()
@@ -173,7 +174,7 @@ def _chosen(args: argparse.Namespace) -> tuple[Fault, ...]:
 
 def _line(row: Row) -> str:
     verdict = "ok  " if row.passed else "FAIL"
-    return f"{verdict} {row.fault:<28}{_seconds(row):>8}  {row.seen}"
+    return f"{verdict} {row.fault:<{NAME_WIDTH}}{_seconds(row):>8}  {row.seen}"
 
 
 def _seconds(row: Row) -> str:
