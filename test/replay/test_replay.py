@@ -120,7 +120,7 @@ def test_the_outputs_are_the_engines(two_cameras, replayed, rainy_model):
     assert of(made, "/front/derain/mode")[0].data == "loop"
 
 
-@pytest.mark.parametrize(("kept", "topics"), [("compact", 11), ("none", 0)])
+@pytest.mark.parametrize(("kept", "topics"), [("compact", 12 + len(outputs.ANNOTATED)), ("none", 0)])
 def test_record_compact_and_none_write_fewer_topics(two_cameras, rainy_model, tmp_path, kept, topics):
     options = ("--record", kept, "--topic", "/front/image_raw", "--frames", 1)
     assert replay(two_cameras, tmp_path / "out", rainy_model, *options) == 0
