@@ -25,6 +25,7 @@ DEPTH = 200
 """Queue of each subscription."""
 
 _MAX_QUEUED = 2000
+"""Messages that wait to be written; who receives more waits."""
 
 
 class Recorder:
@@ -45,7 +46,7 @@ class Recorder:
     def __init__(self, node: Node, path: Path, topics: Iterable[Topic]) -> None:
         self.counts: Counter[str] = Counter()
         self._node = node
-        self._queue: queue.Queue = queue.Queue(_MAX_QUEUED)
+        self._queue: queue.SimpleQueue = queue.SimpleQueue()  # a signal within Queue.put may break it
         self._failure: BagError | None = None
         self._writer = BagWriter(path)
         self._subscriptions = [self._subscribe(topic) for topic in topics]
@@ -79,6 +80,8 @@ class Recorder:
 
         def receive(data: bytes) -> None:
             self.counts[topic.name] += 1
+            while self._queue.qsize() >= _MAX_QUEUED:
+                time.sleep(0.001)
             self._queue.put((connection, time.time_ns(), data))
 
         qos = QoSProfile(
