@@ -15,6 +15,7 @@ import ctypes
 import os
 import random
 import shutil
+import socket
 import sys
 import tempfile
 from pathlib import Path
@@ -24,6 +25,10 @@ from ros2_derain import resources
 
 DOMAIN_IDS = range(1, 102)
 """Domains whose ports stay below Linux's ephemeral range; 0 is everyone's default."""
+
+_PORTS_OF_DOMAIN = 250  # DDSI-RTPS 2.5, section 9.6.2: the ports of domain d begin at 7400 + 250 d
+_FIRST_UNICAST_PORT = 7410
+_PARTICIPANTS = 10  # of which a used domain has one: those of processes that have ended are given again
 
 FASTDDS_3_SINCE = 9
 """First major version of rmw_fastrtps_cpp with Fast DDS 3 (Kilted); Jazzy has version 8."""
@@ -102,15 +107,33 @@ def isolate(domain_id: int | None = None) -> int:
     reach a running vehicle: it replaces what the user has set.
 
     Args:
-        domain_id: the domain; by default a random one of :data:`DOMAIN_IDS`.
+        domain_id: the domain; by default a random one of :data:`DOMAIN_IDS` that no process of this
+            machine is in.
 
     Returns:
         The domain id in force.
     """
-    chosen = random.SystemRandom().choice(DOMAIN_IDS) if domain_id is None else domain_id
+    chosen = _unused_domain() if domain_id is None else domain_id
     os.environ["ROS_DOMAIN_ID"] = str(chosen)
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     return chosen
+
+
+def _unused_domain() -> int:
+    """A random domain that is not in use here; any, where all are."""
+    domains = random.SystemRandom().sample(DOMAIN_IDS, len(DOMAIN_IDS))
+    return next(filter(_is_unused, domains), domains[0])
+
+
+def _is_unused(domain_id: int) -> bool:
+    first = _FIRST_UNICAST_PORT + _PORTS_OF_DOMAIN * domain_id
+    for participant in range(_PARTICIPANTS):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.bind(("", first + 2 * participant))
+            except OSError:
+                return False
+    return True
 
 
 def _add_prefix() -> None:

@@ -118,6 +118,23 @@ def test_isolate_replaces_domain_and_discovery_range():
     assert after("environment.isolate(42)")["ROS_DOMAIN_ID"] == "42"
 
 
+def test_isolate_avoids_domains_that_are_in_use_on_this_machine():
+    """All but one are: that one is chosen."""
+    code = """
+import socket
+chosen, held = environment.isolate(), []
+for domain_id in set(environment.DOMAIN_IDS) - {chosen}:
+    held.append(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+    try:
+        held[-1].bind(("", 7400 + 250 * domain_id + 10))
+    except OSError:
+        pass  # by another process
+print(chosen, environment.isolate())
+"""
+    chosen, again = run(code).stdout.split()
+    assert chosen == again
+
+
 def test_sockets_hold_an_image():
     """Where processes share no memory, images go over UDP; the system's default holds a fifth of one."""
     limit = min(int(Path(f"/proc/sys/net/core/{name}").read_text()) for name in ("rmem_max", "wmem_max"))
