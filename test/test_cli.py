@@ -81,9 +81,10 @@ def test_a_bug_keeps_its_traceback(monkeypatch):
 @pytest.mark.parametrize(
     ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )
-def test_a_signal_ends_the_command_and_its_children(number, status, tmp_path):
+def test_a_signal_ends_the_command_and_its_children(number, status, small_clip, rainy_model, tmp_path):
+    options = ("--out", tmp_path, "--clip", small_clip, "--model", rainy_model, "--device", "cpu")
     demo = psutil.Popen(
-        [sys.executable, "-m", "ros2_derain.cli", "demo", "--out", tmp_path, "--frames", "20"],
+        [sys.executable, "-m", "ros2_derain.cli", "demo", *options],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # tests in the background ignore some
@@ -106,7 +107,7 @@ def test_a_signal_ends_the_command_and_its_children(number, status, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_terminal_that_is_not_utf8_never_gives_a_traceback(tmp_path):
+def test_a_terminal_that_is_not_utf8_never_gives_a_traceback(small_clip, rainy_model, tmp_path):
     plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii"}
 
     def run(*arguments):
@@ -118,7 +119,7 @@ def test_a_terminal_that_is_not_utf8_never_gives_a_traceback(tmp_path):
 
     assert run("hälp").returncode == 2
     assert rb"b\udcc3\udca4g does not exist" in run("replay", "bäg", "--out", tmp_path / "out").stderr
-    options = ("--frames", "3", "--size", "128x96", "--device", "cpu", "--out")
+    options = ("--frames", "2", "--clip", small_clip, "--model", rainy_model, "--device", "cpu", "--out")
     found = run("demo", *options, tmp_path / "demo")
     assert found.returncode == 0, found.stderr
     assert rb"\u2192" in found.stdout  # an arrow
@@ -136,7 +137,8 @@ def test_a_small_shared_memory_is_reported_with_the_size_that_it_should_have(tmp
         return subprocess.run(called, capture_output=True, text=True, timeout=HANG_S).stderr
 
     for arguments in ("run --params-file none", "replay none --live --out none", "bench --model none"):
-        assert "WARNING: /dev/shm has 64 MB" in run(arguments) and "512" in run(arguments)
+        said = run(arguments)
+        assert "WARNING: /dev/shm has 64 MB" in said and "512" in said
     assert "/dev/shm" not in run("replay none --out none")
     assert "/dev/shm" not in command("run", "--params-file", "none").stderr
 

@@ -40,13 +40,17 @@ ON_TWO_PROCESSES = ("segmentation-node-dies", "derain-node-dies")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("runtime", ["torch", "openvino"])
 @pytest.mark.parametrize(
-    "names",
-    [ON_ONE_PIPELINE, ON_TWO_PROCESSES, WITH_A_PLANNER],
-    ids=["composed", "two processes", "with a planner"],
+    ("names", "runtime"),
+    [
+        pytest.param(ON_ONE_PIPELINE, "torch", id="composed, torch"),
+        pytest.param(ON_ONE_PIPELINE, "openvino", id="composed, openvino"),
+        pytest.param(ON_TWO_PROCESSES, "openvino", id="two processes"),
+        pytest.param(WITH_A_PLANNER, "torch", id="with a planner"),
+    ],
 )
 def test_the_pipeline_passes_its_faults(rainy_model, tmp_path, names, runtime):
+    """Faults of the networks with both runtimes; those of processes and of the planner know none."""
     if runtime != "torch":
         pytest.importorskip(runtime)
     faults = [fault for fault in command.ALL_FAULTS if fault.name in names]
