@@ -27,7 +27,8 @@ fail = { printf 'make: %s\n' $(1) >&2; exit 1; }
 help:
 	@echo 'make setup      install everything that the targets below need into $(VENV)/ (each runs it first)'
 	@echo 'make demo       run the pipeline on a clip with rendered rain; the report is in out/demo/'
-	@echo 'make test       all tests; ARGS="test/engine -k gate" runs some, ARGS="-m \"not slow\"" the fast ones'
+	@echo 'make test       all tests, in two processes (WORKERS=0: in one); ARGS="test/engine -k gate" runs some,'
+	@echo '                ARGS="-m \"not slow\"" the fast ones'
 	@echo 'make bench      measure throughput and latency, into out/bench.json; ARGS="--size 1280x720"'
 	@echo 'make gpu-check  check and time the engine on the GPU with every runtime, into out/gpu/ (8 minutes at most)'
 	@echo 'make lint       style, formatting, import contracts and types: ruff, import-linter, mypy'
@@ -40,8 +41,10 @@ setup: $(COMPILED)
 demo: setup
 	@$(BIN)/ros2-derain demo --out out/demo $(ARGS)
 
+# The tests of a file stay in one process: they share what its fixtures make.
+WORKERS := 2
 test: setup
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 bench: setup
 	@mkdir -p out

@@ -87,6 +87,7 @@ setup(
             "onnxruntime",
             "psutil",
             "pytest",
+            "pytest-xdist",
             "rosbags-image",
             "ruff",
             "setuptools",

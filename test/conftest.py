@@ -1,7 +1,7 @@
 """What every test shares: an environment made ready before rclpy is imported, and the data.
 
-Each test process has a ROS domain of its own on this machine's loopback, and a cache of compiled graphs
-of its own, so that test runs disturb neither each other nor a vehicle.
+Each test process has a ROS domain of its own on this machine's loopback, and each test run a cache of
+compiled graphs of its own, so that test runs disturb neither each other nor a vehicle.
 """
 
 import os
@@ -15,10 +15,18 @@ import pytest
 from ros2_derain import environment
 
 environment.prepare()
-environment.isolate()
 
-_cache = tempfile.TemporaryDirectory(prefix="ros2_derain_cache_")
-os.environ["ROS2_DERAIN_CACHE"] = _cache.name
+_worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+if _worker:  # one of several, with the environment of the process that started them; they share the cores
+    _share = (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, _share)))
+    _first = int(os.environ["ROS_DOMAIN_ID"])
+    _domains = environment.DOMAIN_IDS
+    environment.isolate(_domains[(_first + int(_worker.removeprefix("gw"))) % len(_domains)])
+else:
+    environment.isolate()
+    _cache = tempfile.TemporaryDirectory(prefix="ros2_derain_cache_")
+    os.environ["ROS2_DERAIN_CACHE"] = _cache.name
 
 
 @pytest.fixture(scope="session")
