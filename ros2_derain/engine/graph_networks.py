@@ -66,7 +66,12 @@ class GraphNetwork:
         network: in float32 on the CPU.
         identity: what makes the network what it is (hash of the weights, options); for the cache.
         target: where and how its graphs run.
+
+    Attributes:
+        internal: names of inputs and outputs, as of :func:`ros2_derain.engine.backends.compile_graph`.
     """
+
+    internal: tuple[str, ...] = ()
 
     def __init__(self, part: str, network: nn.Module, identity: dict[str, Any], target: Target) -> None:
         self.part, self.network, self.target = part, network, target
@@ -156,6 +161,7 @@ class GraphNetwork:
             threads=target.threads,
             streams=target.streams,
             batch=target.batch,
+            internal=self.internal,
         )
 
     def _file(self, name: str) -> bytes:
@@ -198,6 +204,7 @@ class GraphDerainer(GraphNetwork):
     """A derainer: see :class:`ros2_derain.networks.Derainer`."""
 
     network: Derainer
+    internal = ("state", onnx_export.NEXT_STATE, "features", "last_features")
 
     @property
     def takes_prior(self) -> bool:

@@ -66,10 +66,10 @@ class Inpainter:
         Returns:
             H x W x 3 uint8; pixels far from anything hidden are those of the image.
         """
-        hidden = _hidden(obstruction)
-        if not hidden.any():
+        if obstruction.max() <= 255 * FAINT:
             self.remember(image)
             return image
+        hidden = _hidden(obstruction)
         visible = 1 - hidden
         around = _filled_from_around(image, visible)
         small = _small(cv2.cvtColor(around, cv2.COLOR_RGB2GRAY))

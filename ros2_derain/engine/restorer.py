@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import Protocol
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -16,7 +17,7 @@ from ros2_derain.networks.rain_gauge import MAX_RATE, Observation, gauge_input
 
 from .control import FrameClock, Gate, Ladder
 from .inpainting import Inpainter
-from .loaded_model import LoadedModel, to_levels
+from .loaded_model import LoadedModel, to_bytes, to_levels
 from .scene import EngineError, Frame, Mode, RainEstimate, Restored, View, passed_through
 from .settings import EngineSettings
 from .view import ViewTracker, seen_through
@@ -264,7 +265,10 @@ def _check(frame: Frame) -> None:
 
 def _trust(error: Tensor) -> Tensor:
     """Expected absolute error (1 x 1 x H x W, 0..1) -> H x W uint8 trust: 255 exp(-error / 16 levels)."""
-    return torch.exp(error[0, 0] * (-1 / TRUST_SCALE)).mul_(255).add_(0.5).to(torch.uint8)
+    exponent = error[0, 0] * (-1 / TRUST_SCALE)
+    if exponent.device.type == "cpu":
+        return torch.from_numpy(to_bytes(cv2.exp(exponent.numpy())))
+    return torch.exp(exponent).mul_(255).add_(0.5).to(torch.uint8)
 
 
 def _since(started: float) -> float:

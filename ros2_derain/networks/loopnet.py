@@ -17,13 +17,23 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .derainer import Derainer, Restoration
-from .layers import ResidualBlock, cells, conv3x3, pad_to_multiple, resized, small_conv3x3
+from .layers import (
+    ResidualBlock,
+    as_input,
+    cells,
+    conv3x3,
+    convolved_cells,
+    pad_to_multiple,
+    resized,
+    small_conv3x3,
+)
 
 STRIDE = 16
 """The coarsest level: H and W are padded to a multiple of this inside."""
 
-HEAD = 16
-"""Channels of the head: after the pixel shuffle 3 of residual and 1 of expected error."""
+HEAD, RESIDUAL = 16, 12
+"""Channels of the head, and those of them that are the residual: after the pixel shuffle 3, and 1 of expected
+error."""
 
 
 class PriorModulation(nn.Module):
@@ -38,7 +48,9 @@ class PriorModulation(nn.Module):
         nn.init.normal_(self.per_class.weight, std=0.02)
 
     def forward(self, x: Tensor, prior: Tensor) -> Tensor:
-        scale, shift = resized(self.per_class(prior), x).chunk(2, dim=1)
+        channels = self.per_class.out_channels // 2
+        scale = resized(_some(self.per_class, prior, slice(channels)), x)
+        shift = resized(_some(self.per_class, prior, slice(channels, None)), x)
         return torch.addcmul(x + shift, x, scale)
 
 
@@ -119,41 +131,56 @@ class LoopNet(Derainer):
         ``raining`` (N bool) is for training: where it holds, the correction is not scaled down
         by a presence that is not sure yet.
         """
-        half = functional.pixel_unshuffle(pad_to_multiple(rain, STRIDE), 2) - 0.5
-        half = half.to(self.stem.weight.dtype).contiguous(memory_format=torch.channels_last)
-        if state is None:
-            state = self.initial_state(rain)
-        x1 = self.half_in(self.stem(torch.cat((half, state.to(half.dtype)), 1)))
-        x2 = self.quarter_in(self.down_quarter(x1))
-        x3 = functional.relu(self.down_eighth(x2))
-        x4 = self.sixteenth(self.down_sixteenth(x3))
-        presence = self._presence(x4)
-        x3 = self.eighth_out(self.up_eighth(x4, x3))
-        features = self.half_out(self.up_half(self.quarter_out(self.up_quarter(x3, x2)), x1))
-        state = self._remembered(features, state)
+        features, presence, state = self._first_pass(rain, state)
         scale = presence if raining is None else presence.masked_fill(raining[:, None, None, None], 1.0)
-        return self._restoration(rain, self.head(features), presence, scale, features, state)
+        head = self.head(features)
+        return self._restoration(rain, _residual(head), head, presence, scale, features, state)
 
     def refine(self, rain: Tensor, restoration: Restoration, prior: Tensor | None = None) -> Restoration:
         """A better estimate, knowing what each pixel is. ``prior=None`` means: not known.
 
         ``rain`` belongs to the contract of every derainer; here the features carry it.
         """
-        x1 = restoration.features
-        assert x1 is not None  # coarse() has set it
+        image, _, presence, scale, features, state = restoration
+        assert features is not None  # coarse() has set it
+        features = self._second_pass(rain, features, prior)
+        head = self.again_head(functional.relu(features))
+        return self._restoration(image, _residual(head), head, presence, scale, features, state)
+
+    def once(self, rain: Tensor, state: Tensor | None = None, prior: Tensor | None = None) -> Restoration:
+        """``coarse``, then ``refine``; both residuals are added before they are brought to full size."""
+        first, presence, state = self._first_pass(rain, state)
+        features = self._second_pass(rain, first, prior)
+        head = self.again_head(functional.relu(features))
+        residual = _some(self.head, first, slice(RESIDUAL)).float() + _residual(head)
+        return self._restoration(rain, residual, head, presence, presence, features, state)
+
+    forward = once
+
+    def _first_pass(self, rain: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Features, presence and the next state."""
+        if state is None:
+            state = self.initial_state(rain)
+        state = as_input(state, self.stem)
+        pixels = as_input(pad_to_multiple(rain, STRIDE) - 0.5, self.stem)
+        x1 = self.half_in(convolved_cells(self.stem, pixels, state))
+        x2 = self.quarter_in(self.down_quarter(x1))
+        x3 = functional.relu(self.down_eighth(x2))
+        x4 = self.sixteenth(self.down_sixteenth(x3))
+        presence = self._presence(x4)
+        x3 = self.eighth_out(self.up_eighth(x4, x3))
+        features = self.half_out(self.up_half(self.quarter_out(self.up_quarter(x3, x2)), x1))
+        return features, presence, self._remembered(features, state)
+
+    def _second_pass(self, rain: Tensor, x1: Tensor, prior: Tensor | None) -> Tensor:
+        """Features, from those of the pass before."""
         if prior is None:
             prior = self.initial_prior(rain)
         prior = prior.to(x1.dtype)
         x2 = functional.relu(self.again_down_quarter(x1))
         x3 = self.again_eighth(self.modulate_eighth(self.again_down_eighth(x2), prior))
         x2 = functional.relu(self.modulate_quarter(self.again_up_quarter(x3, x2), prior))
-        features = self.again_up_half(x2, x1)
-        head = self.again_head(functional.relu(features))
-        return self._restoration(
-            restoration.image, head, restoration.presence, restoration.scale, features, restoration.state
-        )
-
-    forward = Derainer.once
+        return self.again_up_half(x2, x1)
 
     def _presence(self, x: Tensor) -> Tensor:
         """N x 1 x 1 x 1: is there rain? From the mean and the mean deviation of every channel."""
@@ -166,16 +193,33 @@ class LoopNet(Derainer):
 
     def _remembered(self, features: Tensor, state: Tensor) -> Tensor:
         """The gated state: ``z state + (1 - z) tanh(candidate)``, z and candidate from the features."""
-        keep, candidate = self.remember(features).chunk(2, 1)
-        keep, candidate = (x.contiguous(memory_format=torch.channels_last) for x in (keep, candidate))
+        keep = _some(self.remember, features, slice(self.state_channels))
+        candidate = _some(self.remember, features, slice(self.state_channels, None))
         return torch.lerp(torch.tanh(candidate), state.to(keep.dtype), torch.sigmoid(keep))
 
     @staticmethod
     def _restoration(
-        base: Tensor, head: Tensor, presence: Tensor, scale: Tensor, features: Tensor, state: Tensor | None
+        base: Tensor,
+        residual: Tensor,
+        head: Tensor,
+        presence: Tensor,
+        scale: Tensor,
+        features: Tensor,
+        state: Tensor | None,
     ) -> Restoration:
-        """``base`` + the residual of the head; its other channels are the expected error."""
+        """``base`` + the residual, N x 12 x H'/2 x W'/2; the expected error is the head's."""
         height, width = base.shape[-2:]
-        residual = functional.pixel_shuffle(head[:, :12].float() * scale, 2)[..., :height, :width]
-        error = functional.pixel_shuffle(functional.softplus(head[:, 12:].float()) * 0.1, 2)
+        residual = functional.pixel_shuffle(residual * scale, 2)[..., :height, :width]
+        error = functional.pixel_shuffle(functional.softplus(head[:, RESIDUAL:].float()) * 0.1, 2)
         return Restoration(base + residual, error[..., :height, :width], presence, scale, features, state)
+
+
+def _residual(head: Tensor) -> Tensor:
+    """The channels of a head that are the residual, N x 12 x h x w."""
+    return head[:, :RESIDUAL].float()
+
+
+def _some(layer: nn.Conv2d, x: Tensor, outputs: slice) -> Tensor:
+    """Some of the output channels of a layer."""
+    bias = None if layer.bias is None else layer.bias[outputs]
+    return functional.conv2d(x, layer.weight[outputs], bias, padding=layer.padding)

@@ -20,6 +20,7 @@ import copy
 import importlib.util
 import tempfile
 import warnings
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -107,7 +108,7 @@ def export(
         except (torch.onnx.errors.OnnxExporterError, ValueError) as error:
             first = (str(error).strip().splitlines() or ["no message"])[0].split("  [Caused by")[0]
             raise ExportError(f"{name} of {type(network).__name__} has no ONNX graph: {first}") from error
-        return path.read_bytes()
+        return _with_whole_cells(path.read_bytes())
 
 
 def example(network: nn.Module, name: str, height: int, width: int) -> dict[str, Tensor]:
@@ -152,6 +153,38 @@ class _Graph(nn.Module):
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         return tuple(outputs(self.network, self.name, dict(zip(self.inputs, tensors, strict=True))).values())
+
+
+def _with_whole_cells(file: bytes) -> bytes:
+    """The same graph, whose pixel shuffles move all channels of a pixel at once.
+
+    PyTorch's shuffle takes every fourth channel. Where a convolution computes these channels for it alone,
+    it computes them in the other order instead: runtimes shuffle channels-last maps three times as fast.
+    """
+    import onnx
+    from onnx import numpy_helper
+
+    model = onnx.load_model_from_string(file)
+    nodes = model.graph.node
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    makers = {output: node for node in nodes for output in node.output}
+    read = Counter(name for node in nodes for name in node.input)
+    read.update(output.name for output in model.graph.output)
+    for node in nodes:
+        maker = makers.get(node.input[0]) if node.op_type == "DepthToSpace" else None
+        if maker is None or maker.op_type != "Conv":
+            continue
+        attributes = {one.name: one for one in node.attribute}
+        parameters = [weights[name] for name in maker.input[1:] if name in weights]
+        private = all(read[name] == 1 for name in (*maker.input[1:], *maker.output))
+        if len(parameters) < len(maker.input) - 1 or not private or attributes["mode"].s != b"CRD":
+            continue
+        for one in parameters:
+            values = numpy_helper.to_array(one)
+            cells = values.reshape(-1, attributes["blocksize"].i ** 2, *values.shape[1:])
+            one.CopyFrom(numpy_helper.from_array(cells.swapaxes(0, 1).reshape(values.shape), one.name))
+        attributes["mode"].s = b"DCR"
+    return model.SerializeToString()
 
 
 def _observed(network: Any, given: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -10,9 +10,8 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from .layers import ConvBlock, as_input, pad_to_multiple
+from .layers import ConvBlock, as_input, convolved_cells, pad_to_multiple
 
 MAX_RATE = 250.0
 """mm/h; the strongest rain it was made for."""
@@ -72,12 +71,11 @@ class RainGauge(nn.Module):
 
     def log_rate(self, image: Tensor) -> Tensor:
         """N values of log(1 + mm/h), unbounded: what the loss compares."""
-        half = functional.pixel_unshuffle(pad_to_multiple(image, 8), 2) - 0.5
-        half = as_input(half, self.look)
-        x = self.look(half).float()
-        mean = x.mean((2, 3))
-        spread = (x - mean[:, :, None, None]).abs().mean((2, 3))
-        return self.read(torch.cat((mean, spread), 1).to(half.dtype))[:, 0].float()
+        x = convolved_cells(self.look, as_input(pad_to_multiple(image, 8) - 0.5, self.look))
+        exact = x.float()
+        mean = exact.mean((2, 3))
+        spread = (exact - mean[:, :, None, None]).abs().mean((2, 3))
+        return self.read(torch.cat((mean, spread), 1).to(x.dtype))[:, 0].float()
 
     def forward(self, image: Tensor) -> Observation:
         return Observation((self.log_rate(image).exp() - 1).clamp(0, MAX_RATE))

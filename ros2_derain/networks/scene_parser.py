@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .layers import BasicBlock, ConvBlock, cells, pad_to_multiple
+from .layers import BasicBlock, ConvBlock, as_input, cells, convolved_cells, pad_to_multiple
 
 STRIDE = 32
 LOGIT_STRIDE = 4
@@ -95,12 +95,10 @@ def encode(image: Tensor, stages: Sequence[nn.Module] | nn.ModuleList) -> list[T
     Shapes: ``image`` N x 3 x H x W in 0..1 -> maps N x C_s x H'/s x W'/s at strides s = 4, 8, 16, 32,
     H' and W' being the next multiples of 32.
     """
-    x = functional.pixel_unshuffle(pad_to_multiple(image, STRIDE), 2) * 2 - 1
-    x = x.to(next(stages[0].parameters()).dtype).contiguous(memory_format=torch.channels_last)
-    outputs = []
-    for stage in stages:
-        x = stage(x)
-        outputs.append(x)
+    pixels = as_input(pad_to_multiple(image, STRIDE) * 2 - 1, stages[0])
+    outputs = [convolved_cells(stages[0], pixels)]
+    for stage in stages[1:]:
+        outputs.append(stage(outputs[-1]))
     return outputs
 
 

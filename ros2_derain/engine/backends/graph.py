@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -75,6 +75,7 @@ def compile_graph(
     threads: int | None = None,
     streams: int = 1,
     batch: int = 1,
+    internal: Collection[str] = (),
 ) -> Graph:
     """Compile an ONNX file.
 
@@ -90,6 +91,8 @@ def compile_graph(
         threads: number of cores to use; by default as many as PyTorch uses.
         streams: number of calls at the same time, each on its share of the threads.
         batch: where ``shapes`` are given, the largest number of images in a call, for TensorRT.
+        internal: inputs and outputs, N x C x H x W, that nothing but graphs of the same network reads: where
+            ``shapes`` are given, a runtime may hold them in the layout and number format of its computation.
 
     Raises:
         GraphError: the runtime is not installed, or lacks an operator, the device or the precision; the
@@ -105,6 +108,7 @@ def compile_graph(
         threads or torch.get_num_threads(),
         streams,
         batch,
+        frozenset(internal),
     )
     return backend.compile_graph(source, options)
 
@@ -121,6 +125,7 @@ class Options:
     threads: int
     streams: int
     batch: int
+    internal: frozenset[str]
 
 
 def installed(runtime: str) -> bool:
