@@ -1,8 +1,9 @@
-"""The colours of classes in overlays and legends."""
+"""The colours of classes in overlays, reports and legends."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
@@ -33,3 +34,15 @@ def colour(name: str) -> Colour:
     hue = hashlib.sha256(name.encode()).digest()[0] * 180 // 256
     red, green, blue = cv2.cvtColor(np.array([[[hue, 170, 220]]], np.uint8), cv2.COLOR_HSV2RGB)[0, 0]
     return int(red), int(green), int(blue)
+
+
+def palette(names: Sequence[str], chosen: Mapping[str, Colour]) -> tuple[Colour, ...]:
+    """The colour of each class, by id: the one that the model's card gives it, else :func:`colour`."""
+    return tuple(chosen.get(name) or colour(name) for name in names)
+
+
+def lookup(colours: Sequence[Colour]) -> np.ndarray:
+    """256 x 3 uint8: the colour of each id, black where there is none; to be indexed with a label map."""
+    table = np.zeros((256, 3), np.uint8)
+    table[: len(colours)] = colours
+    return table

@@ -4,14 +4,19 @@ What it restores means nothing; that it runs, and fast, is the point.
 """
 
 import math
+import shutil
 from pathlib import Path
 
 import torch
+import yaml
 
 from ros2_derain import models, networks
 
 CLASSES = ("sky", "road", "car")
 OBJECTS = ("car", "pedestrian")
+
+COLOURS = {"sky": (10, 20, 30), "road": (200, 0, 100), "car": (7, 77, 177)}
+"""Other ones than the classes have by their names."""
 
 OPTIONS = {
     "derainer": ("loopnet", {"classes": len(CLASSES), "widths": [8, 8, 8, 8], "state": 4}),
@@ -90,4 +95,13 @@ def write(folder: Path, reads_mm_h: float = 100.0, network: str = "loopnet", **c
     made |= {part: given for part, given in changed.items() if not isinstance(given, tuple)}
     written = {part: {"network": name, "options": options} for part, (name, options) in described.items()}
     models.save(folder, models.ModelCard(folder.name, written, CLASSES, OBJECTS, ""), made)
+    return folder
+
+
+def coloured(model: str, folder: Path) -> Path:
+    """A copy of a model whose card gives its classes :data:`COLOURS`."""
+    shutil.copytree(model, folder)
+    card = yaml.safe_load((folder / models.CARD).read_text())
+    card["colours"] = {name: list(colour) for name, colour in COLOURS.items()}
+    (folder / models.CARD).write_text(yaml.safe_dump(card))
     return folder

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ros2_derain import models
+from ros2_derain.class_colours import Colour, palette
 from ros2_derain.networks.layers import fuse_normalisation
 from ros2_derain.onnx_parts import OnnxPart
 
@@ -191,7 +192,10 @@ def load_graph(data: bytes, settings: EngineSettings) -> Graph:
 
 @dataclass(frozen=True)
 class ModelIdentity:
-    """Which model runs, where and how; what diagnostics and ``vision_info`` publish."""
+    """Which model runs, where and how; what diagnostics and ``vision_info`` publish.
+
+    ``colours`` are those of the classes, by id, in everything that is drawn.
+    """
 
     name: str
     sha256: str
@@ -200,6 +204,7 @@ class ModelIdentity:
     runtime: str
     class_names: tuple[str, ...]
     object_names: tuple[str, ...]
+    colours: tuple[Colour, ...]
 
     @property
     def fingerprint(self) -> str:
@@ -246,6 +251,7 @@ class LoadedModel:
             placement.runtime,
             card.classes,
             card.objects,
+            palette(card.classes, card.colours),
         )
         own: dict[str, Any] = {}
         graphs: dict[str, GraphNetwork] = {}

@@ -135,7 +135,7 @@ class LabelledStills(Evaluation):
             members = [index for index, one in enumerate(groups) if one == group]
             sample = setup.clip[members[len(members) // 2]]
             scene, perception = evaluation.process(setup.engine, sample.image, sample.path)
-            drawn = drawn_scene(scene.image, perception, setup.engine.identity.class_names)
+            drawn = drawn_scene(scene.image, perception, setup.engine.identity.colours)
             caption = f"{group} {sample.path.name} · {scene.rain.rate:.1f} mm/h".strip()
             yield Strip(caption, (sample.image, scene.image, drawn))
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ros2_derain.class_colours import Colour
 from ros2_derain.engine import Engine, Perception
 from ros2_derain.evaluate import evaluation
 from ros2_derain.evaluate.conditions import ConditionGrid, PerceptionSetup, box_rows, measure_grid
@@ -122,7 +123,7 @@ class PerceptionInRain(Evaluation):
                 sample = setup.clip[index]
                 rainy = rain.render(sample.image, sample.time_s)
                 scene, perception = evaluation.process(engine, rainy, sample.path, sample.time_s)
-            drawn = drawn_scene(scene.image, perception, engine.identity.class_names)
+            drawn = drawn_scene(scene.image, perception, engine.identity.colours)
             yield Strip(f"{rate:g} mm/h", (rainy, scene.image, drawn))
 
 
@@ -160,12 +161,12 @@ def class_table(rows: Sequence[Mapping]) -> Table:
     return Table("IoU of each class, %", "", headings, cells)
 
 
-def drawn_scene(image: np.ndarray, perception: Perception, names: Sequence[str]) -> np.ndarray:
+def drawn_scene(image: np.ndarray, perception: Perception, colours: Sequence[Colour]) -> np.ndarray:
     """The image with the classes, and the boxes above the pipeline's default threshold."""
     confident = tuple(box for box in perception.detections if box.score >= SCORE)
-    return overlay.draw(image, replace(perception, detections=confident), names, OPACITY)
+    return overlay.draw(image, replace(perception, detections=confident), colours, OPACITY)
 
 
-def legend(engine: Engine) -> list[tuple[str, tuple[int, int, int]]]:
+def legend(engine: Engine) -> list[tuple[str, Colour]]:
     """Name and colour of each class of a model."""
-    return [(name, overlay.colour(name)) for name in engine.identity.class_names]
+    return list(zip(engine.identity.class_names, engine.identity.colours, strict=True))

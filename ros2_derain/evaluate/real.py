@@ -149,7 +149,7 @@ class RealRain(Evaluation):
         """NIQE and rain rate of an image before and after, and what the gauge saw; writes its strip."""
         path, before = self.images.images[index], self.images[index].image
         scene, perception = evaluation.process(self.engine, before, path, time_s)
-        drawn = overlay.draw(scene.image, perception, self.engine.identity.class_names, OPACITY)
+        drawn = overlay.draw(scene.image, perception, self.engine.identity.colours, OPACITY)
         strip = [before, scene.image, drawn]
         if scene.obstruction is not None:
             strip.append(overlay.mark_hidden(before, scene.obstruction))

@@ -367,9 +367,8 @@ def _try(folder: Path, kind: str, sample: np.ndarray) -> str:
             return f"rain of {RATE_MM_H:g} mm/h rendered onto the sample, and what the derainer makes of it"
         interpreter = Interpreter.load(settings)
         found = interpreter.interpret(sample).perception
-        names = interpreter.identity.class_names
-        write_image(folder / OVERLAY, overlay.draw(sample, found, names, OPACITY))
-        return _described(found, names)
+        write_image(folder / OVERLAY, overlay.draw(sample, found, interpreter.identity.colours, OPACITY))
+        return _described(found, interpreter.identity.class_names)
     except (RuntimeError, EngineError) as error:
         raise ModelError(f"the model fails on the sample image: {error}") from error
 

@@ -158,7 +158,7 @@ def hidden_classes(scene: Scene) -> dict[str, float]:
 
 
 def _overlay(scene: Scene, seen: Perception, context: Context) -> Image:
-    drawn = overlay.draw(scene.image, seen, context.identity.class_names, context.overlay_opacity)
+    drawn = overlay.draw(scene.image, seen, context.identity.colours, context.overlay_opacity)
     return images.from_rgb(drawn, context.header)
 
 

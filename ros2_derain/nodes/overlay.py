@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import cv2
 import numpy as np
 
-from ros2_derain.class_colours import Colour, colour
+from ros2_derain.class_colours import Colour, lookup
 from ros2_derain.engine import UNLABELLED, Detection, Perception
 
 BOX: Colour = (255, 225, 60)
@@ -17,26 +17,24 @@ TEXT: Colour = (0, 0, 0)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
-def draw(image: np.ndarray, perception: Perception, names: Sequence[str], opacity: float) -> np.ndarray:
+def draw(image: np.ndarray, perception: Perception, colours: Sequence[Colour], opacity: float) -> np.ndarray:
     """An image with its labels and detections: H x W x 3 uint8 RGB, a new array."""
-    return outline(paint(image, perception.labels, names, opacity), perception.detections)
+    return outline(paint(image, perception.labels, colours, opacity), perception.detections)
 
 
-def paint(image: np.ndarray, labels: np.ndarray, names: Sequence[str], opacity: float) -> np.ndarray:
+def paint(image: np.ndarray, labels: np.ndarray, colours: Sequence[Colour], opacity: float) -> np.ndarray:
     """An image with its classes' colours over it.
 
     Args:
         image: H x W x 3 uint8 RGB.
         labels: H x W uint8 class ids; 255 = unlabelled, stays as it is.
-        names: class names by id.
+        colours: RGB by id, such as a model's :attr:`ros2_derain.engine.ModelIdentity.colours`.
         opacity: of the colours, 0..1.
 
     Returns:
         H x W x 3 uint8 RGB, a new array.
     """
-    palette = np.zeros((256, 3), np.uint8)
-    palette[: len(names)] = [colour(name) for name in names]
-    painted = cv2.addWeighted(image, 1 - opacity, palette[labels], opacity, 0)
+    painted = cv2.addWeighted(image, 1 - opacity, lookup(colours)[labels], opacity, 0)
     unlabelled = labels == UNLABELLED
     painted[unlabelled] = image[unlabelled]
     return painted

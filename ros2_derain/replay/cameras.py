@@ -169,7 +169,7 @@ class CameraReplay:
     ) -> None:
         self._topic, self._number, self._settings = topic, number, settings
         self._worst, self._covered = worst, covered
-        self._class_names = model.identity.class_names
+        self._colours = model.identity.colours
         self._engine, self._rains, self._truth = engine, rains, truth
         self._parser = Engine.of(model, settings)
         self._clock = FrameClock()
@@ -234,7 +234,7 @@ class CameraReplay:
         def make() -> WorstFrame:
             drawn = scene.image
             if scene.perception is not None:
-                drawn = overlay.draw(drawn, scene.perception, self._class_names, OPACITY)
+                drawn = overlay.draw(drawn, scene.perception, self._colours, OPACITY)
             images = (scaled_down(image) for image in (frame.image, scene.image, drawn))
             return WorstFrame(severity, self._topic, time_ns, record, *images)
 

@@ -18,7 +18,8 @@ from ros2_derain.bags.planner_inputs import (
     add_transforms,
 )
 from ros2_derain.bags.reader import BagReader, Message
-from ros2_derain.engine import Detection, Scene
+from ros2_derain.class_colours import lookup
+from ros2_derain.engine import Detection, ModelIdentity, Scene
 from ros2_derain.nodes import overlay
 from ros2_derain.nodes.frames import Frames
 from ros2_derain.nodes.planning import PlannerFrame
@@ -41,7 +42,7 @@ class InMetres:
         bag: open.
         cameras: of the bag.
         values: parameters of planner_node that differ from the defaults.
-        class_names: of the labels.
+        identity: of the model, with its classes and their colours.
     """
 
     def __init__(
@@ -49,9 +50,9 @@ class InMetres:
         bag: BagReader,
         cameras: Sequence[CameraTopic],
         values: Mapping[str, Any],
-        class_names: Sequence[str],
+        identity: ModelIdentity,
     ) -> None:
-        self._frames, self._class_names = Frames(), class_names
+        self._frames, self._identity = Frames(), identity
         self._inputs = {
             camera.topic: PlannerInputs(self._frames, values) for camera in cameras if camera.camera_info
         }
@@ -99,7 +100,7 @@ class InMetres:
         if inputs is None or scene is None or scene.perception is None:
             return None
         try:
-            frame = inputs.frame(scene, self._class_names)
+            frame = inputs.frame(scene, self._identity.class_names)
         except PlannerError as error:
             self._problems[str(error)] = None
             return None
@@ -133,17 +134,16 @@ class InMetres:
     def _pictures(self, frame: PlannerFrame, scene: Scene) -> tuple[np.ndarray, np.ndarray]:
         """Labels and boxes over the image, and the same from above."""
         assert scene.perception is not None
-        drawn = overlay.draw(scene.image, scene.perception, self._class_names, OPACITY)
+        names, colours = self._identity.class_names, self._identity.colours
+        drawn = overlay.draw(scene.image, scene.perception, colours, OPACITY)
         area = Area()
         labels = frame.labels_of_places(area.places())
-        colours = {index: overlay.colour(name) for index, name in enumerate(self._class_names)}
-        table = np.zeros((256, 3), np.uint8)
-        table[list(colours)] = list(colours.values())
-        shown = {name: colours[i] for i, name in enumerate(self._class_names) if (labels == i).any()}
+        shown = {name: colours[i] for i, name in enumerate(names) if (labels == i).any()}
         found = frame.seen.detections or ()
         boxes = [Labelled(item, _caption(found[item.index], item)) for item in frame.lifted[0]]
         x, y, _ = frame.placed.to_base.translation
-        return scaled_down(drawn), draw_top_view(area, table[labels], boxes, (float(x), float(y)), shown)
+        ground = lookup(colours)[labels]
+        return scaled_down(drawn), draw_top_view(area, ground, boxes, (float(x), float(y)), shown)
 
     @property
     def pictures(self) -> tuple[np.ndarray, np.ndarray] | None:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from ros2_derain.evaluate.scores import MATCH_IOU, SCORE
-from ros2_derain.nodes import overlay
 from ros2_derain.replay import frame_charts, injected_rain
 from ros2_derain.replay.criteria import failures
 from ros2_derain.replay.frame_charts import FramePoint
@@ -240,7 +239,7 @@ def _worst(worst: Sequence[WorstFrame], points: Sequence[FramePoint], summary: M
             text=f"{how} Drag across an image to compare.",
             names=("rain" if summary["injected"] else "camera", "clean", "Classes and detections"),
             pairs=pairs,
-            legend=[(name, overlay.colour(name)) for name in summary["classes"]],
+            legend=list(zip(summary["classes"], summary["colours"], strict=True)),
         )
     ]
 

@@ -120,7 +120,7 @@ class Session:
         rains = [InjectedRain(rate, job.seed, model) for rate in job.rates]
         rains += [InjectedRain(0.0, job.seed, model, glass) for glass in job.glasses]
         truth = ground_truth.find(bag, job, cameras[0].messages, model)
-        metres = InMetres(bag, cameras, job.planner, model.identity.class_names)
+        metres = InMetres(bag, cameras, job.planner, model.identity)
         return cls(job, bag, cameras, notes, model, rains, metres, truth, list(bag.cuts), fingerprint)
 
     @property
@@ -248,6 +248,7 @@ class Session:
         return {
             **origin(BY, self.model.identity),
             "classes": list(self.model.identity.class_names),
+            "colours": self.model.identity.colours,
             "bag": self._bag_summary(),
             "settings": self.job.figure_settings(),
             "problems": self.problems,

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import rig
+import tiny_model
 from limits import HANG_S
 from sensor_msgs.msg import CameraInfo
 
@@ -53,6 +54,27 @@ def test_nothing_found_is_an_empty_array(active):
     stamp = made.pass_through(out=[outputs.DETECTIONS])
     found = made.client.last(outputs.DETECTIONS)
     assert len(found.detections) == 0 and messages.stamp_ns(found.header) == stamp
+
+
+def test_the_overlay_has_the_colours_of_the_model_s_card(active, rainy_model, tmp_path):
+    made = active(
+        model=tiny_model.coloured(rainy_model, tmp_path / "mine"), overlay_opacity=1.0, score_threshold=1.0
+    )
+    made.client.listen(outputs.OVERLAY)
+    assert made.client.until(lambda: made.segmentation.has_subscriber(outputs.OVERLAY))
+    stamps = []
+
+    def arrived():  # not at once: the client finds the node later than it is found
+        stamps.append(made.pass_through())
+        return made.client.until(lambda: stamps[-1] in made.client.stamps(outputs.OVERLAY), 1.0)
+
+    assert any(arrived() for _ in range(20))
+    drawn, labels = (
+        next(m for m in made.client.got[topic.name] if messages.stamp_ns(m.header) == stamps[-1])
+        for topic in (outputs.OVERLAY, outputs.LABEL_MAP)
+    )
+    expected = np.array(list(tiny_model.COLOURS.values()))[images.to_mono(labels)]
+    assert (images.to_rgb(drawn) == expected).all()
 
 
 def test_overlay_and_jpeg_are_made_for_subscribers_only(active):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny_model
 from made_bags import (
     FIRST_NS,
     SCENE,
@@ -55,6 +56,13 @@ def replayed(two_cameras, rainy_model, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("out") / "two"
     assert replay(two_cameras, out, rainy_model) == 0
     return out
+
+
+def test_the_report_has_the_colours_of_the_model_s_card(two_cameras, rainy_model, tmp_path):
+    model = tiny_model.coloured(rainy_model, tmp_path / "mine")
+    assert replay(two_cameras, tmp_path / "out", model) == 0
+    page = (tmp_path / "out/report.html").read_text()
+    assert all(f"rgb({r}, {g}, {b})" in page for r, g, b in tiny_model.COLOURS.values())
 
 
 # The new bag
