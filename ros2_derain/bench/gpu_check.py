@@ -3,7 +3,8 @@
     python -m ros2_derain.bench.gpu_check --out out/gpu        (make gpu-check)
 
 Parity with PyTorch in float32 on the CPU, milliseconds of a frame by runtime and size, three cameras
-together, and the share of the measured peak of convolutions, as ``gpu_check.json`` and ``gpu_check.md``.
+together, the share of the measured peak of convolutions, how often a frame waits for the device and how much
+device memory is requested anew, as ``gpu_check.json`` and ``gpu_check.md``.
 Without a CUDA device it runs on the CPU, at smaller sizes. After ``--seconds`` nothing more is begun,
 and what is left is named.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -41,6 +43,9 @@ RUNTIMES = {
 CAMERAS = 3
 FRAMES = {"cuda": 100, "cpu": 5}
 WARM_UP_FRAMES = 5
+COUNTED_FRAMES = 10
+MAX_WAITS = 3
+"""Of a frame: for the gate, for the clean image, which is published before it is parsed, for the labels."""
 PARITY_DB, PARITY_LABELS = 45.0, 0.99
 """Least agreement with float32: rounding of half precision and no more."""
 
@@ -95,6 +100,9 @@ def main(argv: list[str] | None = None) -> int:
             report.rows.append({"size": [width, height], **row})
             if row["psnr_db"] < PARITY_DB or row["label_agreement"] < PARITY_LABELS:
                 report.failures.append(f"{what}: {row['psnr_db']} dB, {row['label_agreement']:.2%} of labels")
+            if runtime == "torch" and (row.get("waits", 0) > MAX_WAITS or row.get("allocations")):
+                counted = f"{row['waits']:g} waits and {row['allocations']:g} allocations"
+                report.failures.append(f"{what}: {counted} a frame, at most {MAX_WAITS} and 0 are needed")
     result = {**vars(report), "machine": machine.describe(), "versions": machine.versions()}
     write_json(args.out / "gpu_check.json", result)
     (args.out / "gpu_check.md").write_text(markdown(report))
@@ -136,7 +144,27 @@ def measure(
         "tflops": round(2 * gmac(model, height, width) / 1000 / seconds, 4),
         "psnr_db": round(float(min(99.0, 10 * np.log10(255**2 / max(error, 1e-9)))), 1),
         "label_agreement": float((scene.perception.labels == expected.perception.labels).mean()),
-        "gpu_memory_mb": round(torch.cuda.max_memory_allocated() / 2**20) if device != "cpu" else 0,
+        **(on_device(engine, images) if device.startswith("cuda") else {}),
+    }
+
+
+def on_device(engine: Engine, images: list[np.ndarray]) -> dict[str, float]:
+    """Of a frame on a CUDA device: synchronisations that PyTorch counts, and requests for device memory."""
+    before = torch.cuda.memory_stats()["segment.all.allocated"]
+    torch.cuda.set_sync_debug_mode("warn")
+    try:
+        with warnings.catch_warnings(record=True) as waits:
+            warnings.simplefilter("always")
+            for index in range(COUNTED_FRAMES):
+                engine.process(Frame(index * 40_000_000, "counted", images[index % len(images)]))
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    synchronising = sum("synchronizing" in str(one.message) for one in waits)
+    requested = torch.cuda.memory_stats()["segment.all.allocated"] - before
+    return {
+        "waits": synchronising / COUNTED_FRAMES,
+        "allocations": requested / COUNTED_FRAMES,
+        "gpu_memory_mb": round(torch.cuda.max_memory_allocated() / 2**20),
     }
 
 
@@ -186,16 +214,18 @@ def markdown(report: Report) -> str:
         f"# {report.device}: {where}",
         "",
         f"3x3 convolutions of 128 channels in half precision: {report.peak_tflops:g} TFLOP/s. "
-        "Milliseconds are p50; the whole frame, with all conversions and transfers.",
+        "Milliseconds are p50; the whole frame, with all conversions and transfers. Waits: how often a frame "
+        "waits for the GPU.",
         "",
         "| size | runtime | precision | gate | derain | parse | total | p99 | fps | fps of three cameras "
-        "| of peak | dB | labels |",
-        "|" + " --- |" * 3 + " ---: |" * 10,
+        "| of peak | waits | dB | labels |",
+        "|" + " --- |" * 3 + " ---: |" * 11,
     ]
     for row in report.rows:
         stages = [f"{row['latency_ms'][stage]['p50']:.1f}" for stage in engine_timing.STAGES]
         figures = [*stages, f"{row['latency_ms']['total']['p99']:.1f}", row["fps"], row["fps_of_three"]]
-        figures += [f"{row['peak_share']:.1%}", row["psnr_db"], f"{row['label_agreement']:.2%}"]
+        figures += [f"{row['peak_share']:.1%}", f"{row['waits']:g}" if "waits" in row else "–"]
+        figures += [row["psnr_db"], f"{row['label_agreement']:.2%}"]
         words = ["x".join(map(str, row["size"])), row["runtime"], row["precision"], *map(str, figures)]
         lines.append("| " + " | ".join(words) + " |")
     for heading, sentences in (("Disagrees", report.failures), ("Did not run", report.skipped)):

@@ -43,10 +43,12 @@ class Interpretation:
     Attributes:
         perception: labels, confidence, detections.
         prior: K x ceil(H/8) x ceil(W/8) uint8 on the device, probabilities * 255.
+        prior_levels: the same on the host.
     """
 
     perception: Perception
     prior: Tensor
+    prior_levels: np.ndarray
 
 
 class Interpreter:
@@ -92,15 +94,16 @@ class Interpreter:
         parsed: Parsed = self._parser(tensor)
         probabilities = parsed.probabilities()
         labels, levels = self._label(probabilities, size)
+        prior = _prior(probabilities, size)
         candidates = parsed.candidates()
         best, best_class = candidates.scores[0].max(1)
-        found = labels, levels, probabilities.sum(), best, best_class, candidates.boxes[0]
-        label_map, confidences, total, scores, classes, boxes = self.placement.download(*found)
+        found = labels, levels, probabilities.sum(), best, best_class, candidates.boxes[0], prior
+        label_map, confidences, total, scores, classes, boxes, prior_levels = self.placement.download(*found)
         if not np.isfinite(total):
             raise RuntimeError("the parser's class probabilities are not finite")
         detections = self._detect(scores, classes, boxes, candidates.overlap, size)
         perception = Perception(_doubled(label_map, size), _doubled(confidences, size), detections)
-        return Interpretation(perception, _prior(probabilities, size))
+        return Interpretation(perception, prior, prior_levels)
 
     def identified(self, frame: Frame, found: Interpretation) -> Interpretation:
         """The parser's output for a frame, with the ids of the tracks; frames are given in order."""

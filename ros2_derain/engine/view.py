@@ -80,7 +80,7 @@ class ViewTracker:
         contrast_loss = _number(seen.contrast_loss)
         if seen.obstruction is None:
             return View(_number(seen.coverage), contrast_loss), None
-        measured = seen.obstruction[0, 0].float().cpu().numpy()
+        measured = seen.obstruction[0, 0].float().numpy()
         average = self._averaged(measured, time_ns, settings.obstruction_average_s)
         hidden = average > HIDDEN
         dirt = self._dirt.update(frame.image, average, time_ns, settings.dirt_after_s)

@@ -30,12 +30,21 @@ class Waiting(TorchDispatchMode):
 
 @pytest.mark.parametrize(
     "model, prior, times",
-    [("rainy", "temporal", 3), ("rainy", "none", 3), ("rainy", "closed_loop", 3), ("dry", "temporal", 2)],
+    [
+        ("rainy", "temporal", 3),
+        ("rainy", "none", 3),
+        ("rainy", "closed_loop", 3),
+        ("wet", "temporal", 3),
+        ("dry", "temporal", 2),
+    ],
 )
 def test_a_frame_waits_for_the_device_at_the_gate_at_the_image_and_at_the_labels(
     request, monkeypatch, model, prior, times
 ):
-    """Once each, and nowhere between."""
+    """Once each, and nowhere between; the image is published before it is parsed.
+
+    In a wet frame the gate's transfer brings what water hides, too; the labels' brings the prior.
+    """
     folder = request.getfixturevalue(f"{model}_model")
     engine = Engine.load(
         EngineSettings(model=folder, device="cpu", prior=prior, iterations=2, runtime="torch")
@@ -44,11 +53,13 @@ def test_a_frame_waits_for_the_device_at_the_gate_at_the_image_and_at_the_labels
     monkeypatch.setattr(
         Placement, "download", lambda self, *tensors: downloads.append(1) or download(self, *tensors)
     )
+    monkeypatch.setattr(torch.Tensor, "cpu", lambda self: downloads.append(1) or self)
     rng = np.random.default_rng(0)
     for index in range(2):
         downloads.clear()
-        frame = Frame(40_000_000 * index, "camera", rng.integers(0, 256, (64, 96, 3), np.uint8))
+        image = rng.integers(0, 255, (64, 96, 3), np.uint8)
+        image[16:40, 16:56] = 255
         with Waiting() as waiting:
-            restored = engine.restore(frame)
-            engine.interpreter.interpret(restored.tensor)
-        assert restored.fault == "" and len(downloads) == times and waiting.found == {}
+            scene = engine.process(Frame(40_000_000 * index, "camera", image))
+        assert scene.fault == "" and len(downloads) == times and waiting.found == {}
+        assert (scene.view.coverage > 0) == (model == "wet")
