@@ -16,8 +16,8 @@ HIGH_SCORE = 0.5
 """Boxes of this score and above choose their tracks first."""
 MIN_OVERLAP = 0.2
 """Least intersection over union of a box and the place where its track should be."""
-MAX_MISSED = 5
-"""Frames in a row in which a track may be missing."""
+MEMORY_S, MEMORY_FRAMES = 1.0, 5
+"""A track ends when it was missed for longer than both: ByteTrack's 30 frames at 30 Hz, and for slow cameras."""
 VELOCITY_GAIN = 0.4
 """Share of a newly measured velocity in a track's velocity."""
 
@@ -83,7 +83,9 @@ class Tracker:
             free = self._associate(chosen, boxes, class_names, free, ids)
         for track in free:
             track.missed += 1
-        self._tracks = [track for track in self._tracks if track.missed <= MAX_MISSED]
+        self._tracks = [
+            track for track in self._tracks if track.missed <= MEMORY_FRAMES or track.unseen_s <= MEMORY_S
+        ]
         for index, found in enumerate(ids):
             if found is None:
                 ids[index] = self._begin(boxes[index], class_names[index])

@@ -1,9 +1,9 @@
 """Tracks: ids that last through motion, misses and low scores, and end with a reset."""
 
 import numpy as np
+import pytest
 
 from ros2_derain.planner import Tracker
-from ros2_derain.planner.tracks import MAX_MISSED
 
 
 def moving(start, velocity, frame, size=60.0):
@@ -39,11 +39,16 @@ def test_an_object_that_is_missed_three_times_keeps_its_id():
     assert {name for found in ids for name in found} == {"1"}
 
 
-def test_an_object_that_is_away_for_long_gets_a_new_id():
-    frames = [[(moving((100, 100), (0, 0), 0), 0.8, "car")], *[[]] * (MAX_MISSED + 1)]
+@pytest.mark.parametrize(
+    ("missed", "seconds", "id_"),
+    [(5, 1.0, "1"), (6, 1.0, "2"), (24, 0.04, "1"), (27, 0.04, "2")],
+    ids=["five frames", "more than five and a second", "a second", "more than a second and five"],
+)
+def test_an_object_that_is_away_for_long_gets_a_new_id(missed, seconds, id_):
+    frames = [[(moving((100, 100), (0, 0), 0), 0.8, "car")], *[[]] * missed]
     frames.append(frames[0])
-    ids = run(Tracker(), frames)
-    assert (ids[0], ids[-1]) == (["1"], ["2"])
+    ids = run(Tracker(), frames, seconds)
+    assert (ids[0], ids[-1]) == (["1"], [id_])
 
 
 def test_low_scores_continue_tracks_and_do_not_steal_them():
