@@ -9,15 +9,18 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import cv2
 import numpy as np
+from sensor_msgs.msg import PointCloud2
 
 from ros2_derain.engine import Detection
 from ros2_derain.nodes import messages
 from ros2_derain.nodes.frames import Placed
 from ros2_derain.nodes.parameters import PlannerParameters
 from ros2_derain.nodes.planning import PlannerFrame, Seen
+from ros2_derain.nodes.point_clouds import to_cloud, to_xyz
 from ros2_derain.planner import OPTICAL, BoxSigmas, Calibration, Camera, GroundGrid, Lifter, Pose, View, paint
 from ros2_derain.reporting.statistics import percentiles
 
@@ -71,12 +74,26 @@ def _costs(camera: Camera) -> dict:
     around = np.column_stack((far * np.sin(azimuth), up, far * np.cos(azimuth))).astype(np.float32)
     seen_points = around[camera.seen(around)[0]]
     ahead = np.resize(seen_points, (CLOUD_POINTS, 3))
+    cloud = _cloud(ahead)
+
+    def with_cloud() -> PlannerFrame:  # as planner_node: the message's points, in base
+        return replace(frame(), lidar=(_mounted().apply(to_xyz(cloud)), ""), expects_cloud=True)
+
     return {
         "ground points, stride 4, with the message": _time(lambda: frame().ground_points()),
         "20 boxes in metres, with the message": _time(lambda: frame().detections_3d()),
         "painting 200,000 points around the vehicle": _time(lambda: paint(around, camera, view, HEIGHT_M)),
         "painting 200,000 points, all in view": _time(lambda: paint(ahead, camera, view, HEIGHT_M)),
+        "the same from message to message": _time(lambda: with_cloud().painted_points()),
     }
+
+
+def _cloud(points: np.ndarray) -> PointCloud2:
+    """A lidar's message of N x 3 points: x, y, z and intensity."""
+    made = np.zeros(len(points), [(name, "<f4") for name in ("x", "y", "z", "intensity")])
+    for axis, name in enumerate("xyz"):
+        made[name] = points[:, axis]
+    return to_cloud(made, messages.to_header(0, "lidar"))
 
 
 def _time(act: Callable[[], object]) -> dict:

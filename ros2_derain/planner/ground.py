@@ -59,7 +59,7 @@ def meet_ground(rays: np.ndarray, to_base: Pose, ground_z: float, max_range: flo
         ... x 3 float64 in the camera's frame [m]; NaN where they do not within the range: at and above the
         horizon, or with the camera below the ground.
     """
-    turned = rays @ to_base.rotation.T
+    turned = Pose(to_base.rotation, np.zeros(3)).apply(rays)
     height = to_base.translation[2] - ground_z
     with np.errstate(invalid="ignore", divide="ignore"):
         along = -height / turned[..., 2]

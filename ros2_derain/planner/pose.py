@@ -88,10 +88,16 @@ class Pose:
         return Pose(self.rotation.T, -self.rotation.T @ self.translation)
 
     def apply(self, points: np.ndarray) -> np.ndarray:
-        """Points of the inner frame, ... x 3, in the outer frame; of the same type."""
-        kind = points.dtype if points.dtype.kind == "f" else np.dtype(float)
-        moved: np.ndarray = points @ self.rotation.T.astype(kind) + self.translation.astype(kind)
-        return moved
+        """Points of the inner frame, ... x 3, in the outer frame: float32 of float32, else float64.
+
+        By OpenCV: a matrix product of NumPy takes 15 ms for 200,000 points.
+        """
+        kind = np.float32 if points.dtype == np.float32 else np.float64
+        if not points.size:
+            return np.empty(points.shape, kind)
+        matrix = np.column_stack((self.rotation, self.translation))
+        given: np.ndarray = np.ascontiguousarray(points, kind).reshape(-1, 1, 3)
+        return np.asarray(cv2.transform(given, matrix)).reshape(points.shape)
 
 
 OPTICAL = Pose(np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]]), np.zeros(3))

@@ -17,7 +17,7 @@ HIGH_SCORE = 0.5
 MIN_OVERLAP = 0.2
 """Least intersection over union of a box and the place where its track should be."""
 MEMORY_S, MEMORY_FRAMES = 1.0, 5
-"""A track ends when it was missed for longer than both: ByteTrack's 30 frames at 30 Hz, and for slow cameras."""
+"""A track ends when it was missed for longer than both. One second is ByteTrack's, 30 frames at 30 Hz."""
 VELOCITY_GAIN = 0.4
 """Share of a newly measured velocity in a track's velocity."""
 

@@ -17,6 +17,22 @@ def test_angles_turn_as_rep_103_says():
     np.testing.assert_allclose(OPTICAL.apply(np.array([1.0, 0, 0])), [0, -1, 0])
 
 
+@pytest.mark.parametrize("shape", [(3,), (0, 3), (5, 3), (4, 6, 3), (100_000, 3)])
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_points_are_moved_as_the_matrix_says(shape, kind):
+    pose = Pose.of_angles(1.0, -2.0, 1.5, 0.1, -0.2, 2.0)
+    points = np.random.default_rng(0).normal(size=shape, scale=30).astype(kind)
+    moved = pose.apply(points)
+    assert moved.dtype == kind and moved.shape == shape
+    expected = points @ pose.rotation.T + pose.translation
+    np.testing.assert_allclose(moved, expected, atol=1e-4 if kind is np.float32 else 1e-12)
+
+
+def test_points_that_are_missing_stay_missing():
+    moved = Pose.of_angles(1.0, 0.0, 0.0).apply(np.array([[np.nan, 0, 0], [1, 2, 3]], np.float32))
+    assert np.isnan(moved[0]).any() and moved[1].tolist() == [2, 2, 3]
+
+
 def test_quaternions_and_angles_agree():
     yaw = 0.7
     turned = Pose.of_quaternion((1, 2, 3), (0, 0, math.sin(yaw / 2), math.cos(yaw / 2)))
