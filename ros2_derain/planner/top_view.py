@@ -148,19 +148,28 @@ def _draw_vehicle(view: np.ndarray, area: Area, camera: tuple[float, float]) -> 
 
 
 def _write_texts(view: np.ndarray, area: Area, boxes: Sequence[Labelled]) -> None:
-    """The boxes' texts beside them, moved down where they would cover each other."""
-    taken: list[tuple[int, int, int]] = []
-    for box in sorted(boxes, key=lambda one: -float(one.lifted.foot[0])):
-        corners = area.pixels(_outline(box.lifted))
-        (width, _), _ = cv2.getTextSize(box.text, _FONT, _SCALE, 1)
-        left, row = int(corners[:, 0].max()) + 5, int(corners[:, 1].mean())
-        if left + width > area.shape[1]:
-            left = int(corners[:, 0].min()) - width - 5
-        for start, end, line in sorted(taken, key=lambda one: one[2]):
-            if left < end and start < left + width and abs(row - line) < LINE_PX - 4:
-                row = line + LINE_PX - 4
-        taken.append((left, left + width, row))
-        _write(view, box.text, left, row + 4, _colour(box))
+    """The boxes' texts beside them, where they cover neither each other nor a box; else to the right."""
+    outlines = [area.pixels(_outline(box.lifted)) for box in boxes]
+    taken = [(*corners.min(0), *corners.max(0)) for corners in outlines]
+    for box, corners in zip(boxes, outlines, strict=True):
+        (width, height), _ = cv2.getTextSize(box.text, _FONT, _SCALE, 1)
+        (left, top), (right, bottom) = corners.min(0), corners.max(0)
+        row = (top + bottom - height) // 2
+        beside = [(right + 5, row + down) for down in (0, -LINE_PX, LINE_PX)]
+        beside += [(left - 5 - width, row + down) for down in (0, -LINE_PX, LINE_PX)]
+        places = [(int(x), int(y), int(x) + width, int(y) + height) for x, y in beside]
+        free = (place for place in places if _fits(place, taken, area))
+        place = next(free, places[0])
+        taken.append(place)
+        _write(view, box.text, place[0], place[3], _colour(box))
+
+
+def _fits(place: tuple[int, ...], taken: Sequence[tuple[int, ...]], area: Area) -> bool:
+    """Whether a rectangle (x0, y0, x1, y1) is inside the area and overlaps none of the others."""
+    x0, y0, x1, y1 = place
+    if x0 < 0 or y0 < 0 or x1 > area.shape[1] or y1 > area.shape[0]:
+        return False
+    return all(x1 < a or c < x0 or y1 < b or d < y0 for a, b, c, d in taken)
 
 
 def _write(view: np.ndarray, text: str, left: int, bottom: int, colour: Colour = TEXT) -> None:
