@@ -13,7 +13,6 @@ from dataclasses import replace
 
 import cv2
 import numpy as np
-from sensor_msgs.msg import PointCloud2
 
 from ros2_derain.engine import Detection
 from ros2_derain.nodes import messages
@@ -74,7 +73,7 @@ def _costs(camera: Camera) -> dict:
     around = np.column_stack((far * np.sin(azimuth), up, far * np.cos(azimuth))).astype(np.float32)
     seen_points = around[camera.seen(around)[0]]
     ahead = np.resize(seen_points, (CLOUD_POINTS, 3))
-    cloud = _cloud(ahead)
+    cloud = to_cloud(_with_intensity(ahead), messages.to_header(0, "lidar"))
 
     def with_cloud() -> PlannerFrame:  # as planner_node: the message's points, in base
         return replace(frame(), lidar=(_mounted().apply(to_xyz(cloud)), ""), expects_cloud=True)
@@ -88,12 +87,12 @@ def _costs(camera: Camera) -> dict:
     }
 
 
-def _cloud(points: np.ndarray) -> PointCloud2:
-    """A lidar's message of N x 3 points: x, y, z and intensity."""
+def _with_intensity(points: np.ndarray) -> np.ndarray:
+    """N x 3 points as a lidar's structured array."""
     made = np.zeros(len(points), [(name, "<f4") for name in ("x", "y", "z", "intensity")])
     for axis, name in enumerate("xyz"):
         made[name] = points[:, axis]
-    return to_cloud(made, messages.to_header(0, "lidar"))
+    return made
 
 
 def _time(act: Callable[[], object]) -> dict:
