@@ -19,8 +19,8 @@ from torch.nn import functional
 from ros2_derain.engine import EngineError
 from ros2_derain.engine.foreign.derainer import OnnxDerainer
 from ros2_derain.engine.foreign.detector import read
+from ros2_derain.engine.foreign.parser import Segmentation
 from ros2_derain.engine.foreign.preparation import Run, prepare
-from ros2_derain.engine.foreign.segmentation import Segmentation
 from ros2_derain.metrics import psnr
 from ros2_derain.model_tools.detector_layouts import (
     BYTES,

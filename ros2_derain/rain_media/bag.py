@@ -24,8 +24,7 @@ from ros2_derain.bags.messages import (
     with_image,
 )
 from ros2_derain.bags.reader import BagReader, Message, type_of
-from ros2_derain.rain_media.glass_masks import GlassMasks
-from ros2_derain.rain_media.rendering import RainMediaError, RainOverlay
+from ros2_derain.rain_media.rendering import GlassMasks, RainMediaError, RainOverlay
 
 _UNDEFINED = "RIHS01_" + 64 * "0"
 

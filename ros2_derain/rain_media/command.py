@@ -15,9 +15,10 @@ from ros2_derain.bags import STORAGES, is_bag
 from ros2_derain.data.clips import CODECS, FPS, MAX_FPS, Clip, Video
 from ros2_derain.data.images import SUFFIXES, left_out_note, write_image
 from ros2_derain.rain import BLENDINGS, Glass, Rain, RainError, preset
-from ros2_derain.rain_media.glass_masks import TABLE, GlassMasks
 from ros2_derain.rain_media.glass_options import add_glass_options, asks_for_glass, glasses
 from ros2_derain.rain_media.rendering import (
+    GLASS_TABLE,
+    GlassMasks,
     ImageFile,
     ImageFolder,
     RainMediaError,
@@ -222,7 +223,7 @@ def _made(source, overlays: list[RainOverlay], target: Path, args: argparse.Name
     """The output at ``target``, and the masks where they are asked for."""
     if not args.masks:
         return _make(source, overlays, target, args, None)
-    with staged(args.masks, args.force, TABLE if len(overlays) == 1 else CARD) as stage:
+    with staged(args.masks, args.force, GLASS_TABLE if len(overlays) == 1 else CARD) as stage:
         folder = stage / args.masks.name
         made = _make(source, overlays, target, args, folder)
         if len(overlays) > 1:
@@ -302,9 +303,9 @@ def _summary(args: argparse.Namespace, overlays: list[RainOverlay], made: list[d
     for topic, unread in made[0].get("copied_unread", {}).items():
         lines.append(f"  {topic}: {unread['images']} copied without rain: {unread['first_reason']}")
     if left_out := made[0].get("left_out"):
-        lines.append(left_out_note(left_out, made[0]["pictures"] + len(left_out)))
+        lines.append(left_out_note(left_out, made[0]["images"] + len(left_out)))
     if args.masks:
-        lines.append(f"{args.masks}: masks of what the glass hides, and {TABLE}")
+        lines.append(f"{args.masks}: masks of what the glass hides, and {GLASS_TABLE}")
     if args.strip:
         lines.append(f"{args.strip}: side by side")
     return "\n".join(lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 import shutil
 from collections.abc import Callable, Sequence
@@ -14,13 +15,14 @@ import numpy as np
 from ros2_derain.data.clips import CARD, Clip, Video, VideoWriter
 from ros2_derain.data.images import DataError, check_unique_stems, read_image, write_image
 from ros2_derain.rain import Glass, GlassRenderer, GlassView, Rain, RainRenderer
-from ros2_derain.rain_media.glass_masks import GlassMasks
 
 CAMERA_SEEDS = 1000
 """Distance between the seeds of two cameras, so that each has streaks of its own."""
 
 STREAKS = "streaks"
 """Folder, or suffix of the stem, of the streak masks."""
+GLASS_TABLE = "glass.csv"
+"""Of a folder of masks: coverage and loss of contrast of every image."""
 
 COLUMNS = 4
 CELL_WIDTH = 480
@@ -107,6 +109,32 @@ class RainOverlay:
         return self._glasses[key]
 
 
+class GlassMasks:
+    """Writes what water hides in each image (``<name>.png``, 255 = hidden) and, last, :data:`GLASS_TABLE`.
+
+    Args:
+        folder: made where it is missing.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self._rows: list[tuple[str, str, str]] = []
+
+    def write(self, name: str, view: GlassView) -> None:
+        """Write the mask of an image."""
+        write_image(self.folder / f"{name}.png", view.mask)
+        self._rows.append((f"{name}.png", f"{view.coverage:.5f}", f"{view.contrast_loss:.5f}"))
+
+    def close(self) -> None:
+        """Write the table."""
+        table = self.folder / GLASS_TABLE
+        with table.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+            writer = csv.writer(file)
+            writer.writerow(("mask", "coverage", "contrast_loss"))
+            writer.writerows(self._rows)
+
+
 @dataclass(frozen=True)
 class ImageFile:
     """A single image; the rain is that of time 0.
@@ -137,7 +165,7 @@ class ImageFile:
         if self.mask:
             write_image(target.with_name(f"{target.stem}.{STREAKS}.png"), overlay.streaks(image))
         step()
-        return {"pictures": 1}
+        return {"images": 1}
 
 
 @dataclass(frozen=True)
@@ -196,7 +224,7 @@ class ImageFolder:
             raise DataError(f"no image of {self.clip.folder} can be read; the first: {left_out[0]}")
         if (self.clip.folder / CARD).is_file():
             shutil.copyfile(self.clip.folder / CARD, target / CARD)
-        facts = {"pictures": len(self.clip) - len(left_out), "fps": self.clip.fps}
+        facts = {"images": len(self.clip) - len(left_out), "fps": self.clip.fps}
         return facts | ({"left_out": left_out} if left_out else {})
 
 
@@ -224,7 +252,7 @@ class VideoFile:
                     masks.write(f"{writer.count:06d}", view)
                 writer.write(view.image, time_s)
                 step()
-        return {"pictures": writer.count, "fps": self.video.fps}
+        return {"images": writer.count, "fps": self.video.fps}
 
 
 def rain_clip(

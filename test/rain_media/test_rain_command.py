@@ -41,7 +41,7 @@ def clip(tmp_path) -> Path:
     return folder
 
 
-# Pictures and folders
+# Images and folders
 
 
 def test_an_image_gets_the_rain_of_its_rate_and_seed(street, tmp_path):

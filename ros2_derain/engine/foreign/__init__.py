@@ -8,12 +8,10 @@ from typing import Any
 from ros2_derain.models import ModelCard, ModelError
 from ros2_derain.onnx_parts import OnnxPart
 
-from .derainer import OnnxDerainer
+from .derainer import OnnxDerainer, TranslatingDerainer
 from .detector import Detector
-from .parser import ComposedParser
+from .parser import ComposedParser, Segmentation
 from .preparation import Run
-from .prior import TranslatingDerainer
-from .segmentation import Segmentation
 
 __all__ = ["assembled", "own_parts"]
 

@@ -1,11 +1,14 @@
-"""Derainers made elsewhere, from image to image; in tiles where the size of their input is fixed."""
+"""Derainers made elsewhere, in tiles if their size is fixed; own ones with priors of other classes."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ros2_derain.networks import Restoration
 from ros2_derain.networks.derainer import ImageRestoration, SingleImageDerainer
 from ros2_derain.onnx_parts import ImageOutput, OnnxPart
 
@@ -69,6 +72,42 @@ class OnnxDerainer(SingleImageDerainer):
         if not is_difference:
             return found
         return rain - found if self._output.values == "rain" else rain + found
+
+
+class TranslatingDerainer:
+    """A model's own derainer, called with priors of other classes than it was trained with.
+
+    Args:
+        derainer: that takes priors.
+        table: for each of the given classes the index of the derainer's, or None: its probability is dropped.
+        classes: number of the derainer's classes.
+    """
+
+    takes_prior = True
+
+    def __init__(self, derainer: Any, table: tuple[int | None, ...], classes: int) -> None:
+        self._derainer = derainer
+        self._matrix = torch.zeros(classes, len(table))
+        for given, own in enumerate(table):
+            if own is not None:
+                self._matrix[own, given] = 1.0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._derainer, name)
+
+    def refine(self, rain: Tensor, restoration: Restoration, prior: Tensor | None = None) -> Restoration:
+        """See :meth:`ros2_derain.networks.Derainer.refine`."""
+        return self._derainer.refine(rain, restoration, self._translated(prior))
+
+    def once(self, rain: Tensor, state: Tensor | None = None, prior: Tensor | None = None) -> Restoration:
+        """See :meth:`ros2_derain.networks.Derainer.once`."""
+        return self._derainer.once(rain, state, self._translated(prior))
+
+    def _translated(self, prior: Tensor | None) -> Tensor | None:
+        if prior is None:
+            return None
+        matrix = self._matrix.to(prior.device, prior.dtype)
+        return torch.einsum("ok,nkhw->nohw", matrix, prior)
 
 
 def starts(length: int, tile: int, overlap: int) -> list[int]:

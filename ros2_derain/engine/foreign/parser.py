@@ -1,13 +1,17 @@
-"""A parser of parts from different places: a segmentation network, a detector, or a model's own of either."""
+"""Parsers of parts from different places: a segmentation network, a detector, or a model's own of either."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from ros2_derain.networks import Candidates, Parse
+from ros2_derain.onnx_parts import OnnxPart, SegmentationOutput
+
+from .preparation import Run, map_on_image, output, prepare
 
 
 class ComposedParse(NamedTuple):
@@ -53,3 +57,67 @@ class ComposedParser:
             return ComposedParse(classes, self._detector(image))
         assert parse is not None
         return ComposedParse(classes, parse.candidates())
+
+
+class Segmentation:
+    """A segmentation network made elsewhere: its output as class probabilities of the image.
+
+    Args:
+        run: the network.
+        part: of the card, with ``segmentation``.
+    """
+
+    def __init__(self, run: Run, part: OnnxPart) -> None:
+        assert part.segmentation is not None
+        self._run, self._input, self._output = run, part.input, part.segmentation
+        self._classes = len(part.classes)
+
+    def __call__(self, image: Tensor) -> Tensor:
+        """Class probabilities.
+
+        Args:
+            image: N x 3 x H x W RGB in 0..1.
+
+        Returns:
+            N x K x ceil(H/s) x ceil(W/s), s = 2 or 4. A pixel whose label is no class has none.
+
+        Raises:
+            RuntimeError: the network failed, or its output is not what the card says.
+        """
+        return torch.cat([self._one(one) for one in image.split(1)])
+
+    def _one(self, image: Tensor) -> Tensor:
+        inputs, placement = prepare(image, self._input)
+        values = as_maps(output(self._run, inputs, self._output.name), self._output, self._classes)
+        if self._output.values == "labels":
+            labels = map_on_image(values.float(), placement, "nearest-exact").round().long()
+            return one_hot(labels, self._classes)
+        scores = map_on_image(values.float(), placement)
+        return scores.softmax(1) if self._output.values == "logits" else scores
+
+
+def as_maps(values: Tensor, spec: SegmentationOutput, classes: int) -> Tensor:
+    """1 x K x h x w scores, or 1 x 1 x h x w labels.
+
+    Raises:
+        RuntimeError: the shape is not that of the layout and the number of classes.
+    """
+    shape = "x".join(map(str, values.shape))
+    if spec.layout == "NHW":
+        labels = values.reshape(1, 1, *values.shape[-2:]) if values.ndim in (2, 3) else values
+        if labels.ndim != 4 or labels.shape[:2] != (1, 1):
+            raise RuntimeError(f"output {spec.name} is {shape}, which is no label map: 1 x H x W")
+        return labels
+    if values.ndim != 4:
+        raise RuntimeError(f"output {spec.name} is {shape}, which is no map of classes: 1 x K x H x W")
+    maps = values.permute(0, 3, 1, 2) if spec.layout == "NHWC" else values
+    if maps.shape[1] != classes:
+        raise RuntimeError(f"output {spec.name} is {shape}: {maps.shape[1]} classes, but {classes} are named")
+    return maps
+
+
+def one_hot(labels: Tensor, classes: int) -> Tensor:
+    """1 x 1 x h x w labels as 1 x K x h x w of 0 and 1; a label that is no class has no 1."""
+    known = (labels >= 0) & (labels < classes)
+    maps = torch.zeros(1, classes, *labels.shape[-2:], device=labels.device)
+    return maps.scatter_(1, labels.clamp(0, classes - 1), known.float())
