@@ -45,7 +45,7 @@ class LabelledStills(Evaluation):
             **self.provenance,
             "frames": len(groups),
             "rows": rows,
-            "pictures": list(self._readings(measured)),
+            "images": list(self._readings(measured)),
         }
 
     def _readings(self, measured: Mapping[Condition, dict]) -> Iterator[dict]:
@@ -56,7 +56,7 @@ class LabelledStills(Evaluation):
                 continue
             for number, index in enumerate(clip.indices):
                 yield {
-                    "picture": clip.dataset.images[index].name,
+                    "image": clip.dataset.images[index].name,
                     "group": clip.groups[number],
                     "rate_mm_h": condition.rate,
                     "seed": condition.seed,
@@ -99,8 +99,8 @@ class LabelledStills(Evaluation):
         sections: list[Section] = [self._strips(), Table("Every row", "", *tables.cells(rows))]
         if self.setup.clip.has_labels:
             sections.append(class_table(rows))
-        pictures = sorted(result["pictures"], key=lambda one: one["group"])
-        sections.append(Table("What the gauge saw in every image", "", *tables.cells(pictures)))
+        images = sorted(result["images"], key=lambda one: one["group"])
+        sections.append(Table("What the gauge saw in every image", "", *tables.cells(images)))
         if self.setup.boxes is not None:
             sections.append(Table("Boxes of each class", "", *tables.cells(_grouped_box_rows(rows))))
         figure, name = ("miou", "mIoU") if self.setup.clip.has_labels else ("ap50", "AP50")

@@ -141,9 +141,9 @@ class RealRain(Evaluation):
                 else:
                     images.append(self._score(index, index / self.fps))
                 progress.step()
-        figures = [{key: value for key, value in image.items() if key != "picture"} for image in images]
-        mean = {"picture": f"mean of {len(images)}", **statistics.mean_row(figures)}
-        return {**self.provenance, "frames": len(images), "rows": [mean], "pictures": images}
+        figures = [{key: value for key, value in image.items() if key != "image"} for image in images]
+        mean = {"image": f"mean of {len(images)}", **statistics.mean_row(figures)}
+        return {**self.provenance, "frames": len(images), "rows": [mean], "images": images}
 
     def _score(self, index: int, time_s: float | None) -> dict:
         """NIQE and rain rate of an image before and after, and what the gauge saw; writes its strip."""
@@ -155,7 +155,7 @@ class RealRain(Evaluation):
             strip.append(overlay.mark_hidden(before, scene.obstruction))
         write_image(self.strips / f"{path.stem}.jpg", side_by_side(strip))
         return {
-            "picture": path.stem,
+            "image": path.stem,
             "niqe": _niqe(before),
             "niqe_after": _niqe(scene.image),
             "read_mm_h": scene.rain.rate,
@@ -165,11 +165,11 @@ class RealRain(Evaluation):
 
     def summary(self, result: Mapping) -> str:
         """See :meth:`Evaluation.summary`."""
-        return tables.table([*result["pictures"], *result["rows"]])
+        return tables.table([*result["images"], *result["rows"]])
 
     def report(self, result: Mapping) -> Report:
         """See :meth:`Evaluation.report`: means, a table of all images, and some of the strips."""
-        (mean,), images = result["rows"], result["pictures"]
+        (mean,), images = result["rows"], result["images"]
         rate, niqe_before = tables.number(mean["read_mm_h"]), tables.number(mean["niqe"])
         columns = (*COLUMNS, HIDDEN_COLUMN) if "coverage" in mean else COLUMNS
         tiles = [
@@ -199,8 +199,8 @@ class RealRain(Evaluation):
         )
 
     def _strip(self, image: Mapping, columns: int) -> Strip:
-        strip = read_image(self.strips / f"{image['picture']}.jpg")
-        caption = f"{image['picture']} · {image['read_mm_h']:.0f} → {image['read_after_mm_h']:.0f} mm/h"
+        strip = read_image(self.strips / f"{image['image']}.jpg")
+        caption = f"{image['image']} · {image['read_mm_h']:.0f} → {image['read_after_mm_h']:.0f} mm/h"
         if "coverage" in image:
             caption += f" · {100 * image['coverage']:.1f} % covered"
         return Strip(caption, split_side_by_side(strip, columns))

@@ -100,16 +100,16 @@ class Restoration(Evaluation):
         with Progress("pairs", len(self.pairs)) as progress:
             for index, name in enumerate(self.pairs.names):
                 figures.append(cache.get(name, partial(self._score, index)))
-                images.append({"picture": name, **figures[-1]})
+                images.append({"image": name, **figures[-1]})
                 progress.step()
-        mean = {"picture": f"mean of {len(images)}", **statistics.mean_row(figures)}
+        mean = {"image": f"mean of {len(images)}", **statistics.mean_row(figures)}
         spread = statistics.deviations(figures)
         return {
             **self.provenance,
             "frames": len(images),
             "rows": [mean],
             "spread": spread,
-            "pictures": images,
+            "images": images,
         }
 
     def _score(self, index: int) -> dict[str, float | None]:
@@ -117,15 +117,15 @@ class Restoration(Evaluation):
 
     def summary(self, result: Mapping) -> str:
         """See :meth:`Evaluation.summary`."""
-        return tables.table(result["pictures"] + result["rows"])
+        return tables.table(result["images"] + result["rows"])
 
     def report(self, result: Mapping) -> Report:
         """See :meth:`Evaluation.report`: means, all images, and those of lowest and highest PSNR."""
-        (mean,), images = result["rows"], result["pictures"]
+        (mean,), images = result["rows"], result["images"]
         order = sorted(range(len(images)), key=lambda index: images[index]["psnr_y_db"] or np.inf)
         shown = list(dict.fromkeys(order[: SHOWN // 2] + order[-SHOWN // 2 :]))
         strips = [
-            Strip(f"{images[i]['picture']} · {_db(images[i]['psnr_y_db'])} on Y", self.strip(self.pairs[i]))
+            Strip(f"{images[i]['image']} · {_db(images[i]['psnr_y_db'])} on Y", self.strip(self.pairs[i]))
             for i in shown
         ]
         columns = ("Rainy", "Derained", "Clean") if self.engine else ("Rainy", "Clean")

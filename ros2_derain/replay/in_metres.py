@@ -129,9 +129,9 @@ class InMetres:
         sure = sum(found[item.index].score >= SURE for item in lifted)
         rank = sure, sure - len(lifted)
         if lifted and (self._best is None or rank > self._best[0]):
-            self._best = rank, *self._pictures(frame, scene)
+            self._best = rank, *self._draw(frame, scene)
 
-    def _pictures(self, frame: PlannerFrame, scene: Scene) -> tuple[np.ndarray, np.ndarray]:
+    def _draw(self, frame: PlannerFrame, scene: Scene) -> tuple[np.ndarray, np.ndarray]:
         """Labels and boxes over the image, and the same from above."""
         assert scene.perception is not None
         names, colours = self._identity.class_names, self._identity.colours
@@ -146,7 +146,7 @@ class InMetres:
         return scaled_down(drawn), draw_top_view(area, ground, boxes, (float(x), float(y)), shown)
 
     @property
-    def pictures(self) -> tuple[np.ndarray, np.ndarray] | None:
+    def images(self) -> tuple[np.ndarray, np.ndarray] | None:
         """Labels and boxes over the image, and from above; None where no frame has boxes.
 
         Of the frame with most sure boxes, and fewest others.

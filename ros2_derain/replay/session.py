@@ -196,7 +196,7 @@ class Session:
         summary["passed"] = _passed(summary)
         write_json(folder / SUMMARY, summary)
         page = report.build(
-            summary, self.job, self.points, list(self.worst), list(self.covered), self.metres.pictures, beside
+            summary, self.job, self.points, list(self.worst), list(self.covered), self.metres.images, beside
         )
         write(page, folder / REPORT)
         return summary

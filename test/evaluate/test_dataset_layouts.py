@@ -164,7 +164,7 @@ def test_pairs_of_every_public_layout(layout, tmp_path):
     words = ["evaluate", "restoration", "--input", "--pairs", str(tmp_path / "set"), "--json", str(out)]
     assert cli.main(words) == 0
     result = json.loads(out.read_text())
-    assert [int("".join(filter(str.isdigit, one["picture"]))[:1]) for one in result["pictures"]] == [1, 2, 1]
+    assert [int("".join(filter(str.isdigit, one["image"]))[:1]) for one in result["images"]] == [1, 2, 1]
     assert result["rows"][0]["psnr_db"] == pytest.approx(20 * math.log10(255 / 10), abs=0.5)
 
 

@@ -83,7 +83,7 @@ def test_every_image_says_what_the_gauge_saw(weather, wet_model, tmp_path, capsy
         cv2.imwrite(str(weather / f"images/{number}_a.png"), image)
     out = tmp_path / "out.json"
     result = evaluate(weather, wet_model, out, "--by", "condition")
-    seen = {one["picture"]: one for one in result["pictures"]}
+    seen = {one["image"]: one for one in result["images"]}
     assert [(name, one["group"]) for name, one in seen.items()] == [
         (f"{number}_a.png", condition) for number, condition in enumerate(WEATHER)
     ]

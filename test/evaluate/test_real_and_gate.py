@@ -28,12 +28,12 @@ def evaluate(subcommand, photos, *options) -> int:
 def test_images_get_figures_strips_and_a_report(photos, rainy_model, tmp_path, capsys):
     assert evaluate("real", photos, "--model", rainy_model, "--out", tmp_path / "out") == 0
     result = json.loads((tmp_path / "out/real.json").read_text())
-    assert [one["picture"] for one in result["pictures"]] == ["0", "1", "2"]
-    for one in result["pictures"]:
+    assert [one["image"] for one in result["images"]] == ["0", "1", "2"]
+    for one in result["images"]:
         assert one["niqe"] > 0 and one["niqe_after"] > 0
         assert one["read_mm_h"] == pytest.approx(100, rel=0.05)
         assert one["read_after_mm_h"] == pytest.approx(100, rel=0.05), "its estimate is constant"
-        strip = cv2.imread(str(tmp_path / f"out/strips/{one['picture']}.jpg"))
+        strip = cv2.imread(str(tmp_path / f"out/strips/{one['image']}.jpg"))
         assert strip.shape == (120, 4 * 200 + 3 * 4, 3)
         assert one["coverage"] == 0 and one["contrast_loss"] < 0.01 and one["flagged"] is False
     assert (tmp_path / "out/report.html").read_text().count("<img") == 12
@@ -58,10 +58,10 @@ def test_water_on_the_glass_is_flagged_and_drawn(photos, wet_model, tmp_path, ca
     out, options = tmp_path / "out", ("--index", photos.parent / "index.csv", "--height-scale", "1.5")
     assert evaluate("real", photos, "--model", wet_model, *options, "--out", out) == 0
     result = json.loads((out / "real.json").read_text())
-    flagged = {one["picture"]: one["flagged"] for one in result["pictures"]}
+    flagged = {one["image"]: one["flagged"] for one in result["images"]}
     assert flagged == {"0": False, "1": False, "2": False, "drop": True}
     assert result["rows"][0]["flagged"] == 0.25
-    assert result["pictures"][-1]["coverage"] == pytest.approx(20 * 40 / (120 * 200), rel=0.2)
+    assert result["images"][-1]["coverage"] == pytest.approx(20 * 40 / (120 * 200), rel=0.2)
     strip = cv2.imread(str(out / "strips/drop.jpg"))
     assert strip.shape == (180, 4 * 200 + 3 * 4, 3)
     blue, green, red = strip[75, -140]
@@ -70,7 +70,7 @@ def test_water_on_the_glass_is_flagged_and_drawn(photos, wet_model, tmp_path, ca
     only = (*options, "--only", "kind=dry", "--leave-out", "0*,1*")
     assert evaluate("real", photos, "--model", wet_model, *only, "--out", tmp_path / "some") == 0
     some = json.loads((tmp_path / "some/real.json").read_text())
-    assert [one["picture"] for one in some["pictures"]] == ["2"]
+    assert [one["image"] for one in some["images"]] == ["2"]
 
 
 def test_a_small_image_has_no_niqe(photos, rainy_model, tmp_path):
@@ -78,7 +78,7 @@ def test_a_small_image_has_no_niqe(photos, rainy_model, tmp_path):
     small.mkdir()
     cv2.imwrite(str(small / "a.png"), cv2.imread(str(photos / "0.jpg"))[:80, :80])
     assert evaluate("real", small, "--model", rainy_model, "--out", tmp_path / "out") == 0
-    assert json.loads((tmp_path / "out/real.json").read_text())["pictures"][0]["niqe"] is None
+    assert json.loads((tmp_path / "out/real.json").read_text())["images"][0]["niqe"] is None
 
 
 def test_coverage_on_a_dry_clip_is_false(photos, wet_model, tmp_path, capsys):

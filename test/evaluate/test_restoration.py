@@ -38,7 +38,7 @@ def test_the_untouched_input_has_the_score_of_the_known_difference(pairs, tmp_pa
     assert evaluate(pairs, "--input", "--json", out) == 0
     result = json.loads(out.read_text())
     expected = {stem: 20 * math.log10(255 / more) for stem, more in BRIGHTER.items()}
-    assert {one["picture"]: one["psnr_db"] for one in result["pictures"]} == pytest.approx(expected)
+    assert {one["image"]: one["psnr_db"] for one in result["images"]} == pytest.approx(expected)
     (mean,) = result["rows"]
     assert mean["psnr_db"] == pytest.approx(np.mean(list(expected.values())))
     assert result["spread"]["psnr_db"] == pytest.approx(np.std(list(expected.values()), ddof=1))
@@ -53,8 +53,8 @@ def test_a_model_is_scored_with_its_gain(pairs, rainy_model, tmp_path):
     options = ("--model", rainy_model, "--iterations", "1", "--json", out, "--strips", strips, "--html", page)
     assert evaluate(pairs, *options) == 0
     result = json.loads(out.read_text())
-    for one in result["pictures"]:
-        before = 20 * math.log10(255 / BRIGHTER[one["picture"]])
+    for one in result["images"]:
+        before = 20 * math.log10(255 / BRIGHTER[one["image"]])
         assert one["gain_db"] == pytest.approx(one["psnr_db"] - before)
     assert result["settings"] == {"prior": "closed_loop", "iterations": 1, "gate": False}
     assert cv2.imread(str(strips / "a.jpg")).shape == (72, 3 * 96 + 2 * 4, 3)
@@ -67,7 +67,7 @@ def test_an_image_does_not_affect_the_next_one(pairs, rainy_model, tmp_path):
         (tmp_path / "names").write_text("\n".join(name.split()))
         out = tmp_path / "out.json"
         assert evaluate(pairs, "--model", rainy_model, "--names", tmp_path / "names", "--json", out) == 0
-        scored[name] = {one["picture"]: one for one in json.loads(out.read_text())["pictures"]}
+        scored[name] = {one["image"]: one for one in json.loads(out.read_text())["images"]}
     alone, third = (scored[names]["b"] for names in ("b", "a b c"))
     assert alone.keys() == third.keys() and alone["psnr_db"] == third["psnr_db"]
     assert alone["fsim"] == pytest.approx(third["fsim"], rel=1e-6)  # FFTs round by memory layout
@@ -76,7 +76,7 @@ def test_an_image_does_not_affect_the_next_one(pairs, rainy_model, tmp_path):
 def test_with_the_gate_a_dry_image_stays_untouched(pairs, dry_model, tmp_path):
     out = tmp_path / "out.json"
     assert evaluate(pairs, "--model", dry_model, "--gate", "--json", out) == 0
-    assert [one["gain_db"] for one in json.loads(out.read_text())["pictures"]] == [0, 0, 0]
+    assert [one["gain_db"] for one in json.loads(out.read_text())["images"]] == [0, 0, 0]
 
 
 def test_names_select_and_exclude_images(pairs, tmp_path, capsys):
@@ -84,9 +84,9 @@ def test_names_select_and_exclude_images(pairs, tmp_path, capsys):
     names.write_text("a\nb.png\n")
     for option, kept in (("--names", ["a", "b"]), ("--except-names", ["c"])):
         assert evaluate(pairs, "--input", option, names, "--json", out) == 0
-        assert [one["picture"] for one in json.loads(out.read_text())["pictures"]] == kept
+        assert [one["image"] for one in json.loads(out.read_text())["images"]] == kept
     assert evaluate(pairs, "--input", "--limit", 2, "--json", out) == 0
-    assert [one["picture"] for one in json.loads(out.read_text())["pictures"]] == ["a", "b"]
+    assert [one["image"] for one in json.loads(out.read_text())["images"]] == ["a", "b"]
     names.write_text("a\nnowhere\n")
     assert evaluate(pairs, "--input", "--names", names) == 2
     assert "names nowhere, and there is no such pair" in capsys.readouterr().err
@@ -109,7 +109,7 @@ def test_an_interrupted_run_continues_unless_the_data_changed(pairs, tmp_path, m
     assert evaluate(pairs, "--input", "--json", out) == cli.INTERRUPTED
     monkeypatch.setattr(restoration, "score", counting)
     assert evaluate(pairs, "--input", "--json", out) == 0
-    assert scored == ["a", "b", "c"] and len(json.loads(out.read_text())["pictures"]) == 3
+    assert scored == ["a", "b", "c"] and len(json.loads(out.read_text())["images"]) == 3
 
     scored.clear()
     monkeypatch.setattr(restoration, "score", until_the_third)
@@ -126,7 +126,7 @@ def test_a_broken_image_leaves_out_its_pair_and_is_named(pairs, tmp_path, capsys
     assert evaluate(pairs, "--input", "--json", tmp_path / "out.json") == 0
     output = capsys.readouterr().out
     assert "1 of 3 left out:" in output and "clean/b.png cannot be read: png of" in output
-    assert [one["picture"] for one in json.loads((tmp_path / "out.json").read_text())["pictures"]] == [
+    assert [one["image"] for one in json.loads((tmp_path / "out.json").read_text())["images"]] == [
         "a",
         "c",
     ]

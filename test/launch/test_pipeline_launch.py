@@ -103,10 +103,10 @@ def state(observer, name: str) -> int | None:
         observer.destroy_client(client)
 
 
-def wait_for_state(observer, name: str, wanted: int, log: Path) -> None:
+def wait_for_state(observer, name: str, expected: int, log: Path) -> None:
     end = time.monotonic() + UP_WITHIN_S
-    while state(observer, name) != wanted:
-        assert time.monotonic() < end, f"{name} not in state {wanted}:\n{log.read_text()}"
+    while state(observer, name) != expected:
+        assert time.monotonic() < end, f"{name} not in state {expected}:\n{log.read_text()}"
 
 
 def pids(log: Path, executable: str) -> list[int]:

@@ -216,15 +216,15 @@ def test_a_second_import_adds_a_part(classes, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "spoil, said",
+    "change, said",
     [
         (lambda folder: (folder / "segmentation.onnx").unlink(), "cannot be read"),
         (lambda folder: (folder / "segmentation.onnx").write_bytes(b"other"), "is not that of the card"),
     ],
 )
-def test_a_changed_file_is_refused_by_name_at_configure(spoil, said, classes, tmp_path):
+def test_a_changed_file_is_refused_by_name_at_configure(change, said, classes, tmp_path):
     folder = mine(tmp_path, classes)
-    spoil(folder)
+    change(folder)
     with pytest.raises(ModelError, match=said) as refused:
         Interpreter.load(EngineSettings(model=str(folder), device="cpu"))
     assert "segmentation.onnx" in str(refused.value)

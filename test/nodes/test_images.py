@@ -30,7 +30,7 @@ def message(rows, encoding, width=None, step=None, is_bigendian=False, height=No
     return deserialize_message(serialize_message(msg), Image)
 
 
-def picture(height=72, width=96):
+def patches(height=72, width=96):
     """Six flat patches of strong, different colours."""
     colours = np.array(
         [[[200, 30, 40], [30, 190, 50], [40, 50, 210]], [[220, 210, 30], [128, 128, 128], [25, 205, 215]]],
@@ -112,7 +112,7 @@ def is_grey(encoding):
 @pytest.mark.parametrize("padding", [0, 8, 13])
 @pytest.mark.parametrize("encoding", images.ENCODINGS)
 def test_every_encoding_gives_the_image_back(encoding, padding):
-    rgb = picture()
+    rgb = patches()
     expected = rgb[..., 1:2].repeat(3, 2) if is_grey(encoding) else rgb
     seen = images.to_rgb(as_message(rgb, encoding, padding))
     assert seen.shape == rgb.shape and seen.dtype == np.uint8 and seen.flags.c_contiguous
@@ -131,19 +131,19 @@ def test_random_pixels_survive_exactly(encoding):
 
 
 def test_rgb8_is_a_view_of_the_message():
-    msg = images.from_rgb(picture(), HEADER)
+    msg = images.from_rgb(patches(), HEADER)
     seen = images.to_rgb(msg)
     assert np.shares_memory(seen, np.frombuffer(msg.data, np.uint8))
 
 
 def test_an_image_does_not_keep_the_padding():
-    msg = as_message(picture(), "rgb8", padding=5)
+    msg = as_message(patches(), "rgb8", padding=5)
     assert not np.shares_memory(images.to_rgb(msg), np.frombuffer(msg.data, np.uint8))
 
 
 @pytest.mark.parametrize("encoding", [e for e in images.ENCODINGS if e.endswith("16")])
 def test_16_bit_byte_order_is_honoured(encoding):
-    little = encode(picture(), encoding).view("<u2")
+    little = encode(patches(), encoding).view("<u2")
     little = little // 3 + 5  # low and high byte differ
     big = little.astype(">u2")
     seen = [
@@ -157,14 +157,14 @@ def test_16_bit_byte_order_is_honoured(encoding):
 
 
 def test_float_byte_order_is_honoured():
-    big = encode(picture(), "32FC3").view("<f4").astype(">f4").view(np.uint8)
+    big = encode(patches(), "32FC3").view("<f4").astype(">f4").view(np.uint8)
     msg = message(big, "32FC3", width=96, is_bigendian=True)
-    assert np.array_equal(images.to_rgb(msg), picture())
+    assert np.array_equal(images.to_rgb(msg), patches())
 
 
 @pytest.mark.parametrize("encoding", ["rgb8", "bgr8", "mono8", "uyvy", "nv12", "bayer_rggb8"])
 def test_byte_order_means_nothing_for_8_bit(encoding):
-    little, big = as_message(picture(), encoding), as_message(picture(), encoding)
+    little, big = as_message(patches(), encoding), as_message(patches(), encoding)
     big.is_bigendian = 1
     assert np.array_equal(images.to_rgb(little), images.to_rgb(big))
 
@@ -189,16 +189,16 @@ def test_white_of_16_bit_samples_is_the_depth_that_holds_their_maximum_or_mono16
 
 @pytest.mark.parametrize("encoding", images.ENCODINGS)
 def test_names_in_other_letters_are_the_same(encoding):
-    expected = images.to_rgb(as_message(picture(), encoding))
+    expected = images.to_rgb(as_message(patches(), encoding))
     for name in (encoding.upper(), encoding.lower(), encoding.title()):
-        msg = as_message(picture(), encoding)
+        msg = as_message(patches(), encoding)
         msg.encoding = name
         assert np.array_equal(images.to_rgb(msg), expected)
 
 
 @pytest.mark.parametrize("encoding", ["nv12", "NV21"])
 def test_step_of_a_planar_image_may_count_both_planes(encoding):
-    msg = as_message(picture(72, 96), encoding.lower())
+    msg = as_message(patches(72, 96), encoding.lower())
     expected = images.to_rgb(msg)
     msg.step, msg.encoding = 144, encoding
     assert np.array_equal(images.to_rgb(msg), expected)
@@ -218,7 +218,7 @@ def refused(msg, cause, *words, convert=images.to_rgb, **options):
 
 @pytest.mark.parametrize("encoding", ["", "rgb", "yuv420", "16UC1", "8UC2", "8UC", "jpeg", "é" * 300])
 def test_unknown_encoding_is_refused(encoding):
-    msg = as_message(picture(), "rgb8")
+    msg = as_message(patches(), "rgb8")
     msg.encoding = encoding
     refused(msg, "encoding", repr(encoding[:40])[:-1], "bgr8")
 
@@ -230,7 +230,7 @@ def test_short_step_is_refused():
 
 @pytest.mark.parametrize("encoding", images.ENCODINGS)
 def test_zero_step_is_refused(encoding):
-    msg = as_message(picture(), encoding)
+    msg = as_message(patches(), encoding)
     msg.step = 0
     refused(msg, "step", "step 0", encoding)
 
@@ -238,20 +238,20 @@ def test_zero_step_is_refused(encoding):
 @pytest.mark.parametrize("change", [-1, 1, -288, 288])
 @pytest.mark.parametrize("encoding", ["rgb8", "mono16", "nv12", "yuyv"])
 def test_wrong_length_is_refused(encoding, change):
-    msg = as_message(picture(), encoding)
+    msg = as_message(patches(), encoding)
     size = len(msg.data)
     msg.data = msg.data[:change] if change < 0 else msg.data + msg.data[:change]
     refused(msg, "length", f"{size + change} bytes", str(size))
 
 
 def test_missing_data_is_refused():
-    msg = as_message(picture(), "rgb8")
+    msg = as_message(patches(), "rgb8")
     del msg.data[:]
     refused(msg, "length", "0 bytes")
 
 
 def test_nv12_with_the_height_of_its_buffer_is_refused():
-    msg = as_message(picture(72, 96), "nv12")
+    msg = as_message(patches(72, 96), "nv12")
     msg.height = 108
     refused(msg, "length", "10368 bytes")
 
@@ -267,7 +267,7 @@ def test_zero_and_small_sizes_are_refused(height, width):
     [("uyvy", 72, 97, "width"), ("nv12", 72, 97, "width"), ("nv21", 73, 96, "height")],
 )
 def test_odd_sizes_are_refused_where_chroma_is_shared(encoding, height, width, side):
-    msg = as_message(picture(), encoding)
+    msg = as_message(patches(), encoding)
     msg.height, msg.width = height, width
     refused(msg, "size", f"{width} x {height}", f"even {side}")
 
@@ -278,7 +278,7 @@ def test_too_large_is_refused_before_memory_is_taken():
 
 
 def test_largest_size_is_the_callers():
-    msg = as_message(picture(72, 96), "rgb8")
+    msg = as_message(patches(72, 96), "rgb8")
     assert images.to_rgb(msg, max_pixels=72 * 96).shape == (72, 96, 3)
     refused(msg, "too_large", "96 x 72", "6911", max_pixels=72 * 96 - 1)
 
@@ -286,7 +286,7 @@ def test_largest_size_is_the_callers():
 @pytest.mark.parametrize("encoding", ["32FC1", "32FC3"])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_floats_that_are_no_numbers_are_refused(encoding, value):
-    values = encode(picture(), encoding).view("<f4").copy()
+    values = encode(patches(), encoding).view("<f4").copy()
     values[40, 50] = value
     refused(message(values.view(np.uint8), encoding, width=96), "not_finite", encoding)
 
@@ -347,26 +347,26 @@ def test_whatever_arrives_is_whole_or_refused(encoding, height, width, padding, 
 
 
 def test_header_and_layout_of_a_written_message():
-    msg = images.from_rgb(picture(), HEADER)
+    msg = images.from_rgb(patches(), HEADER)
     assert msg.header is HEADER
     back = deserialize_message(serialize_message(msg), Image)
     assert back.header == HEADER
     assert (back.height, back.width, back.step) == (72, 96, 288)
     assert (back.encoding, back.is_bigendian) == ("rgb8", 0)
-    assert np.array_equal(images.to_rgb(back), picture())
+    assert np.array_equal(images.to_rgb(back), patches())
 
 
 def test_written_bgr8_reads_back():
-    msg = images.from_rgb(picture(), HEADER, "bgr8")
+    msg = images.from_rgb(patches(), HEADER, "bgr8")
     assert msg.encoding == "bgr8" and msg.data[:3].tolist() == [40, 30, 200]
-    assert np.array_equal(images.to_rgb(msg), picture())
+    assert np.array_equal(images.to_rgb(msg), patches())
 
 
 def test_written_message_is_independent_of_the_array():
-    rgb = picture()
+    rgb = patches()
     msg = images.from_rgb(rgb, HEADER)
     rgb[:] = 0
-    assert np.array_equal(images.to_rgb(msg), picture())
+    assert np.array_equal(images.to_rgb(msg), patches())
 
 
 def test_a_cropped_array_can_be_written():
@@ -427,11 +427,11 @@ def test_arrays_that_are_no_image_are_not_written(write, array, words):
 
 
 def test_encodings_that_are_not_written():
-    refused(picture(), "encoding", "'yuyv'", convert=images.from_rgb, header=HEADER, encoding="yuyv")
+    refused(patches(), "encoding", "'yuyv'", convert=images.from_rgb, header=HEADER, encoding="yuyv")
 
 
 def test_compressed_message_reads_back_nearly():
-    smooth = cv2.resize(picture(), (320, 240), interpolation=cv2.INTER_LINEAR)
+    smooth = cv2.resize(patches(), (320, 240), interpolation=cv2.INTER_LINEAR)
     msg = images.compress_rgb(smooth, HEADER, quality=95)
     assert (msg.header, msg.format) == (HEADER, "rgb8; jpeg compressed bgr8")
     error = np.abs(images.compressed_to_rgb(msg).astype(int) - smooth)

@@ -1,4 +1,4 @@
-"""``ros2-derain replay`` of calibrated cameras: points, boxes in metres, errors of distances, the picture."""
+"""``ros2-derain replay`` of calibrated cameras: points, boxes in metres, errors of distances, top view."""
 
 import numpy as np
 import pytest
