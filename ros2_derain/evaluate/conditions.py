@@ -10,7 +10,7 @@ import numpy as np
 
 from ros2_derain.engine import Engine, Interpreter, Perception
 from ros2_derain.evaluate import evaluation
-from ros2_derain.evaluate.evaluation import ResultCache
+from ros2_derain.evaluate.evaluation import Evaluation, ResultCache
 from ros2_derain.evaluate.gate import GateReadings, summarise
 from ros2_derain.evaluate.labelled_clip import LabelledClip, Motions, Sample
 from ros2_derain.evaluate.scores import ImageScore, ParserScore, recovery
@@ -295,3 +295,21 @@ def measure_grid(setup: PerceptionSetup, grid: ConditionGrid, cache: ResultCache
                 progress.step(length)
             measured[case] = cache.get(case.key, partial(measure, setup, case, progress.step))
     return measured
+
+
+@dataclass(frozen=True)
+class GridEvaluation(Evaluation):
+    """A model under the conditions of a grid.
+
+    Attributes:
+        setup: model and images.
+        grid: the conditions.
+    """
+
+    setup: PerceptionSetup
+    grid: ConditionGrid
+
+    def card_rows(self, result: Mapping) -> list[dict]:
+        """See :meth:`Evaluation.card_rows`: without the figures of each class and the spread."""
+        left_out = ("iou", "accuracy", "spread")
+        return [{key: value for key, value in row.items() if key not in left_out} for row in result["rows"]]

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from ros2_derain.evaluate import evaluation
-from ros2_derain.evaluate.conditions import Condition, ConditionGrid, PerceptionSetup, box_rows, measure_grid
-from ros2_derain.evaluate.evaluation import Evaluation, ResultCache
+from ros2_derain.evaluate.conditions import Condition, GridEvaluation, box_rows, measure_grid
+from ros2_derain.evaluate.evaluation import ResultCache
 from ros2_derain.evaluate.gate import GLASS
 from ros2_derain.evaluate.perception_in_rain import COLUMNS, class_table, drawn_scene, legend
 from ros2_derain.reporting import tables
@@ -21,17 +20,8 @@ CAMERA = "input"
 """The row of the camera's image, without rendered rain."""
 
 
-@dataclass(frozen=True)
-class LabelledStills(Evaluation):
-    """A model on labelled stills, with rain rendered onto them or as they are.
-
-    Attributes:
-        setup: model and images.
-        grid: the conditions.
-    """
-
-    setup: PerceptionSetup
-    grid: ConditionGrid
+class LabelledStills(GridEvaluation):
+    """A model on labelled stills, with rain rendered onto them or as they are."""
 
     def measure(self, cache: ResultCache) -> dict:
         """See :meth:`Evaluation.measure`: a row for each group, rain rate, input and parser."""
@@ -76,11 +66,6 @@ class LabelledStills(Evaluation):
             row |= {"input": CAMERA if name == "dry" else name.replace(": dry", f": {CAMERA}")} | said
             rows.append({"group": group, "frames": frames, **row})
         return rows
-
-    def card_rows(self, result: Mapping) -> list[dict]:
-        """See :meth:`Evaluation.card_rows`: without the figures of each class and the spread."""
-        left_out = ("iou", "accuracy", "spread")
-        return [{key: value for key, value in row.items() if key not in left_out} for row in result["rows"]]
 
     def summary(self, result: Mapping) -> str:
         """See :meth:`Evaluation.summary`: all rows, IoU and boxes of each class."""

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from ros2_derain.class_colours import Colour
 from ros2_derain.engine import Engine, Perception
 from ros2_derain.evaluate import evaluation
-from ros2_derain.evaluate.conditions import ConditionGrid, PerceptionSetup, box_rows, measure_grid
-from ros2_derain.evaluate.evaluation import Evaluation, ResultCache
+from ros2_derain.evaluate.conditions import GridEvaluation, box_rows, measure_grid
+from ros2_derain.evaluate.evaluation import ResultCache
 from ros2_derain.evaluate.gate import correlation_tile
 from ros2_derain.evaluate.scores import SCORE
 from ros2_derain.nodes import overlay
@@ -29,17 +29,8 @@ OPACITY = 0.45
 COLUMNS = ("Rainy input", "Clean output", "Classes and detections")
 
 
-@dataclass(frozen=True)
-class PerceptionInRain(Evaluation):
-    """A model on a labelled clip in rendered rain.
-
-    Attributes:
-        setup: model and clip.
-        grid: the conditions.
-    """
-
-    setup: PerceptionSetup
-    grid: ConditionGrid
+class PerceptionInRain(GridEvaluation):
+    """A model on a labelled clip in rendered rain."""
 
     def measure(self, cache: ResultCache) -> dict:
         """See :meth:`Evaluation.measure`: a row for each rate, input and parser, and the gate readings."""
@@ -50,11 +41,6 @@ class PerceptionInRain(Evaluation):
             "rows": self.grid.rows(measured),
             "gauge": self.grid.gauge(measured),
         }
-
-    def card_rows(self, result: Mapping) -> list[dict]:
-        """See :meth:`Evaluation.card_rows`: without the figures of each class and the spread."""
-        left_out = ("iou", "accuracy", "spread")
-        return [{key: value for key, value in row.items() if key not in left_out} for row in result["rows"]]
 
     def summary(self, result: Mapping) -> str:
         """See :meth:`Evaluation.summary`."""
