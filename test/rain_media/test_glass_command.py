@@ -30,23 +30,6 @@ def table(folder: Path) -> dict[str, dict]:
         return {row["mask"]: row for row in csv.DictReader(file)}
 
 
-@pytest.fixture
-def street(tmp_path) -> Path:
-    path = tmp_path / "street.png"
-    cv2.imwrite(str(path), SCENE[:, :, ::-1])
-    return path
-
-
-@pytest.fixture
-def clip(tmp_path) -> Path:
-    folder = tmp_path / "clip"
-    folder.mkdir()
-    (folder / "clip.yaml").write_text("fps: 10\n")
-    for index in range(3):
-        cv2.imwrite(str(folder / f"{index}.png"), SCENE[:, :, ::-1])
-    return folder
-
-
 def test_glass_on_an_image_without_streaks_and_its_mask(street, tmp_path):
     options = ["--glass", 0.08, "--focus", 6, "--wiper", 0.8, "--masks", tmp_path / "masks"]
     assert rain(street, tmp_path / "wet.png", *options) == 0

@@ -24,23 +24,6 @@ def read(path: Path) -> np.ndarray:
     return image[:, :, ::-1]
 
 
-@pytest.fixture
-def street(tmp_path) -> Path:
-    path = tmp_path / "street.png"
-    cv2.imwrite(str(path), SCENE[:, :, ::-1])
-    return path
-
-
-@pytest.fixture
-def clip(tmp_path) -> Path:
-    folder = tmp_path / "clip"
-    folder.mkdir()
-    (folder / "clip.yaml").write_text("fps: 10\n")
-    for index in range(3):
-        cv2.imwrite(str(folder / f"{index}.png"), SCENE[:, :, ::-1])
-    return folder
-
-
 # Images and folders
 
 
