@@ -76,6 +76,7 @@ setup(
         "metrics": ["prometheus-client"],
         # Other runtimes of the networks, and what turns these into ONNX graphs.
         "onnx": ["onnx"],
+        "quantisation": ["nncf", "onnx", "onnxruntime"],
         "onnxruntime": ["onnx", "onnxruntime"],
         "openvino": ["onnx", "openvino"],
         "test": [

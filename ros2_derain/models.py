@@ -73,7 +73,7 @@ class ModelCard:
         classes: semantic classes in the order of their ids.
         objects: detection classes in the order of their ids.
         sha256: of the weights file, hex.
-        onnx: parts from elsewhere: ``segmentation``, ``detector``, ``derainer``.
+        onnx: parts that are ONNX files: ``segmentation``, ``detector``, ``derainer``, ``parser``.
         prior: for a derainer that was trained with other classes; None: with the model's.
         colours: RGB of classes in overlays; others have one by their name.
         training: the runs behind the weights: recipe, data with licences, steps, seconds, ancestors.

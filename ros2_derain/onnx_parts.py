@@ -1,19 +1,20 @@
-"""What a model's card says of its parts that come from elsewhere, as ONNX files.
+"""What a model's card says of its parts that are ONNX files.
 
-Such a part is a segmentation network or a detector, which replace that half of the model's own parser, or
-a derainer from image to image. The card holds all that is needed to call it and to read its outputs.
+Such a part is a segmentation network or a detector, which replace that half of the model's own parser, a
+derainer from image to image, or the model's own parser as a graph. The card holds all that is needed to call
+it and to read its outputs.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic.dataclasses import dataclass
 
 from ros2_derain.validation import STRICT
 
-Kind = Literal["segmentation", "detector", "derainer"]
-KINDS: tuple[Kind, ...] = ("segmentation", "detector", "derainer")
+Kind = Literal["segmentation", "detector", "derainer", "parser"]
+KINDS: tuple[Kind, ...] = ("segmentation", "detector", "derainer", "parser")
 
 Layout = Literal[
     "yolox_undecoded", "yolo_objectness", "yolo", "rows", "numbered_rows", "counted", "boxes_scores", "labels"
@@ -122,6 +123,17 @@ class ImageOutput:
 
 
 @dataclass(frozen=True, config=STRICT)
+class ParserOutput:
+    """How to read a parser, which is segmentation and detector in one.
+
+    Attributes:
+        graph: ``parse`` of :mod:`ros2_derain.networks.onnx_export`, whose outputs have names that tell all.
+    """
+
+    graph: Literal["parse"] = "parse"
+
+
+@dataclass(frozen=True, config=STRICT)
 class OnnxPart:
     """One ONNX file of a model.
 
@@ -130,8 +142,8 @@ class OnnxPart:
         file: its name in the model's folder.
         sha256: of the file, hex.
         input: how to call it.
-        segmentation, detections, image: how to read it; one of the three, by the part's kind.
-        classes: its classes by id; empty for a derainer.
+        segmentation, detections, image, parser: how to read it; one of the four, by the part's kind.
+        classes: its classes by id; empty for a derainer, and for a parser, whose are the model's.
         source: what it was imported from: file, sha256, licence.
     """
 
@@ -144,15 +156,20 @@ class OnnxPart:
     image: ImageOutput | None = None
     classes: tuple[str, ...] = ()
     source: dict[str, str] | None = None
+    parser: ParserOutput | None = None
+
+    @property
+    def _outputs(self) -> tuple[Any, ...]:
+        """In the order of :data:`KINDS`."""
+        return self.segmentation, self.detections, self.image, self.parser
 
     @property
     def kind(self) -> Kind:
-        """``segmentation``, ``detector`` or ``derainer``."""
-        given = (self.segmentation, self.detections, self.image)
-        return next(kind for kind, output in zip(KINDS, given, strict=True) if output is not None)
+        """One of :data:`KINDS`."""
+        return next(kind for kind, output in zip(KINDS, self._outputs, strict=True) if output is not None)
 
     def __post_init__(self) -> None:
-        if sum(output is not None for output in (self.segmentation, self.detections, self.image)) != 1:
-            raise ValueError("one of segmentation, detections and image must be given")
+        if sum(output is not None for output in self._outputs) != 1:
+            raise ValueError("one of segmentation, detections, image and parser must be given")
         if "/" in self.file or "\\" in self.file or self.file.startswith("."):
             raise ValueError(f"file {self.file!r} is not the name of a file in the model's folder")

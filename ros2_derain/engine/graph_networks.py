@@ -23,7 +23,6 @@ from torch import Tensor, nn
 from ros2_derain import networks
 from ros2_derain.networks import Derainer, Observation, Parse, Restoration, onnx_export
 from ros2_derain.networks.rain_gauge import gauge_input
-from ros2_derain.networks.scene_parser import LevelOutput
 
 from .backends import Cache, Graph, GraphError, compile_graph
 
@@ -194,10 +193,7 @@ class GraphParser(GraphNetwork):
 
     def __call__(self, image: Tensor) -> Parse:
         """Labels and boxes of N x 3 x H x W images in 0..1."""
-        found = self.call("parse", image=image)
-        strides = sorted(int(name.removeprefix("scores_")) for name in found if name.startswith("scores_"))
-        levels = (LevelOutput(found[f"scores_{step}"], found[f"edges_{step}"], step) for step in strides)
-        return Parse(found["logits"], tuple(levels))
+        return onnx_export.parse_of(self.call("parse", image=image))
 
 
 class GraphDerainer(GraphNetwork):

@@ -158,18 +158,18 @@ def _cpu_computes_bfloat16() -> bool:
 
 
 def to_levels(tensor: Tensor) -> Tensor:
-    """1 x 3 x H x W (0..1, clamped here) -> H x W x 3 uint8 on the same device, contiguous."""
+    """1 x 3 x H x W in 0..1 -> H x W x 3 uint8 on the same device, contiguous."""
     image = tensor[0].detach().permute(1, 2, 0)
     if image.device.type == "cuda":
-        return image.clamp(0, 1).mul_(255).add_(0.5).to(torch.uint8).contiguous()
+        return image.mul(255).add_(0.5).to(torch.uint8).contiguous()
     if image.is_contiguous():
         return torch.from_numpy(to_bytes(image.float().numpy()))
     return torch.from_numpy(cv2.merge([to_bytes(plane) for plane in tensor[0].detach().float().numpy()]))
 
 
 def to_bytes(values: np.ndarray) -> np.ndarray:
-    """float32 in 0..1 (clamped here) -> uint8, several times as fast as PyTorch; H x W or H x W x 3."""
-    return cv2.convertScaleAbs(cv2.threshold(values, 0, 0, cv2.THRESH_TOZERO)[1], alpha=255)
+    """float32 in 0..1 -> uint8, several times as fast as PyTorch; H x W or H x W x 3."""
+    return cv2.convertScaleAbs(values, alpha=255)
 
 
 def to_image(tensor: Tensor) -> np.ndarray:

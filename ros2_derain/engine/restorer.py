@@ -105,7 +105,7 @@ class Restorer:
                 for prior in (None, torch.zeros(self._prior_shape(height, width), dtype=torch.uint8)):
                     estimate = self._derainer.refine(tensor, estimate, self._prepared(prior))
                     self._derainer.once(tensor, state, self._prepared(prior))
-                self.placement.download(to_levels(estimate.image), _trust(estimate.error))
+                self.placement.download(to_levels(estimate.image.clamp(0, 1)), _trust(estimate.error))
         self.placement.synchronize()
 
     @torch.inference_mode()
@@ -156,13 +156,13 @@ class Restorer:
                 milliseconds=milliseconds, view=view, obstruction=obstruction,
             )  # fmt: skip
         estimate, iterations, missed = self._derain(frame, rainy, step, priors)
+        clean = estimate.image.clamp(0, 1)
         image, trust, total = self.placement.download(
-            to_levels(estimate.image), _trust(estimate.error), estimate.image.sum() + estimate.error.sum()
+            to_levels(clean), _trust(estimate.error), estimate.image.sum() + estimate.error.sum()
         )
         if not math.isfinite(total):
             raise RuntimeError("the derainer's output is not finite")
         self._memory = _Memory(frame.stamp_ns, estimate.state)
-        clean = estimate.image.clamp(0, 1)
         if obstruction is not None and self.settings.fill_hidden:
             image, clean = self._filled(image, clean, obstruction)
         milliseconds["derain"] = _since(started) - milliseconds["gate"]

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from ros2_derain import models
-from ros2_derain.model_tools import model_import, onnx_export, sizes
+from ros2_derain.model_tools import model_import, onnx_export, quantisation, sizes
 from ros2_derain.reporting.tables import table
 
 EXAMPLES = """examples:
@@ -14,6 +14,7 @@ EXAMPLES = """examples:
   ros2-derain models import yolox_nano.onnx --as detector --classes coco --out models/mine
   ros2-derain models import net_latest.pth --network sapnet
   ros2-derain models export loopnet out/loopnet-onnx --size 640x360
+  ros2-derain models quantise loopnet --images photos/ --out models/loopnet-int8
   ros2-derain models sizes
   ros2-derain demo --model NAME
 
@@ -28,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name, module, text in (
         ("import", model_import, "make a model folder of an ONNX file or a checkpoint from elsewhere"),
         ("export", onnx_export, "write a model's networks as ONNX files, or compile them for this machine"),
+        ("quantise", quantisation, "make a model whose parser computes in int8"),
         ("sizes", sizes, "parameters and GMAC of the networks' published sizes"),
     ):
         action = actions.add_parser(name, help=text, formatter_class=parser.formatter_class)

@@ -32,7 +32,6 @@ from ros2_derain.model_tools.onnx_guess import Guess, Guesser, describe_pixels
 from ros2_derain.models import ModelCard, ModelError, PriorTable
 from ros2_derain.nodes import overlay
 from ros2_derain.onnx_parts import (
-    KINDS,
     DetectorOutput,
     ImageInput,
     ImageOutput,
@@ -45,6 +44,8 @@ from ros2_derain.reporting.files import staged
 
 SAMPLE = "samples/highway/000175.jpg"
 OVERLAY = "overlay.png"
+IMPORTED = ("segmentation", "detector", "derainer")
+"""What networks made elsewhere can be."""
 RATE_MM_H = 100.0
 """Of the rain rendered onto the sample, for derainers."""
 
@@ -81,7 +82,7 @@ OVERRIDES = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options for ONNX files."""
     group = parser.add_argument_group("ONNX files")
-    group.add_argument("--as", dest="kind", choices=KINDS, help="what the network is")
+    group.add_argument("--as", dest="kind", choices=IMPORTED, help="what the network is")
     group.add_argument(
         "--classes",
         metavar="LIST",
@@ -128,7 +129,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Read, guess, write the model folder, try it, print what was done; returns the exit status."""
     if args.kind is None:
-        raise ModelError(f"{args.file} is an ONNX file: say what it is by --as {' or '.join(KINDS)}")
+        raise ModelError(f"{args.file} is an ONNX file: say what it is by --as {' or '.join(IMPORTED)}")
     out = args.out or Path("models") / args.file.stem
     base_folder, adds = _base(args, out)
     base = models.read_card(base_folder)

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 
 from .derainer import Derainer, Restoration
 from .layers import cells, fuse_normalisation
-from .scene_parser import Parse
+from .scene_parser import LevelOutput, Parse
 
 OPSET = 17
 """Version of ONNX's operators: the oldest that has all of the networks'."""
@@ -142,6 +142,13 @@ def example(network: nn.Module, name: str, height: int, width: int) -> dict[str,
 def outputs(network: nn.Module, name: str, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """What the network itself gives for the inputs of a graph, by name."""
     return _CALLS[name](network, inputs)
+
+
+def parse_of(found: Mapping[str, Tensor]) -> Parse:
+    """The outputs of a graph ``parse`` as those of the network; without ``features``."""
+    strides = sorted(int(name.removeprefix("scores_")) for name in found if name.startswith("scores_"))
+    levels = (LevelOutput(found[f"scores_{step}"], found[f"edges_{step}"], step) for step in strides)
+    return Parse(found["logits"], tuple(levels))
 
 
 class _Graph(nn.Module):

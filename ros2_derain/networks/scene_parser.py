@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .layers import BasicBlock, ConvBlock, as_input, cells, convolved_cells, pad_to_multiple
+from .layers import BasicBlock, ConvBlock, as_input, cells, convolved_cells, halved, pad_to_multiple
 
 STRIDE = 32
 LOGIT_STRIDE = 4
@@ -189,6 +189,9 @@ def prior_from_logits(logits: Tensor) -> Tensor:
 
 def prior_from_probabilities(probabilities: Tensor, stride: int) -> Tensor:
     """The semantic prior, N x K x ceil(H/8) x ceil(W/8), from class probabilities at stride 2 or 4."""
+    height, width = probabilities.shape[-2:]
+    if 2 * stride == PRIOR_STRIDE and height % 2 == 0 and width % 2 == 0:
+        return halved(probabilities)
     return functional.avg_pool2d(probabilities, PRIOR_STRIDE // stride, ceil_mode=True)
 
 

@@ -1,4 +1,4 @@
-"""Networks made elsewhere as parts of a model: what they get, what they return, and who is who."""
+"""Networks that are ONNX files as parts of a model: what they get, what they return, and who is who."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ros2_derain.onnx_parts import OnnxPart
 
 from .derainer import OnnxDerainer, TranslatingDerainer
 from .detector import Detector
-from .parser import ComposedParser, Segmentation
+from .parser import ComposedParser, OnnxParser, Segmentation
 from .preparation import Run
 
 __all__ = ["assembled", "own_parts"]
@@ -36,7 +36,9 @@ def assembled(
         ModelError: the card has no network for a part; or as ``load``.
     """
     made = dict(own)
-    if "parser" in parts and ("segmentation" in card.onnx or "detector" in card.onnx):
+    if "parser" in parts and "parser" in card.onnx:
+        made["parser"] = OnnxParser(load(card.onnx["parser"]), card.onnx["parser"])
+    elif "parser" in parts and ("segmentation" in card.onnx or "detector" in card.onnx):
         made["parser"] = _composed(card, own.get("parser"), load)
     if "derainer" in parts and "derainer" in card.onnx:
         made["derainer"] = OnnxDerainer(load(card.onnx["derainer"]), card.onnx["derainer"])
@@ -51,9 +53,7 @@ def assembled(
 
 
 def _is_replaced(card: ModelCard, part: str) -> bool:
-    if part == "parser":
-        return {"segmentation", "detector"} <= card.onnx.keys()
-    return part in card.onnx
+    return part in card.onnx or part == "parser" and {"segmentation", "detector"} <= card.onnx.keys()
 
 
 def _composed(card: ModelCard, own: Any, load: Callable[[OnnxPart], Run]) -> ComposedParser:

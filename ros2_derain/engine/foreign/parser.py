@@ -1,4 +1,4 @@
-"""Parsers of parts from different places: a segmentation network, a detector, or a model's own of either."""
+"""Parsers that are ONNX files, or of parts from different places: segmentation, detector, a model's own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ros2_derain.networks import Candidates, Parse
+from ros2_derain.networks import Candidates, Parse, onnx_export
 from ros2_derain.onnx_parts import OnnxPart, SegmentationOutput
 
 from .preparation import Run, map_on_image, output, prepare
@@ -121,3 +121,19 @@ def one_hot(labels: Tensor, classes: int) -> Tensor:
     known = (labels >= 0) & (labels < classes)
     maps = torch.zeros(1, classes, *labels.shape[-2:], device=labels.device)
     return maps.scatter_(1, labels.clamp(0, classes - 1), known.float())
+
+
+class OnnxParser:
+    """A scene parser that is one ONNX file, as ``models quantise`` makes them.
+
+    Args:
+        run: the network.
+        part: what the card says of it.
+    """
+
+    def __init__(self, run: Run, part: OnnxPart) -> None:
+        self._run, self._input = run, part.input.name
+
+    def __call__(self, image: Tensor) -> Parse:
+        """Labels and boxes of N x 3 x H x W images in 0..1."""
+        return onnx_export.parse_of(self._run({self._input: image}))
