@@ -81,6 +81,24 @@ def test_inputs_of_any_memory_layout_and_number_format_are_taken(loopnet, once, 
     assert all((found[name] - expected[name]).abs().max() < 1e-5 for name in expected)
 
 
+def test_a_state_stays_in_the_number_format_of_the_computation(loopnet, once, tmp_path):
+    """From frame to frame, also by a graph that comes from the cache."""
+    pytest.importorskip("openvino")
+    inputs = onnx_export.example(loopnet, "once", 64, 80)
+    exact = compile_graph(once, "openvino", shapes=shapes(inputs))
+    expected = exact({**inputs, "state": exact(inputs)["next_state"]})
+    internal, cache = ("state", "next_state"), Cache(tmp_path)
+    for _ in range(2):
+        graph = compile_graph(
+            once, "openvino", precision="bfloat16", cache=cache, shapes=shapes(inputs), internal=internal
+        )
+        state = graph(inputs)["next_state"]
+        assert state.dtype == torch.bfloat16 and state.shape == inputs["state"].shape
+        found = graph({**inputs, "state": state})
+        for name in expected:
+            assert (found[name].float() - expected[name]).abs().max() < 0.02
+
+
 def test_threads_share_a_graph(loopnet, once, runtime):
     inputs = onnx_export.example(loopnet, "once", 64, 80)
     graph = compile_graph(once, runtime, shapes=shapes(inputs), streams=2)
