@@ -1,0 +1,40 @@
+"""The recorder under signals, as Ctrl-C and SIGTERM are: exceptions between any two steps of its callbacks."""
+
+import itertools
+import signal
+import threading
+
+from limits import HANG_S
+
+from ros2_derain.nodes import outputs
+from ros2_derain.ros_testing.observer import Observer
+
+
+class Interruption(Exception):
+    """Raised by a signal."""
+
+
+def interrupt(*_):
+    raise Interruption
+
+
+def test_signals_while_messages_are_received_leave_a_recorder_that_ends(tmp_path):
+    before = signal.signal(signal.SIGALRM, interrupt)
+    with Observer() as observer:
+        recorder = observer.record(tmp_path / "bag", (outputs.MODE,))
+        close, recorder.close = recorder.close, lambda: None  # the observer's own call might never return
+        (subscription,) = recorder._subscriptions
+        try:
+            for delay_us in itertools.islice(itertools.cycle(range(20, 220)), 400):
+                try:
+                    signal.setitimer(signal.ITIMER_REAL, delay_us / 1e6)
+                    while True:
+                        subscription.callback(b"")
+                except Interruption:
+                    pass
+        finally:
+            signal.signal(signal.SIGALRM, before)
+        ending = threading.Thread(target=close, daemon=True)
+        ending.start()
+        ending.join(HANG_S)
+        assert not ending.is_alive()
