@@ -18,8 +18,8 @@ from ros2_derain.bags import conversion
 from ros2_derain.data.clips import Clip
 from ros2_derain.data.images import write_image
 from ros2_derain.engine import Engine, EngineSettings, Frame
-from ros2_derain.nodes.overlay import mark_hidden
 from ros2_derain.options import image_size, positive
+from ros2_derain.overlay import mark_hidden
 from ros2_derain.rain import Glass, Rain
 from ros2_derain.rain_media.rendering import RainOverlay, rain_clip
 from ros2_derain.replay.command import print_result

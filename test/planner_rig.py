@@ -4,8 +4,10 @@ import numpy as np
 from sensor_msgs.msg import CameraInfo
 from vision_msgs.msg import LabelInfo, VisionClass
 
+from ros2_derain import messages
 from ros2_derain.engine import Detection
-from ros2_derain.nodes import images, messages, outputs, point_clouds, topics
+from ros2_derain.messages import images, point_clouds, topics
+from ros2_derain.nodes import outputs
 
 WIDTH, HEIGHT, FOCAL, CAMERA_M = 640, 360, 500.0, 1.5
 SKY, ROAD, CAR = range(3)

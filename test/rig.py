@@ -15,7 +15,9 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from ros2_derain.nodes import images, messages, outputs, pipeline, runtime, topics
+from ros2_derain import messages
+from ros2_derain.messages import images, topics
+from ros2_derain.nodes import outputs, pipeline, runtime
 from ros2_derain.nodes.derain_node import DerainNode
 from ros2_derain.nodes.lifecycle_client import LifecycleClient
 from ros2_derain.nodes.planner_node import PlannerNode

@@ -9,7 +9,8 @@ from sensor_msgs.msg import Image, PointCloud2
 from visualization_msgs.msg import MarkerArray
 
 from ros2_derain.engine import Mode
-from ros2_derain.nodes import outputs, topics
+from ros2_derain.messages import topics
+from ros2_derain.nodes import outputs
 from ros2_derain.nodes.viewers import ImageAnnotations
 
 CONFIG = Path(__file__).resolve().parent.parent / "config"

@@ -28,8 +28,12 @@ def test_the_package_keeps_every_contract():
 @pytest.mark.parametrize(
     ("room", "line", "contract"),
     [
-        ("engine", "import rclpy", "Only nodes, ros_testing and bags import rclpy"),
-        ("evaluate", "from sensor_msgs.msg import Image", "Only nodes, ros_testing and bags import rclpy"),
+        ("engine", "import rclpy", "Only nodes, messages, ros_testing and bags import rclpy"),
+        (
+            "evaluate",
+            "from sensor_msgs.msg import Image",
+            "Only nodes, messages, ros_testing and bags import rclpy",
+        ),
         ("nodes", "def f():\n    import ros2_derain.learning", "At run time nothing imports"),
         ("nodes", "import ros2_derain.ros_testing.camera", "At run time nothing imports"),
         ("engine", "import ros2_derain.nodes", "Imports point one way"),
@@ -56,10 +60,10 @@ def test_every_module_that_imports_rclpy_can_do_so_on_jazzy():
     """``MessageInfo`` has been in rclpy since Kilted."""
     code = """
 import importlib, pkgutil
-from ros2_derain import bags, nodes, ros_testing
+from ros2_derain import bags, messages, nodes, ros_testing
 import rclpy.lifecycle, rclpy.subscription
 vars(rclpy.subscription).pop("MessageInfo", None)
-for room in (bags, nodes, ros_testing):
+for room in (bags, messages, nodes, ros_testing):
     for module in pkgutil.iter_modules(room.__path__, room.__name__ + "."):
         importlib.import_module(module.name)
 """

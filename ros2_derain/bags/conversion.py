@@ -17,10 +17,9 @@ from ros2_derain.bags.reader import BagReader
 from ros2_derain.bags.writing import BagWriter
 from ros2_derain.data.clips import Video, VideoWriter, frame_rate
 from ros2_derain.data.images import UnreadableError, read_image
-from ros2_derain.nodes import images
-from ros2_derain.nodes.messages import to_header
+from ros2_derain.messages import images, to_header
+from ros2_derain.messages.topics import Topic
 from ros2_derain.nodes.outputs import CLEAN_IMAGE
-from ros2_derain.nodes.topics import Topic
 
 FPS = 10.0
 """Frames per second of a video where the stamps give none."""

@@ -18,7 +18,7 @@ from std_msgs.msg import Header
 
 from ros2_derain.bags import BagError
 from ros2_derain.image_decoding import inspect
-from ros2_derain.nodes.images import ImageError, compressed_to_rgb, to_rgb
+from ros2_derain.messages.images import ImageError, compressed_to_rgb, to_rgb
 
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 JPEG_QUALITY = 95

@@ -10,8 +10,8 @@ from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CameraInfo, PointCloud2
 from vision_msgs.msg import Detection3DArray
 
+from ros2_derain import messages
 from ros2_derain.engine import Scene
-from ros2_derain.nodes import messages
 from ros2_derain.nodes.frames import Frames, TFMessage
 from ros2_derain.nodes.outputs import IN_METRES
 from ros2_derain.nodes.parameters import PlannerParameters

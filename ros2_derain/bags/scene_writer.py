@@ -14,12 +14,13 @@ from rclpy.serialization import deserialize_message, serialize_message
 from rosbags.interfaces import Connection
 from sensor_msgs.msg import CameraInfo
 
+from ros2_derain import messages
 from ros2_derain.bags.writing import BagWriter
 from ros2_derain.engine import Mode, ModelIdentity, Scene
-from ros2_derain.nodes import messages, outputs
+from ros2_derain.messages.topics import Topic
+from ros2_derain.nodes import outputs
 from ros2_derain.nodes.outputs import Context, Output
 from ros2_derain.nodes.planning import PlannerFrame
-from ros2_derain.nodes.topics import Topic
 
 EVERY: tuple[outputs.AnyOutput, ...] = (*outputs.OUTPUTS, *outputs.IN_METRES)
 COMPACT = tuple(output for output in EVERY if output.compact)

@@ -20,7 +20,7 @@ from rosbags.typesys import Stores, get_typestore
 
 from ros2_derain.bags import BagError
 from ros2_derain.bags.messages import define, type_name_of
-from ros2_derain.nodes.topics import Topic
+from ros2_derain.messages.topics import Topic
 
 WRITE_ERRORS = (OSError, WriterError)
 """What the rosbags library raises where a bag cannot be written."""

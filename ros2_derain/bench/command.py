@@ -19,8 +19,8 @@ from ros2_derain.bags.messages import raw_stamp_ns
 from ros2_derain.bench import engine_timing, in_metres, runtimes, timed_pipeline
 from ros2_derain.data.clips import Clip
 from ros2_derain.engine import PRIORS, Engine, EngineSettings, LoadedModel
+from ros2_derain.messages.topics import Topic
 from ros2_derain.nodes import outputs, run
-from ros2_derain.nodes.topics import Topic
 from ros2_derain.options import image_size, positive
 from ros2_derain.rain_media.rendering import rain_clip
 from ros2_derain.reporting.files import write_json

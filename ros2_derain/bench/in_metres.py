@@ -14,12 +14,12 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
+from ros2_derain import messages
 from ros2_derain.engine import Detection
-from ros2_derain.nodes import messages
+from ros2_derain.messages.point_clouds import to_cloud, to_xyz
 from ros2_derain.nodes.frames import Placed
 from ros2_derain.nodes.parameters import PlannerParameters
 from ros2_derain.nodes.planning import PlannerFrame, Seen
-from ros2_derain.nodes.point_clouds import to_cloud, to_xyz
 from ros2_derain.planner import OPTICAL, BoxSigmas, Calibration, Camera, GroundGrid, Lifter, Pose, View, paint
 from ros2_derain.reporting.statistics import percentiles
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ros2_derain.drill import CheckFailed, DrillError
+from ros2_derain.messages.topics import Topic
 from ros2_derain.nodes import outputs, run
-from ros2_derain.nodes.topics import Topic
 from ros2_derain.ros_testing.probe import Probe
 from ros2_derain.ros_testing.processes import NODES, Child, await_active
 

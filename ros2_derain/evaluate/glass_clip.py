@@ -8,6 +8,7 @@ from functools import partial
 
 import numpy as np
 
+from ros2_derain import overlay
 from ros2_derain.engine import Engine, Interpreter, Restored
 from ros2_derain.evaluate import evaluation
 from ros2_derain.evaluate.evaluation import Evaluation, ResultCache
@@ -15,7 +16,6 @@ from ros2_derain.evaluate.glass_scores import HIDDEN, GlassScore, PsnrByArea, ga
 from ros2_derain.evaluate.labelled_clip import LabelledClip, Sample
 from ros2_derain.evaluate.perception_in_rain import LEAD_IN
 from ros2_derain.evaluate.scores import LabelScore, recovery
-from ros2_derain.nodes import overlay
 from ros2_derain.rain_media.rendering import RainOverlay
 from ros2_derain.reporting import statistics, tables
 from ros2_derain.reporting.charts import Axis, Series

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ros2_derain import overlay
 from ros2_derain.data import RainPairs
 from ros2_derain.data.images import check_same_size, read_image
 from ros2_derain.engine import Engine
@@ -16,7 +17,6 @@ from ros2_derain.evaluate import EvaluationError, evaluation
 from ros2_derain.evaluate.evaluation import Evaluation, ResultCache
 from ros2_derain.evaluate.glass_clip import COLUMNS, glass_strip
 from ros2_derain.evaluate.glass_scores import HIDDEN, GlassScore, PsnrByArea, gains
-from ros2_derain.nodes import overlay
 from ros2_derain.reporting import statistics, tables
 from ros2_derain.reporting.page import Report, Strip, Strips, Table, Tile
 from ros2_derain.reporting.progress import Progress
@@ -44,11 +44,11 @@ class GlassPairs(Evaluation):
         images = []
         with Progress("images", len(self.pairs)) as progress:
             for index, name in enumerate(self.pairs.names):
-                images.append({"picture": name, **cache.get(name, partial(self._score, index))})
+                images.append({"image": name, **cache.get(name, partial(self._score, index))})
                 progress.step()
-        figures = [{key: value for key, value in image.items() if key != "picture"} for image in images]
-        mean = {"picture": f"mean of {len(images)}", **statistics.mean_row(figures)}
-        return {**self.provenance, "frames": len(images), "rows": [mean], "pictures": images}
+        figures = [{key: value for key, value in image.items() if key != "image"} for image in images]
+        mean = {"image": f"mean of {len(images)}", **statistics.mean_row(figures)}
+        return {**self.provenance, "frames": len(images), "rows": [mean], "images": images}
 
     def _score(self, index: int) -> dict:
         """The figures of one image; ``coverage_factor`` is the seen coverage by the true one."""
@@ -77,11 +77,11 @@ class GlassPairs(Evaluation):
 
     def summary(self, result: Mapping) -> str:
         """See :meth:`Evaluation.summary`."""
-        return tables.table([*result["pictures"], *result["rows"]])
+        return tables.table([*result["images"], *result["rows"]])
 
     def report(self, result: Mapping) -> Report:
         """See :meth:`Evaluation.report`: means, all images, and some of them to look at."""
-        (mean,), images = result["rows"], result["pictures"]
+        (mean,), images = result["rows"], result["images"]
         factor, gain = (tables.number(mean.get(key), 2) for key in ("coverage_factor", "gain_hidden_db"))
         iou, hidden = tables.percent(mean.get("mask_iou")), tables.number(mean.get("psnr_hidden_db"), 2)
         shown = sorted({round(k * (len(images) - 1) / (SHOWN - 1)) for k in range(SHOWN)})

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from ros2_derain import overlay
 from ros2_derain.class_colours import Colour
 from ros2_derain.engine import Engine, Perception
 from ros2_derain.evaluate import evaluation
@@ -15,7 +16,6 @@ from ros2_derain.evaluate.conditions import GridEvaluation, box_rows, measure_gr
 from ros2_derain.evaluate.evaluation import ResultCache
 from ros2_derain.evaluate.gate import correlation_tile
 from ros2_derain.evaluate.scores import SCORE
-from ros2_derain.nodes import overlay
 from ros2_derain.rain_media.rendering import RainOverlay
 from ros2_derain.reporting import tables
 from ros2_derain.reporting.charts import Axis, Series

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ros2_derain import engine_options, options
+from ros2_derain import engine_options, options, overlay
 from ros2_derain.data import ImageDataset, ImageIndex
 from ros2_derain.data.images import (
     check_unique_stems,
@@ -31,7 +31,6 @@ from ros2_derain.evaluate.gate import read_glass
 from ros2_derain.evaluate.labelled_files import add_height_scale, add_selection, selection
 from ros2_derain.metrics import MetricError
 from ros2_derain.metrics.niqe import niqe
-from ros2_derain.nodes import overlay
 from ros2_derain.reporting import statistics, tables
 from ros2_derain.reporting.page import Report, Strip, Strips, Table, Tile
 from ros2_derain.reporting.progress import Progress

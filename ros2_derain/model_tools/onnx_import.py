@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ros2_derain import class_colours, models, networks, options, resources
+from ros2_derain import class_colours, models, networks, options, overlay, resources
 from ros2_derain.data import class_index, class_list, read_image
 from ros2_derain.data.images import side_by_side, write_image
 from ros2_derain.engine import (
@@ -30,7 +30,6 @@ from ros2_derain.engine import (
 from ros2_derain.model_tools import onnx_file
 from ros2_derain.model_tools.onnx_guess import Guess, Guesser, describe_pixels
 from ros2_derain.models import ModelCard, ModelError, PriorTable
-from ros2_derain.nodes import overlay
 from ros2_derain.onnx_parts import (
     DetectorOutput,
     ImageInput,

@@ -18,6 +18,7 @@ import numpy as np
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
+from ros2_derain import messages
 from ros2_derain.engine import (
     Engine,
     EngineError,
@@ -34,14 +35,15 @@ from ros2_derain.engine import (
     scene_of,
 )
 from ros2_derain.engine.control import STEPS
-from ros2_derain.nodes import images, messages, outputs, runtime
+from ros2_derain.messages import images
+from ros2_derain.messages.topics import CAMERA_INFO, CAMERA_INFO_LATCHED, IMAGE, IMAGE_COMPRESSED, Topic
+from ros2_derain.nodes import outputs, runtime
 from ros2_derain.nodes.diagnostics import Condition
 from ros2_derain.nodes.managed_node import Handler
 from ros2_derain.nodes.model_node import ModelNode
 from ros2_derain.nodes.outputs import CLEAN_IMAGE, DERAIN_STATUS, MODE, OBSTRUCTION
 from ros2_derain.nodes.parameters import DerainParameters
 from ros2_derain.nodes.prior_exchange import TopicPriors
-from ros2_derain.nodes.topics import CAMERA_INFO, CAMERA_INFO_LATCHED, IMAGE, IMAGE_COMPRESSED, Topic
 
 if TYPE_CHECKING:
     from rclpy.subscription import MessageInfo

@@ -13,9 +13,9 @@ from typing import Any
 
 from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 
-from ros2_derain.nodes import messages
+from ros2_derain import messages
+from ros2_derain.messages.topics import Topic, keep_last
 from ros2_derain.nodes.parameters import PlannerParameters
-from ros2_derain.nodes.topics import Topic, keep_last
 from ros2_derain.planner import OPTICAL, PlannerError, Pose, TransformError, TransformTree
 
 try:

@@ -28,10 +28,10 @@ from rclpy.time import Time
 
 from ros2_derain.engine import EngineError, ModelError
 from ros2_derain.image_decoding import ImageError
+from ros2_derain.messages.topics import DIAGNOSTICS, QOS_OVERRIDES, Topic
 from ros2_derain.nodes import diagnostics, outputs, parameters
 from ros2_derain.nodes.diagnostics import Condition, Statistics
 from ros2_derain.nodes.parameters import P, ParameterError
-from ros2_derain.nodes.topics import DIAGNOSTICS, QOS_OVERRIDES, Topic
 from ros2_derain.nodes.worker import THROTTLE_S, Worker
 
 REPEAT_AFTER_S = 5.0

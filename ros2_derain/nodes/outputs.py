@@ -25,10 +25,12 @@ from std_msgs.msg import Float32, Header, String
 from vision_msgs.msg import Detection2DArray, Detection3DArray, LabelInfo, VisionInfo
 from visualization_msgs.msg import MarkerArray
 
+from ros2_derain import messages, overlay
 from ros2_derain.engine import NOT_PARSED, REGIONS, Mode, ModelIdentity, Perception, Scene
-from ros2_derain.nodes import images, messages, overlay, viewers
+from ros2_derain.messages import images
+from ros2_derain.messages.topics import Topic, latched
+from ros2_derain.nodes import viewers
 from ros2_derain.nodes.planning import PlannerFrame
-from ros2_derain.nodes.topics import Topic, latched
 
 DERAIN, SEGMENTATION, PLANNER = "derain_node", "segmentation_node", "planner_node"
 

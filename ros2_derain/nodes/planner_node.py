@@ -19,8 +19,11 @@ from sensor_msgs.msg import Image, PointCloud2
 from std_msgs.msg import Header
 from vision_msgs.msg import Detection2DArray, LabelInfo
 
+from ros2_derain import messages
 from ros2_derain.engine import Scene
-from ros2_derain.nodes import images, messages, outputs, runtime
+from ros2_derain.messages import images
+from ros2_derain.messages.topics import CAMERA_INFO, CAMERA_INFO_LATCHED, POINTS_IN, Topic
+from ros2_derain.nodes import outputs, runtime
 from ros2_derain.nodes.diagnostics import Condition
 from ros2_derain.nodes.frames import TF, TF_STATIC, Frames
 from ros2_derain.nodes.managed_node import Handler, ManagedNode
@@ -36,7 +39,6 @@ from ros2_derain.nodes.outputs import (
 from ros2_derain.nodes.parameters import PlannerParameters
 from ros2_derain.nodes.planning import Planner, PlannerFrame, Seen, less_hidden
 from ros2_derain.nodes.prior_exchange import StampedStore
-from ros2_derain.nodes.topics import CAMERA_INFO, CAMERA_INFO_LATCHED, POINTS_IN, Topic
 from ros2_derain.planner import CalibrationError, PlannerError, TransformError, View
 
 MATCHED = (CLEAN_IMAGE, TRUST, LABEL_MAP, CONFIDENCE, DETECTIONS)

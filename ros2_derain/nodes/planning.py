@@ -12,11 +12,12 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 from vision_msgs.msg import Detection3D, Detection3DArray, ObjectHypothesisWithPose
 
+from ros2_derain import messages
 from ros2_derain.engine import Detection, Scene
-from ros2_derain.nodes import images, messages
+from ros2_derain.messages import images
+from ros2_derain.messages.point_clouds import POINT, packed, to_cloud, to_xyz
 from ros2_derain.nodes.frames import Frames, Placed
 from ros2_derain.nodes.parameters import PlannerParameters
-from ros2_derain.nodes.point_clouds import POINT, packed, to_cloud, to_xyz
 from ros2_derain.planner import (
     UNSEEN,
     BoxSigmas,

@@ -15,7 +15,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from xml.etree import ElementTree as ET
 
-from ros2_derain.nodes import outputs, topics
+from ros2_derain.messages import topics
+from ros2_derain.nodes import outputs
 from ros2_derain.nodes.run import NODES, PLANNER
 
 PARAMETERS = (

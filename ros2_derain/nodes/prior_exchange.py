@@ -18,13 +18,14 @@ from rclpy.publisher import Publisher
 from sensor_msgs.msg import Image
 from vision_msgs.msg import LabelInfo
 
+from ros2_derain import messages
 from ros2_derain.engine import Frame, fingerprint, to_image
 from ros2_derain.image_decoding import ImageError
-from ros2_derain.nodes import images, messages
+from ros2_derain.messages import images
+from ros2_derain.messages.topics import PROPOSAL, QOS_OVERRIDES
 from ros2_derain.nodes.model_node import ModelNode
 from ros2_derain.nodes.outputs import LABEL_INFO, SEGMENTATION_STATUS, SEMANTIC_PRIOR
 from ros2_derain.nodes.parameters import DerainParameters
-from ros2_derain.nodes.topics import PROPOSAL, QOS_OVERRIDES
 
 KEPT = 8
 """Number of values that wait to be used; the oldest is dropped."""

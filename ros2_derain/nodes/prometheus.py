@@ -18,7 +18,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 from rclpy.executors import ExternalShutdownException
 
-from ros2_derain.nodes import topics
+from ros2_derain.messages import topics
 
 LOOPBACK = "127.0.0.1"
 PORT = 9464

@@ -18,6 +18,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
+from ros2_derain import messages
 from ros2_derain.engine import (
     NOT_PARSED,
     REGIONS,
@@ -35,7 +36,9 @@ from ros2_derain.engine import (
     scene_of,
 )
 from ros2_derain.image_decoding import ImageError
-from ros2_derain.nodes import images, messages, outputs, runtime
+from ros2_derain.messages import images
+from ros2_derain.messages.topics import PROPOSAL
+from ros2_derain.nodes import outputs, runtime
 from ros2_derain.nodes.diagnostics import Condition
 from ros2_derain.nodes.managed_node import Handler
 from ros2_derain.nodes.model_node import ModelNode
@@ -49,7 +52,6 @@ from ros2_derain.nodes.outputs import (
 )
 from ros2_derain.nodes.parameters import SegmentationParameters
 from ros2_derain.nodes.prior_exchange import StampedStore
-from ros2_derain.nodes.topics import PROPOSAL
 
 STATUS_TIMEOUT_S = 0.05
 """Longest wait for the status of an image, and for its obstruction; without, the frame goes on."""

@@ -12,8 +12,8 @@ from builtin_interfaces.msg import Time
 from std_msgs.msg import ColorRGBA
 from visualization_msgs.msg import Marker, MarkerArray
 
+from ros2_derain import messages, overlay
 from ros2_derain.engine import Detection, Scene
-from ros2_derain.nodes import messages, overlay
 from ros2_derain.nodes.planning import PlannerFrame
 from ros2_derain.planner import top_view
 

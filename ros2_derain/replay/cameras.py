@@ -8,11 +8,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from ros2_derain import overlay
 from ros2_derain.bags.messages import BAD_MESSAGE, IMAGE, camera_of, cause, decode_image, raw_stamp_ns, reason
 from ros2_derain.bags.reader import BagReader, Message, Topic
 from ros2_derain.engine import Engine, EngineSettings, Frame, LoadedModel, Perception, Scene
 from ros2_derain.engine.control import FrameClock
-from ros2_derain.nodes import outputs, overlay, topics
+from ros2_derain.messages import topics
+from ros2_derain.nodes import outputs
 from ros2_derain.replay import ReplayError, frame_metrics
 from ros2_derain.replay.aggregate import COVERED
 from ros2_derain.replay.frame_metrics import BACKWARD, GAP, REPEATED, RESIZED, UNSTAMPED, FrameSample

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ros2_derain import overlay
 from ros2_derain.bags.planner_inputs import (
     CLOUD,
     OUR_ENDINGS,
@@ -20,7 +21,6 @@ from ros2_derain.bags.planner_inputs import (
 from ros2_derain.bags.reader import BagReader, Message
 from ros2_derain.class_colours import lookup
 from ros2_derain.engine import Detection, ModelIdentity, Scene
-from ros2_derain.nodes import overlay
 from ros2_derain.nodes.frames import Frames
 from ros2_derain.nodes.planning import PlannerFrame
 from ros2_derain.planner import Lifted, PlannerError

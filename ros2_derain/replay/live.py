@@ -23,11 +23,11 @@ from ros2_derain.bags import BagDamaged
 from ros2_derain.bags.messages import COMPRESSED, camera_of, raw_stamp_ns
 from ros2_derain.bags.reader import BagReader, Message
 from ros2_derain.engine import NOT_PARSED, Frame, Mode, Perception, RainEstimate, Scene, View
-from ros2_derain.nodes import outputs, run, topics
-from ros2_derain.nodes.images import to_mono, to_rgb
-from ros2_derain.nodes.messages import frame_values, from_detections
+from ros2_derain.messages import frame_values, from_detections, topics
+from ros2_derain.messages.images import to_mono, to_rgb
+from ros2_derain.messages.topics import Topic
+from ros2_derain.nodes import outputs, run
 from ros2_derain.nodes.outputs import Output
-from ros2_derain.nodes.topics import Topic
 from ros2_derain.replay import ReplayError
 from ros2_derain.replay.cameras import CameraTopic
 from ros2_derain.replay.criteria import Criterion

@@ -26,9 +26,9 @@ from ros2_derain.data.images import (
 from ros2_derain.engine import Detection, Frame
 from ros2_derain.evaluate.labelled_clip import boxes_by_name
 from ros2_derain.evaluate.scores import to_boxes
+from ros2_derain.messages import from_detections
+from ros2_derain.messages.images import to_mono
 from ros2_derain.metrics import Boxes
-from ros2_derain.nodes.images import to_mono
-from ros2_derain.nodes.messages import from_detections
 from ros2_derain.replay import ReplayError
 
 DETECTIONS = "vision_msgs/msg/Detection2DArray"

@@ -30,8 +30,7 @@ from std_msgs.msg import Header
 
 from ros2_derain.bags.messages import pinhole
 from ros2_derain.data.images import DataError, list_images, read_image
-from ros2_derain.nodes import images, topics
-from ros2_derain.nodes.messages import to_header
+from ros2_derain.messages import images, to_header, topics
 from ros2_derain.options import positive
 from ros2_derain.ros_testing import RosTestingError
 

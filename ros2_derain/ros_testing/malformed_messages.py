@@ -9,7 +9,7 @@ import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from ros2_derain.nodes import images
+from ros2_derain.messages import images
 
 SIDES = (0, 1, 2, 63, 64, 65, 96, 161, 2**31, 2**32 - 1)
 ENCODINGS = (*images.ENCODINGS, "", "rgb42", "RGB8", "8UC5", "16UC1", "64FC1", "h264", "x" * 300, "rgb8\x00")

@@ -22,9 +22,10 @@ from rclpy.executors import ExternalShutdownException
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 
-from ros2_derain.nodes import runtime, topics
+from ros2_derain.messages import topics
+from ros2_derain.messages.topics import DIAGNOSTICS, Topic
+from ros2_derain.nodes import runtime
 from ros2_derain.nodes.lifecycle_client import LifecycleClient
-from ros2_derain.nodes.topics import DIAGNOSTICS, Topic
 from ros2_derain.ros_testing.recorder import DEPTH, Recorder
 
 ACTIVE = "active"

@@ -8,7 +8,9 @@ from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.publisher import Publisher
 from sensor_msgs.msg import CameraInfo
 
-from ros2_derain.nodes import messages, outputs, point_clouds, runtime, topics
+from ros2_derain import messages
+from ros2_derain.messages import point_clouds, topics
+from ros2_derain.nodes import outputs, runtime
 from ros2_derain.nodes.frames import TFMessage
 from ros2_derain.ros_testing.probe import Probe
 

@@ -21,9 +21,11 @@ from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
 
+from ros2_derain import messages
 from ros2_derain.image_decoding import ImageError
-from ros2_derain.nodes import images, messages, outputs, runtime, topics
-from ros2_derain.nodes.topics import Topic
+from ros2_derain.messages import images, topics
+from ros2_derain.messages.topics import Topic
+from ros2_derain.nodes import outputs, runtime
 from ros2_derain.ros_testing.observer import Observer
 
 if TYPE_CHECKING:  # from Kilted on

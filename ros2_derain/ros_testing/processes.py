@@ -13,7 +13,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from ros2_derain.nodes import run, topics
+from ros2_derain.messages import topics
+from ros2_derain.nodes import run
 from ros2_derain.nodes.run import NODES
 from ros2_derain.ros_testing import RosTestingError
 from ros2_derain.ros_testing.observer import ACTIVE, Observer

@@ -19,7 +19,7 @@ from rclpy.qos import HistoryPolicy, QoSProfile
 
 from ros2_derain.bags import BagError
 from ros2_derain.bags.writing import BagWriter
-from ros2_derain.nodes.topics import Topic
+from ros2_derain.messages.topics import Topic
 
 DEPTH = 200
 """Queue of each subscription."""

@@ -23,7 +23,7 @@ from ros2_derain import cli
 from ros2_derain.bags import BagDamaged
 from ros2_derain.bags.reader import BagReader
 from ros2_derain.engine import Detection
-from ros2_derain.nodes.messages import from_detections
+from ros2_derain.messages import from_detections
 
 
 def bag(*arguments) -> int:

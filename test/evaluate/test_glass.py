@@ -179,9 +179,9 @@ def test_a_gauge_of_streaks_alone_says_nothing_of_glass(clip, tmp_path, capsys):
 def test_pairs_with_masks_have_known_figures(pairs, wet_model, tmp_path, capsys):
     out = tmp_path / "drops.json"
     result = evaluate(wet_model, out, "--pairs", pairs)
-    assert [one["picture"] for one in result["pictures"]] == ["a", "b"]
+    assert [one["image"] for one in result["images"]] == ["a", "b"]
     input_error = 24 / 32 * (255 - 100) ** 2
-    for one in (*result["pictures"], *result["rows"]):
+    for one in (*result["images"], *result["rows"]):
         assert one["coverage_true"] == pytest.approx(32 * 32 / (72 * 96))
         assert one["coverage_factor"] == pytest.approx(1, rel=0.02) and one["flagged"] == 1
         assert one["mask_iou"] == pytest.approx(24 / 40, rel=0.05)

@@ -9,7 +9,8 @@ import rig
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import CompressedImage, Image
 
-from ros2_derain.nodes import images, outputs, topics
+from ros2_derain.messages import images, topics
+from ros2_derain.nodes import outputs
 
 
 def image(**changes):

@@ -4,7 +4,7 @@ import pytest
 import rig
 from rosgraph_msgs.msg import Clock
 
-from ros2_derain.nodes import messages
+from ros2_derain import messages
 
 
 @pytest.fixture

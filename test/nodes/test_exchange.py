@@ -9,7 +9,9 @@ import rig
 import torch
 from limits import HANG_S
 
-from ros2_derain.nodes import images, messages, outputs, topics
+from ros2_derain import messages
+from ros2_derain.messages import images, topics
+from ros2_derain.nodes import outputs
 from ros2_derain.nodes.derain_node import DerainNode
 from ros2_derain.nodes.prior_exchange import KEPT, StampedStore
 

@@ -4,7 +4,8 @@ import pytest
 import rig
 import tiny_model
 
-from ros2_derain.nodes import images, outputs
+from ros2_derain.messages import images
+from ros2_derain.nodes import outputs
 
 CLEAN = [outputs.CLEAN_IMAGE]
 

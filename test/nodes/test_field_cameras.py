@@ -8,7 +8,8 @@ from sensor_msgs.msg import CameraInfo
 
 from ros2_derain.engine import Engine, EngineSettings, Frame
 from ros2_derain.engine.control import FrameClock
-from ros2_derain.nodes import images, outputs, run, topics
+from ros2_derain.messages import images, topics
+from ros2_derain.nodes import outputs, run
 
 CLEAN = [outputs.CLEAN_IMAGE]
 MS = 10**6

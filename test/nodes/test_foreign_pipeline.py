@@ -6,10 +6,11 @@ import rig
 import tiny_model
 from foreign_networks import constant
 
-from ros2_derain import cli, resources
+from ros2_derain import cli, messages, resources
 from ros2_derain.data import CITYSCAPES_CLASSES, COCO_CLASSES, read_image
 from ros2_derain.engine import Mode
-from ros2_derain.nodes import images, messages, outputs
+from ros2_derain.messages import images
+from ros2_derain.nodes import outputs
 
 pytest.importorskip("onnxruntime")
 

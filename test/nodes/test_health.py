@@ -8,7 +8,8 @@ from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
 
 from ros2_derain.engine import Mode, View
-from ros2_derain.nodes import diagnostics, images, outputs, topics
+from ros2_derain.messages import images, topics
+from ros2_derain.nodes import diagnostics, outputs
 from ros2_derain.nodes.diagnostics import Condition, Statistics, ViewLimits, judge
 
 OK, WARN, ERROR = b"\x00", b"\x01", b"\x02"

@@ -6,7 +6,8 @@ import pytest
 import rig
 
 from ros2_derain import models
-from ros2_derain.nodes import outputs, topics
+from ros2_derain.messages import topics
+from ros2_derain.nodes import outputs
 
 BOTH = pytest.mark.parametrize("create", [rig.composed, rig.separate])
 

@@ -15,8 +15,9 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPo
 from sensor_msgs.msg import Image, PointCloud2, PointField
 from vision_msgs.msg import LabelInfo
 
-from ros2_derain import models
-from ros2_derain.nodes import messages, outputs, point_clouds
+from ros2_derain import messages, models
+from ros2_derain.messages import point_clouds
+from ros2_derain.nodes import outputs
 from ros2_derain.nodes.parameters import SegmentationParameters
 
 PAGE = Path(__file__).resolve().parent.parent.parent / "docs/planners.md"

@@ -7,8 +7,10 @@ import pytest
 import rig
 import tiny_model
 
+from ros2_derain import messages
 from ros2_derain.engine import Engine, EngineSettings, Frame
-from ros2_derain.nodes import images, messages, outputs
+from ros2_derain.messages import images
+from ros2_derain.nodes import outputs
 
 WAYS = [rig.composed, rig.separate]
 WARN, ERROR = b"\x01", b"\x02"

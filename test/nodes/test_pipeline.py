@@ -7,7 +7,9 @@ import tiny_model
 from limits import HANG_S
 from sensor_msgs.msg import CameraInfo
 
-from ros2_derain.nodes import images, managed_node, messages, outputs, topics, worker
+from ros2_derain import messages
+from ros2_derain.messages import images, topics
+from ros2_derain.nodes import managed_node, outputs, worker
 
 
 def test_every_output_of_a_frame_has_the_frame_s_stamp_and_frame_id(active):

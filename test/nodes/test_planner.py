@@ -10,8 +10,10 @@ from planner_rig import CAMERA_M, CAR, FOCAL, HEIGHT, ROAD, SKY, WIDTH, box_on_r
 from sensor_msgs.msg import CameraInfo
 from visualization_msgs.msg import Marker
 
+from ros2_derain import messages
 from ros2_derain.engine import Detection
-from ros2_derain.nodes import frames, images, messages, outputs, point_clouds, topics
+from ros2_derain.messages import images, point_clouds, topics
+from ros2_derain.nodes import frames, outputs
 
 
 def test_the_ground_is_aligned_with_the_label_map_and_true(planned):

@@ -9,7 +9,8 @@ import pytest
 import rig
 from limits import HANG_S
 
-from ros2_derain.nodes import outputs, topics
+from ros2_derain.messages import topics
+from ros2_derain.nodes import outputs
 
 
 def arguments(model, namespace, **parameters):

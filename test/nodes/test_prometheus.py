@@ -6,7 +6,8 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from prometheus_client import generate_latest
 
-from ros2_derain.nodes import prometheus, topics
+from ros2_derain.messages import topics
+from ros2_derain.nodes import prometheus
 
 
 def array(name, level=b"\x01", **values):

@@ -7,8 +7,9 @@ import sys
 import pytest
 from limits import HANG_S
 
-from ros2_derain.nodes import outputs, topics
-from ros2_derain.nodes.topics import Topic
+from ros2_derain.messages import topics
+from ros2_derain.messages.topics import Topic
+from ros2_derain.nodes import outputs
 from ros2_derain.ros_testing.observer import ACTIVE, Observer
 
 

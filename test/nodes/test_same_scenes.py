@@ -5,8 +5,10 @@ import pytest
 import rig
 import torch
 
+from ros2_derain import messages
 from ros2_derain.engine import Engine, EngineSettings, Frame, Mode
-from ros2_derain.nodes import images, messages, outputs
+from ros2_derain.messages import images
+from ros2_derain.nodes import outputs
 
 FRAMES = 6
 FAILING = 2

@@ -8,7 +8,8 @@ import pytest
 import rig
 from std_msgs.msg import Header
 
-from ros2_derain.nodes import messages, outputs
+from ros2_derain import messages
+from ros2_derain.nodes import outputs
 from ros2_derain.nodes.viewers import NO_OBJECTS, NOT_PARSED
 
 POLICY = Path(__file__).resolve().parent.parent.parent / "config/security/policy.xml"

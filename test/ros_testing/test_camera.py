@@ -13,7 +13,8 @@ from rosbags.highlevel import AnyReader
 from ros2_derain.bags import BagError
 from ros2_derain.bags.messages import raw_stamp_ns
 from ros2_derain.data.images import DataError
-from ros2_derain.nodes import outputs, topics
+from ros2_derain.messages import topics
+from ros2_derain.nodes import outputs
 from ros2_derain.ros_testing import camera
 from ros2_derain.ros_testing.camera import read_folder
 from ros2_derain.ros_testing.observer import Observer

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sensor_msgs.msg import CompressedImage
 
-from ros2_derain.nodes import images, outputs
+from ros2_derain.messages import images
+from ros2_derain.nodes import outputs
 from ros2_derain.ros_testing import malformed_messages
 
 LIMIT = 1 << 20

@@ -7,7 +7,8 @@ import pytest
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import Image
 
-from ros2_derain.nodes import images, messages
+from ros2_derain import messages
+from ros2_derain.messages import images
 from ros2_derain.ros_testing import probe as probe_module
 from ros2_derain.ros_testing.probe import (
     MessageTemplate,

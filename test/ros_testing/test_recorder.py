@@ -1,4 +1,4 @@
-"""The recorder under signals, as Ctrl-C and SIGTERM are: exceptions between any two steps of its callbacks."""
+"""The recorder under signals such as Ctrl-C: exceptions between any two steps of its callbacks."""
 
 import itertools
 import signal

@@ -12,8 +12,8 @@ from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from ros2_derain.nodes import images
-from ros2_derain.nodes.images import ImageError
+from ros2_derain.messages import images
+from ros2_derain.messages.images import ImageError
 
 HEADER = Header(stamp=Time(sec=12, nanosec=345), frame_id="camera_front")
 YUV = ("nv12", "nv21", "uyvy", "yuv422", "yuyv", "yuv422_yuy2")

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from sensor_msgs.msg import PointCloud2, PointField
 
-from ros2_derain.nodes import messages, point_clouds
-from ros2_derain.nodes.point_clouds import POINT, CloudError, packed, to_cloud, to_points, to_xyz, unpacked
+from ros2_derain import messages
+from ros2_derain.messages import point_clouds
+from ros2_derain.messages.point_clouds import POINT, CloudError, packed, to_cloud, to_points, to_xyz, unpacked
 
 HEADER = messages.to_header(5, "camera")
 LIBRARY = point_clouds.point_cloud2

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from sensor_msgs.msg import CompressedImage, Image
 
-from ros2_derain.nodes import images
+from ros2_derain.messages import images
 
 HEIGHT, WIDTH = 66, 98
 BY_CV_BRIDGE = (

@@ -1,4 +1,4 @@
-"""Topics: names, types, quality of service; the inputs. What is published: :mod:`.outputs`.
+"""Topics: names, types, quality of service; the inputs. What is published: :mod:`ros2_derain.nodes.outputs`.
 
 Names are relative, so that a namespace or a remapping gives each camera its own.
 Quality of service can be overridden by parameters, for example

@@ -1,4 +1,4 @@
-"""The pipeline's records as ROS messages; images are in :mod:`~ros2_derain.nodes.images`."""
+"""The pipeline's records as ROS messages; images are in :mod:`.images`, clouds in :mod:`.point_clouds`."""
 
 from __future__ import annotations
 

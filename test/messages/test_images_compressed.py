@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import CompressedImage
 
-from ros2_derain.nodes import images
-from ros2_derain.nodes.images import ImageError
+from ros2_derain.messages import images
+from ros2_derain.messages.images import ImageError
 
 
 def scene(height=120, width=160):
