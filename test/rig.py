@@ -96,16 +96,25 @@ def connected(made):
     assert made.client.until(lambda: all(client.count_subscribers(topic.name) >= 2 for topic in status))
 
 
+def replace_derainer(made, replaced):
+    """Have the loop call ``replaced(call)`` instead of each call of a rig's derainer."""
+    derainer = made.derain.engine.restorer._derainer
+    for name in ("coarse", "once"):
+        setattr(derainer, name, replaced(getattr(derainer, name)))
+
+
 def stuck(made):
     """Make the derainer of a rig hang; returns the event that releases it."""
     may_go = threading.Event()
-    coarse = made.derain.engine.restorer._derainer.coarse
 
-    def hang(*arguments):
-        assert may_go.wait(HANG_S)
-        return coarse(*arguments)
+    def hanging(call):
+        def hang(*arguments):
+            assert may_go.wait(HANG_S)
+            return call(*arguments)
 
-    made.derain.engine.restorer._derainer.coarse = hang
+        return hang
+
+    replace_derainer(made, hanging)
     return may_go
 
 

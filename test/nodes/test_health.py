@@ -118,7 +118,7 @@ def test_a_device_out_of_memory_passes_images_through_and_is_reported(active):
     def full(*_):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
-    made.derain.engine.restorer._derainer.coarse = full
+    rig.replace_derainer(made, lambda call: full)
     made.pass_through(out=CLEAN)
     assert made.client.until(lambda: "CUDA out of memory" in made.client.message("derain_node"))
 
