@@ -134,7 +134,7 @@ class LoopNet(Derainer):
         features, presence, state = self._first_pass(rain, state)
         scale = presence if raining is None else presence.masked_fill(raining[:, None, None, None], 1.0)
         head = self.head(features)
-        return self._restoration(rain, head, presence, scale, features, state)
+        return self._restoration(rain, _residual(head), head, presence, scale, features, state)
 
     def refine(self, rain: Tensor, restoration: Restoration, prior: Tensor | None = None) -> Restoration:
         """A better estimate, knowing what each pixel is. ``prior=None`` means: not known.
@@ -145,14 +145,15 @@ class LoopNet(Derainer):
         assert features is not None  # coarse() has set it
         features = self._second_pass(rain, features, prior)
         head = self.again_head(functional.relu(features))
-        return self._restoration(image, head, presence, scale, features, state)
+        return self._restoration(image, _residual(head), head, presence, scale, features, state)
 
     def once(self, rain: Tensor, state: Tensor | None = None, prior: Tensor | None = None) -> Restoration:
         """``coarse``, then ``refine``; both residuals are added before they are brought to full size."""
         first, presence, state = self._first_pass(rain, state)
         features = self._second_pass(rain, first, prior)
-        head = self._coarse_residual(first).float() + self.again_head(functional.relu(features)).float()
-        return self._restoration(rain, head, presence, presence, features, state)
+        head = self.again_head(functional.relu(features))
+        residual = _some(self.head, first, slice(RESIDUAL)).float() + _residual(head)
+        return self._restoration(rain, residual, head, presence, presence, features, state)
 
     forward = once
 
@@ -161,7 +162,7 @@ class LoopNet(Derainer):
         if state is None:
             state = self.initial_state(rain)
         state = as_input(state, self.stem)
-        pixels = as_input(pad_to_multiple(rain, STRIDE) - 0.5, self.stem)
+        pixels = as_input(pad_to_multiple(rain - 0.5, STRIDE), self.stem)
         x1 = self.half_in(convolved_cells(self.stem, pixels, state))
         x2 = self.quarter_in(self.down_quarter(x1))
         x3 = functional.relu(self.down_eighth(x2))
@@ -181,13 +182,6 @@ class LoopNet(Derainer):
         x2 = functional.relu(self.modulate_quarter(self.again_up_quarter(x3, x2), prior))
         return self.again_up_half(x2, x1)
 
-    def _coarse_residual(self, features: Tensor) -> Tensor:
-        """The head of ``coarse`` without its expected error, whose channels are 0."""
-        weight, bias = self.head.weight, self.head.bias
-        assert bias is not None
-        kept = (torch.arange(HEAD, device=weight.device) < RESIDUAL).to(weight.dtype)
-        return functional.conv2d(features, weight * kept[:, None, None, None], bias * kept, padding=1)
-
     def _presence(self, x: Tensor) -> Tensor:
         """N x 1 x 1 x 1: is there rain? From the mean and the mean deviation of every channel."""
         x = x.float()
@@ -206,17 +200,23 @@ class LoopNet(Derainer):
     @staticmethod
     def _restoration(
         base: Tensor,
+        residual: Tensor,
         head: Tensor,
         presence: Tensor,
         scale: Tensor,
         features: Tensor,
         state: Tensor | None,
     ) -> Restoration:
-        """``base`` + the residual of the head; its other channels are the expected error."""
+        """``base`` + the residual, N x 12 x H'/2 x W'/2; the expected error is the head's."""
         height, width = base.shape[-2:]
-        residual = functional.pixel_shuffle(head[:, :RESIDUAL].float() * scale, 2)[..., :height, :width]
+        residual = functional.pixel_shuffle(residual * scale, 2)[..., :height, :width]
         error = functional.pixel_shuffle(functional.softplus(head[:, RESIDUAL:].float()) * 0.1, 2)
         return Restoration(base + residual, error[..., :height, :width], presence, scale, features, state)
+
+
+def _residual(head: Tensor) -> Tensor:
+    """The channels of a head that are the residual, N x 12 x h x w."""
+    return head[:, :RESIDUAL].float()
 
 
 def _some(layer: nn.Conv2d, x: Tensor, outputs: slice) -> Tensor:

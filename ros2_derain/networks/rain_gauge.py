@@ -68,7 +68,7 @@ class RainGauge(nn.Module):
 
     def log_rate(self, image: Tensor) -> Tensor:
         """N values of log(1 + mm/h), unbounded: what the loss compares."""
-        x = convolved_cells(self.look, as_input(pad_to_multiple(image, 8) - 0.5, self.look))
+        x = convolved_cells(self.look, as_input(pad_to_multiple(image - 0.5, 8), self.look))
         exact = x.float()
         mean = exact.mean((2, 3))
         spread = (exact - mean[:, :, None, None]).abs().mean((2, 3))

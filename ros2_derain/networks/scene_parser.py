@@ -95,7 +95,7 @@ def encode(image: Tensor, stages: Sequence[nn.Module] | nn.ModuleList) -> list[T
     Shapes: ``image`` N x 3 x H x W in 0..1 -> maps N x C_s x H'/s x W'/s at strides s = 4, 8, 16, 32,
     H' and W' being the next multiples of 32.
     """
-    pixels = as_input(pad_to_multiple(image, STRIDE) * 2 - 1, stages[0])
+    pixels = as_input(pad_to_multiple(image * 2 - 1, STRIDE), stages[0])
     outputs = [convolved_cells(stages[0], pixels)]
     for stage in stages[1:]:
         outputs.append(stage(outputs[-1]))
