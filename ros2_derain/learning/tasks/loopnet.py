@@ -75,7 +75,7 @@ class GaugeTask(Task):
 
     The rate is compared in log(1 + mm/h). Of streaks whose rate is unknown the gauge learns only that it
     rains at ``least_rate`` mm/h or more. Obstruction: binary cross-entropy, in which hidden pixels count
-    ``hidden_weight`` times more because they are rare, and Dice loss, both at stride 4. ``train_rain`` 0
+    ``hidden_weight`` times more because they are rare, and Dice loss, both at stride 2. ``train_rain`` 0
     freezes what reads the rain rate.
     """
 
