@@ -19,9 +19,9 @@ COLOURS = {"sky": (10, 20, 30), "road": (200, 0, 100), "car": (7, 77, 177)}
 """Other ones than the classes have by their names."""
 
 OPTIONS = {
-    "derainer": ("loopnet", {"classes": len(CLASSES), "widths": [8, 8, 8, 8, 8], "state": 4}),
-    "parser": ("scene_parser", {"classes": len(CLASSES), "objects": len(OBJECTS), "widths": [8, 8, 8, 8, 8]}),
-    "gauge": ("weather_gauge", {"widths": [4, 4, 4, 4, 4]}),
+    "derainer": ("loopnet", {"classes": len(CLASSES), "widths": [8, 8, 8, 8], "state": 4}),
+    "parser": ("scene_parser", {"classes": len(CLASSES), "objects": len(OBJECTS), "widths": [8, 8, 8, 8]}),
+    "gauge": ("weather_gauge", {"widths": [4, 4, 4, 4]}),
 }
 
 

@@ -15,8 +15,8 @@ LOOP = {
     "steps": 6,
     "batch": 2,
     "networks": {
-        "derainer": {"network": "loopnet", "options": {"widths": [8, 8, 8, 8, 8], "state": 4}},
-        "parser": {"network": "scene_parser", "options": {"widths": [8, 8, 8, 8, 8]}},
+        "derainer": {"network": "loopnet", "options": {"widths": [8, 8, 8, 8], "state": 4}},
+        "parser": {"network": "scene_parser", "options": {"widths": [8, 8, 8, 8]}},
     },
     "optimiser": {"warm_up": 2},
     "sources": {"camvid": 1, "photographs": 1},
@@ -26,7 +26,7 @@ LOOP = {
 GAUGE = {
     **LOOP,
     "task": "gauge",
-    "networks": {"gauge": {"network": "weather_gauge", "options": {"widths": [4, 4, 4, 4, 4]}}},
+    "networks": {"gauge": {"network": "weather_gauge", "options": {"widths": [4, 4, 4, 4]}}},
     "sources": {"camvid": 1},
     "clips": {**LOOP["clips"], "frames": 1},
 }

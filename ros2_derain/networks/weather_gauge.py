@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .layers import BasicBlock, ConvBlock, as_input, crop_logits, pad_to_multiple, resized
-from .rain_gauge import MAX_RATE, Observation, RainGauge
+from .rain_gauge import Observation, RainGauge
 
 STRIDE = 32
 """The coarsest level: H and W are padded to a multiple of this inside."""
@@ -43,56 +43,47 @@ class WeatherReading(nn.Module):
 class WeatherGauge(nn.Module):
     """N x 3 x H x W in 0..1, any H, W >= 64 -> :class:`Observation` with all its fields.
 
-    A U-net: drops are a few pixels wide or a third of the image, so that it looks at strides 2 to 32. The
-    rain rate is read by a :class:`RainGauge` of its own: streaks need no shared features, and water on the
-    glass must not change what it learned.
+    A U-net: drops are a few pixels wide or a third of the image. From each cell of stride 4 it predicts four
+    of stride 2, so that small drops have a shape. The rain rate is read by a :class:`RainGauge` of its own:
+    streaks need no shared features, and water on the glass must not change what it learned.
 
     Args:
-        widths: channels at strides 2, 4, 8, 16 and 32.
+        widths: channels at strides 4, 8, 16 and 32.
     """
 
-    def __init__(self, widths: tuple[int, int, int, int, int] = (24, 32, 48, 40, 32)):
+    def __init__(self, widths: tuple[int, int, int, int] = (18, 32, 48, 40)):
         super().__init__()
-        w2, w4, w8, w16, w32 = widths
-        self.stem = nn.Sequential(ConvBlock(12, w2), ConvBlock(w2, w2))
-        self.quarter = nn.Sequential(ConvBlock(w2, w4, stride=2), BasicBlock(w4))
+        w4, w8, w16, w32 = widths
+        self.quarter = nn.Sequential(ConvBlock(12, w4, stride=2), BasicBlock(w4))
         self.eighth = nn.Sequential(ConvBlock(w4, w8, stride=2), BasicBlock(w8))
         self.sixteenth = nn.Sequential(ConvBlock(w8, w16, stride=2), BasicBlock(w16, dilation=2))
         self.thirtysecond = nn.Sequential(ConvBlock(w16, w32, stride=2), BasicBlock(w32, dilation=2))
         self.up16, self.up8 = nn.Conv2d(w32, w16, 1), nn.Conv2d(w16, w8, 1)
         self.fuse16, self.fuse8 = ConvBlock(w16, w16), ConvBlock(w8, w8)
-        self.up4, self.up2 = nn.Conv2d(w8, w4, 1), nn.Conv2d(w4, w2, 1)
-        self.fuse4, self.fuse2 = ConvBlock(w4, w4), ConvBlock(w2, w2)
-        self.hides = nn.Conv2d(w2, 1, 1)
+        self.up4 = nn.Conv2d(w8, w4, 1)
+        self.fuse4 = ConvBlock(w4, w4)
+        self.hides = nn.Sequential(nn.Conv2d(w4, 4, 1), nn.PixelShuffle(2))
         self.rain = RainGauge()
         self.read_contrast = WeatherReading(w8 + w32, 1)
-        assert self.hides.bias is not None
-        nn.init.constant_(self.hides.bias, -3.0)
+        nn.init.constant_(self.hides[0].bias, -3.0)
 
-    def logits(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What the losses compare.
-
-        Returns:
-            N values of log(1 + mm/h), N logits of the contrast loss, N x 1 x ceil(H/2) x ceil(W/2)
-            logits of the obstruction.
-        """
+    def water_logits(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """N logits of the contrast loss, N x 1 x ceil(H/2) x ceil(W/2) logits of the obstruction."""
         pixels = functional.pixel_unshuffle(pad_to_multiple(image, STRIDE), 2) - 0.5
-        x2 = self.stem(as_input(pixels, self.stem))
-        x4 = self.quarter(x2)
+        x4 = self.quarter(as_input(pixels, self.quarter))
         x8 = self.eighth(x4)
         x16 = self.sixteenth(x8)
         x32 = self.thirtysecond(x16)
         y16 = self.fuse16(functional.relu(x16 + resized(self.up16(x32), x16)))
         y8 = self.fuse8(functional.relu(x8 + resized(self.up8(y16), x8)))
         y4 = self.fuse4(functional.relu(x4 + resized(self.up4(y8), x4)))
-        y2 = self.fuse2(functional.relu(x2 + resized(self.up2(y4), x2)))
         contrast = self.read_contrast(torch.cat((y8, resized(x32, y8)), 1))[:, 0]
-        return self.rain.log_rate(image), contrast, crop_logits(self.hides(y2), image, MASK_STRIDE)
+        return contrast, crop_logits(self.hides(y4), image, MASK_STRIDE)
 
     def forward(self, image: Tensor) -> Observation:
-        rate, contrast, hides = self.logits(image)
+        contrast, hides = self.water_logits(image)
         obstruction = torch.sigmoid(hides)
         coverage = (obstruction > HIDDEN).float().mean((1, 2, 3))
-        return Observation(
-            (rate.exp() - 1).clamp(0, MAX_RATE), coverage, torch.sigmoid(contrast), obstruction
+        return self.rain(image)._replace(
+            coverage=coverage, contrast_loss=torch.sigmoid(contrast), obstruction=obstruction
         )

@@ -174,7 +174,7 @@ def test_a_run_starts_from_the_parts_of_a_model_or_run(data, tmp_path, rainy_mod
     assert bias == pytest.approx(torch.log1p(torch.tensor(100.0)).item(), abs=0.01)
     again = write_recipe(tmp_path / "b.yaml", GAUGE, init={"gauge": str(tmp_path / "a")}, steps=1)
     assert train(again, data, tmp_path / "b") == 0
-    wide = {"gauge": {"network": "weather_gauge", "options": {"widths": [8, 8, 8, 8, 8]}}}
+    wide = {"gauge": {"network": "weather_gauge", "options": {"widths": [8, 8, 8, 8]}}}
     first, second = yaml.safe_load((tmp_path / "b" / "run.yaml").read_text())["started_from"]["gauge"]
     assert (first["recipe"], first["steps"]) == (GAUGE["name"], 1) and first["data"]["camvid/train"]
     assert second == {

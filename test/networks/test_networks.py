@@ -28,7 +28,7 @@ def test_any_size_comes_out_as_it_went_in(pair, height, width):
         again = derainer.coarse(rain, refined.state)
     assert coarse.image.shape == refined.image.shape == again.image.shape == rain.shape
     assert refined.error.shape == (2, 1, height, width) and (refined.error >= 0).all()
-    assert parse.logits.shape == (2, 5, -(-height // 2), -(-width // 2))
+    assert parse.logits.shape == (2, 5, -(-height // 4), -(-width // 4))
     assert prior.shape == (2, 5, -(-height // 8), -(-width // 8))
     assert torch.allclose(prior.sum(1), torch.ones(()), atol=1e-5)
 
@@ -64,7 +64,7 @@ def test_cost_of_the_temporal_pass_at_720p():
     with torch.device("meta"):
         image, prior = torch.empty(1, 3, 720, 1280), torch.empty(1, 11, 90, 160)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        gauge.to("meta").logits(gauge_input(image))
+        gauge.to("meta")(gauge_input(image))
         restoration = derainer.to("meta").once(image, None, prior)
         parser.to("meta")(restoration.image)
     assert counter.get_total_flops() / 2e9 <= 60
@@ -90,7 +90,7 @@ def test_the_weather_gauge_costs_at_most_two_gmac_more_than_the_rain_gauge_at_72
 def test_the_weather_gauge_observes_images_and_their_pixels(height, width):
     torch.manual_seed(0)
     with torch.no_grad():
-        seen = WeatherGauge((4, 4, 4, 4, 4)).eval()(torch.rand(2, 3, height, width))
+        seen = WeatherGauge((4, 4, 4, 4)).eval()(torch.rand(2, 3, height, width))
     assert seen.obstruction.shape == (2, 1, -(-height // 2), -(-width // 2))
     for value, most in ((seen.rate, 250), (seen.coverage, 1), (seen.contrast_loss, 1)):
         assert value.shape == (2,) and ((0 <= value) & (value <= most)).all()

@@ -76,22 +76,27 @@ class GaugeTask(Task):
     The rate is compared in log(1 + mm/h). Of streaks whose rate is unknown the gauge learns only that it
     rains at ``least_rate`` mm/h or more. Obstruction: binary cross-entropy, in which hidden pixels count
     ``hidden_weight`` times more because they are rare, and Dice loss, both at stride 2. ``train_rain`` 0
-    freezes what reads the rain rate.
+    freezes what reads the rain rate, ``train_water`` 0 the rest.
     """
 
     NETWORKS = {"gauge": "weather_gauge"}
     LOSS = {"rate": 0.5, "contrast": 0.5, "hidden": 4.0, "dice": 2.0}
-    OPTIONS = {"least_rate": 8.0, "hidden_weight": 3.0, "train_rain": 1.0}
+    OPTIONS = {"least_rate": 8.0, "hidden_weight": 3.0, "train_rain": 1.0, "train_water": 1.0}
     gauge: WeatherGauge
 
     def __init__(self, recipe: Recipe, class_pixels: list[int]):
         super().__init__(recipe, class_pixels)
-        self.gauge.rain.requires_grad_(bool(recipe.options["train_rain"]))
+        for name, part in self.gauge.named_children():
+            part.requires_grad_(self._trains(name))
 
     def on_train_start(self) -> None:
         """What is frozen keeps its batch statistics too."""
-        if not self.recipe.options["train_rain"]:
-            hold_statistics(self.gauge.rain)
+        for name, part in self.gauge.named_children():
+            if not self._trains(name):
+                hold_statistics(part)
+
+    def _trains(self, part: str) -> bool:
+        return bool(self.recipe.options["train_rain" if part == "rain" else "train_water"])
 
     def training_step(self, batch: dict[str, Tensor], index: int) -> Tensor:
         frames = batch["rain"].shape[1]
@@ -99,21 +104,19 @@ class GaugeTask(Task):
         rate, lost, streaked = (
             batch[key][:, None].expand(-1, frames).flatten() for key in ("rate", "contrast_loss", "streaked")
         )
-        log_rate, contrast, hides = self.gauge.logits(rain)
+        log_rate = self.gauge.rain.log_rate(rain)
         error = log_rate - torch.log1p(rate.clamp(min=0))
         distance = functional.smooth_l1_loss(error, torch.zeros_like(error), reduction="none")
         short = functional.relu(math.log1p(self.recipe.options["least_rate"]) - log_rate) * streaked
-        hidden = functional.avg_pool2d(batch["hidden"].flatten(0, 1)[:, None].float() / 255, MASK_STRIDE)
-        return self.total(
-            {
-                "rate": torch.where(rate >= 0, distance, short).mean(),
-                "contrast": functional.binary_cross_entropy_with_logits(contrast, lost),
-                "hidden": functional.binary_cross_entropy_with_logits(
-                    hides, hidden, weight=1 + self.recipe.options["hidden_weight"] * hidden
-                ),
-                "dice": losses.dice(hides, hidden),
-            }
-        )
+        parts = {"rate": torch.where(rate >= 0, distance, short).mean()}
+        if self.recipe.options["train_water"]:
+            contrast, hides = self.gauge.water_logits(rain)
+            hidden = functional.avg_pool2d(batch["hidden"].flatten(0, 1)[:, None].float() / 255, MASK_STRIDE)
+            parts["contrast"] = functional.binary_cross_entropy_with_logits(contrast, lost)
+            weight = 1 + self.recipe.options["hidden_weight"] * hidden
+            parts["hidden"] = functional.binary_cross_entropy_with_logits(hides, hidden, weight=weight)
+            parts["dice"] = losses.dice(hides, hidden)
+        return self.total(parts)
 
 
 class LoopTask(Task):
