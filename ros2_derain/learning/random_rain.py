@@ -43,12 +43,11 @@ def random_wet_glass(seed: int, index: int, height: int, width: int) -> GlassRen
 def random_glass(random: np.random.Generator) -> Glass:
     """Wet glass of a random kind: everything from a sharp drop on a dome to the soft blobs of a windscreen.
 
-    Of seven, two are windscreens with a wiper, two drops that stand and run, one large clear drops, one large
-    drops far out of focus, and one film and spray with few drops. Renderers are worth keeping: time 0..1000 s
-    gives many views of one.
+    Of nine, two are windscreens with a wiper, two windscreens with the few small, faint drops that a wiper
+    leaves, two drops that stand and run, one large clear drops, one large drops far out of focus, and one
+    film and spray with few drops. Renderers are worth keeping: time 0..1000 s gives many views of one.
     """
-    kind = random.choice(("windscreen", "windscreen", "standing", "standing", "dome", "blurred", "veiled"))
-    return _GLASS_KINDS[kind](random)
+    return _GLASS_KINDS[int(random.integers(len(_GLASS_KINDS)))](random)
 
 
 def _windscreen(random: np.random.Generator) -> Glass:
@@ -109,13 +108,21 @@ def _veiled(random: np.random.Generator) -> Glass:
     )
 
 
-_GLASS_KINDS = {
-    "windscreen": _windscreen,
-    "standing": _standing_drops,
-    "dome": _dome,
-    "blurred": _blurred,
-    "veiled": _veiled,
-}
+def _few_drops(random: np.random.Generator) -> Glass:
+    return _glass(
+        random,
+        coverage=_log_uniform(random, 0.003, 0.05),
+        focus=float(random.uniform(1.5, 6)),
+        size=_log_uniform(random, 0.006, 0.035),
+        contact=float(random.uniform(15, 50)),
+        wiper=_log_uniform(random, 1, 15) if random.random() < 0.3 else 0.0,
+        film=float(random.uniform(0, 0.2)),
+    )
+
+
+_GLASS_KINDS = (
+    _windscreen, _windscreen, _few_drops, _few_drops, _standing_drops, _standing_drops, _dome, _blurred, _veiled,
+)  # fmt: skip
 
 
 def _glass(random: np.random.Generator, **handles: float) -> Glass:
