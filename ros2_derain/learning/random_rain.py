@@ -121,7 +121,8 @@ def _few_drops(random: np.random.Generator) -> Glass:
 
 
 _GLASS_KINDS = (
-    _windscreen, _windscreen, _few_drops, _few_drops, _standing_drops, _standing_drops, _dome, _blurred, _veiled,
+    _windscreen, _windscreen, _few_drops, _few_drops, _standing_drops, _standing_drops, _dome, _blurred,
+    _veiled,
 )  # fmt: skip
 
 
