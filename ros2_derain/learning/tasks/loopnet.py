@@ -73,15 +73,16 @@ class ParseTask(Task):
 class GaugeTask(Task):
     """The weather gauge on single frames: rain rate, contrast loss, and the pixels that water hides.
 
-    The rate is compared in log(1 + mm/h). Of streaks whose rate is unknown the gauge learns only that it
-    rains at ``least_rate`` mm/h or more. Obstruction: binary cross-entropy, in which hidden pixels count
-    ``hidden_weight`` times more because they are rare, and Dice loss, both at stride 2. ``train_rain`` 0
-    freezes what reads the rain rate, ``train_water`` 0 the rest.
+    The rate is compared in log(1 + mm/h); one that is read too low counts ``too_low`` times, because light
+    rain, which is hard to tell from none, is read as none otherwise. Of streaks whose rate is unknown the
+    gauge learns only that it rains at ``least_rate`` mm/h or more. Obstruction: binary cross-entropy, in
+    which hidden pixels count ``hidden_weight`` times more because they are rare, and Dice loss, both at
+    stride 2. ``train_rain`` 0 freezes what reads the rain rate, ``train_water`` 0 the rest.
     """
 
     NETWORKS = {"gauge": "weather_gauge"}
     LOSS = {"rate": 0.5, "contrast": 0.5, "hidden": 4.0, "dice": 2.0}
-    OPTIONS = {"least_rate": 8.0, "hidden_weight": 3.0, "train_rain": 1.0, "train_water": 1.0}
+    OPTIONS = {"least_rate": 8.0, "too_low": 1.0, "hidden_weight": 3.0, "train_rain": 1.0, "train_water": 1.0}
     gauge: WeatherGauge
 
     def __init__(self, recipe: Recipe, class_pixels: list[int]):
@@ -108,7 +109,9 @@ class GaugeTask(Task):
         error = log_rate - torch.log1p(rate.clamp(min=0))
         distance = functional.smooth_l1_loss(error, torch.zeros_like(error), reduction="none")
         short = functional.relu(math.log1p(self.recipe.options["least_rate"]) - log_rate) * streaked
-        parts = {"rate": torch.where(rate >= 0, distance, short).mean()}
+        too_low = (error < 0) | (rate < 0)
+        loss = torch.where(rate >= 0, distance, short)
+        parts = {"rate": (loss * torch.where(too_low, self.recipe.options["too_low"], 1.0)).mean()}
         if self.recipe.options["train_water"]:
             contrast, hides = self.gauge.water_logits(rain)
             hidden = functional.avg_pool2d(batch["hidden"].flatten(0, 1)[:, None].float() / 255, MASK_STRIDE)
