@@ -51,15 +51,15 @@ class WeatherGauge(nn.Module):
         widths: channels at strides 4, 8, 16 and 32.
     """
 
-    def __init__(self, widths: tuple[int, int, int, int] = (18, 32, 48, 40)):
+    def __init__(self, widths: tuple[int, int, int, int] = (16, 32, 64, 48)):
         super().__init__()
         w4, w8, w16, w32 = widths
         self.quarter = nn.Sequential(ConvBlock(12, w4, stride=2), BasicBlock(w4))
         self.eighth = nn.Sequential(ConvBlock(w4, w8, stride=2), BasicBlock(w8))
-        self.sixteenth = nn.Sequential(ConvBlock(w8, w16, stride=2), BasicBlock(w16, dilation=2))
-        self.thirtysecond = nn.Sequential(ConvBlock(w16, w32, stride=2), BasicBlock(w32, dilation=2))
+        self.sixteenth = nn.Sequential(ConvBlock(w8, w16, stride=2), BasicBlock(w16))
+        self.thirtysecond = nn.Sequential(ConvBlock(w16, w32, stride=2), BasicBlock(w32))
         self.up16, self.up8 = nn.Conv2d(w32, w16, 1), nn.Conv2d(w16, w8, 1)
-        self.fuse16, self.fuse8 = ConvBlock(w16, w16), ConvBlock(w8, w8)
+        self.fuse8 = ConvBlock(w8, w8)
         self.up4 = nn.Conv2d(w8, w4, 1)
         self.fuse4 = ConvBlock(w4, w4)
         self.hides = nn.Sequential(nn.Conv2d(w4, 4, 1), nn.PixelShuffle(2))
@@ -74,7 +74,7 @@ class WeatherGauge(nn.Module):
         x8 = self.eighth(x4)
         x16 = self.sixteenth(x8)
         x32 = self.thirtysecond(x16)
-        y16 = self.fuse16(functional.relu(x16 + resized(self.up16(x32), x16)))
+        y16 = functional.relu(x16 + resized(self.up16(x32), x16))
         y8 = self.fuse8(functional.relu(x8 + resized(self.up8(y16), x8)))
         y4 = self.fuse4(functional.relu(x4 + resized(self.up4(y8), x4)))
         contrast = self.read_contrast(torch.cat((y8, resized(x32, y8)), 1))[:, 0]
