@@ -32,10 +32,10 @@ def random_rain(seed: int, index: int, road: bool) -> RainRenderer:
 def random_wet_glass(seed: int, index: int, height: int, width: int) -> GlassRenderer:
     """The ``index``-th random wet glass for crops of a size.
 
-    A crop is a window of an image 0.9 to 2.5 times as wide, and the drops are as large as they are there.
+    A crop is a window of an image 1.5 to 4.5 times as wide, and the drops are as large as they are there.
     """
     random = np.random.default_rng((seed, index, 2))
-    glass, wider = random_glass(random), _log_uniform(random, 0.9, 2.5)
+    glass, wider = random_glass(random), _log_uniform(random, 1.5, 4.5)
     whole = replace(glass, size=min(0.3, glass.size * wider), focus=min(60.0, glass.focus * wider))
     return GlassRenderer(whole, height, width)
 
