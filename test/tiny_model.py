@@ -49,7 +49,7 @@ def modules(reads_mm_h: float, described: dict = OPTIONS) -> dict[str, torch.nn.
         else [
             (gauge.rain.read[-1], rate),
             (gauge.read_contrast.layers[-1], -20.0),
-            (gauge.hides, -20.0),
+            (gauge.hides[0], -20.0),
         ]
     )
     for last, reads in lasts:
@@ -59,7 +59,7 @@ def modules(reads_mm_h: float, described: dict = OPTIONS) -> dict[str, torch.nn.
 
 
 def sees_white_as_water(reads_mm_h: float = 0.0, contrast_loss: float = 0.0) -> torch.nn.Module:
-    """A weather gauge that takes every 4 x 4 pixels that are white for water on the glass.
+    """A weather gauge that takes every 4 x 4 pixels that are nearly white for water on the glass.
 
     Its first layer averages the pixels of a cell, the layers on the way to the mask pass that on, and
     the mask's bias is the threshold.
@@ -67,13 +67,13 @@ def sees_white_as_water(reads_mm_h: float = 0.0, contrast_loss: float = 0.0) -> 
     gauge = modules(reads_mm_h)["gauge"]
     with torch.no_grad():
         convolution, block = gauge.quarter[0][0], gauge.quarter[1]
-        for layer in (convolution, block.second[0], gauge.up4, gauge.fuse4[0], gauge.hides):
+        for layer in (convolution, block.second[0], gauge.up4, gauge.fuse4[0], gauge.hides[0]):
             layer.weight.zero_()
         gauge.up4.bias.zero_()
         convolution.weight[0, :, 1:, 1:] = 1 / 48  # of half pixels around 0: 2 x 2 pixels in 3 colours each
         gauge.fuse4[0].weight[0, 0, 1, 1] = 1
-        gauge.hides.weight[0, 0] = 400
-        gauge.hides.bias.fill_(-400 * 0.485)
+        gauge.hides[0].weight[:, 0] = 400
+        gauge.hides[0].bias.fill_(-400 * 0.25)
         gauge.read_contrast.layers[-1].bias.fill_(math.log(max(contrast_loss, 1e-9) / (1 - contrast_loss)))
     return gauge
 

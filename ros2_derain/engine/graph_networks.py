@@ -21,8 +21,10 @@ import torch
 from torch import Tensor, nn
 
 from ros2_derain import networks
-from ros2_derain.networks import Derainer, Observation, Parse, Restoration, onnx_export
+from ros2_derain.networks import Derainer, Parse, Restoration, onnx_export
 from ros2_derain.networks.rain_gauge import gauge_input
+from ros2_derain.networks.scene_parser import LevelOutput
+from ros2_derain.networks.weather_gauge import Water, water_input
 
 from .backends import Cache, Graph, GraphError, compile_graph
 
@@ -93,10 +95,10 @@ class GraphNetwork:
         Raises:
             GraphError: one does not compile.
         """
-        if self.part == "gauge":
-            height, width = gauge_input(torch.empty(1, 3, height, width, device="meta")).shape[-2:]
+        image = torch.empty(1, 3, height, width, device="meta")
         for name in self.names:
-            example = onnx_export.example(self._shapeless, name, height, width)
+            seen = _INPUTS[name](image) if name in _INPUTS else image
+            example = onnx_export.example(self._shapeless, name, *seen.shape[-2:])
             shapes = {key: tuple(tensor.shape) for key, tensor in example.items()}
             key = name, self._size(shapes)
             with self._lock:
@@ -183,9 +185,18 @@ class GraphNetwork:
 class GraphGauge(GraphNetwork):
     """A gauge: see :class:`ros2_derain.networks.RainGauge`."""
 
-    def __call__(self, image: Tensor) -> Observation:
-        """What it sees in N x 3 x H x W images in 0..1."""
-        return Observation(**self.call("gauge", image=image))
+    @property
+    def sees_water(self) -> bool:
+        """Whether there is :meth:`water`."""
+        return "water" in self.names
+
+    def __call__(self, image: Tensor) -> Tensor:
+        """N rain rates in mm/h of N x 3 x H x W images in 0..1."""
+        return self.call("gauge", image=image)["rate"]
+
+    def water(self, image: Tensor) -> Water:
+        """What hides the scene in N x 3 x H x W images in 0..1."""
+        return Water(**self.call("water", image=image))
 
 
 class GraphParser(GraphNetwork):
@@ -248,6 +259,9 @@ class GraphDerainer(GraphNetwork):
             return None
         return self.network.initial_prior(rain) if prior is None else prior
 
+
+_INPUTS = {"gauge": gauge_input, "water": water_input}
+"""What makes a graph's image of the frame's, where it is another one."""
 
 KINDS = {"derainer": GraphDerainer, "parser": GraphParser, "gauge": GraphGauge}
 """By part of a model."""

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from ros2_derain.networks.derainer import Restoration
-from ros2_derain.networks.rain_gauge import MAX_RATE, Observation, gauge_input
+from ros2_derain.networks.rain_gauge import MAX_RATE, gauge_input
+from ros2_derain.networks.weather_gauge import Water, water_input
 
 from .control import FrameClock, Gate, Ladder
 from .inpainting import Inpainter
@@ -100,6 +101,8 @@ class Restorer:
             for _ in range(2):
                 tensor = self.placement.tensor(image)
                 self._gauge(gauge_input(tensor))
+                if self._gauge.sees_water:
+                    self._gauge.water(water_input(tensor))
                 estimate = self._derainer.coarse(tensor, state)
                 state = estimate.state
                 for prior in (None, torch.zeros(self._prior_shape(height, width), dtype=torch.uint8)):
@@ -187,15 +190,13 @@ class Restorer:
 
     def _observe(self, frame: Frame, rainy: Tensor) -> tuple[RainEstimate, View, np.ndarray | None]:
         """What the gauge sees: the rain, and what hides the scene."""
-        found = {
-            name: part for name, part in self._gauge(gauge_input(rainy))._asdict().items() if part is not None
-        }
-        parts = self.placement.download(*found.values())
-        if not all(np.isfinite(part).all() for part in parts):
+        looks = self._gauge.sees_water and self._view.is_due(self._clock.time_ns, self.settings)
+        water = self._gauge.water(water_input(rainy)) if looks else ()
+        rate, *parts = self.placement.download(self._gauge(gauge_input(rainy)), *water)
+        if not all(np.isfinite(part).all() for part in (rate, *parts)):
             raise RuntimeError("the gauge's output is not finite")
-        seen = Observation(**{name: torch.from_numpy(p) for name, p in zip(found, parts, strict=True)})
-        rate = float(seen.rate[0])
-        rain = RainEstimate(rate, math.log1p(rate) / math.log1p(MAX_RATE))
+        rain = RainEstimate(float(rate[0]), math.log1p(rate[0]) / math.log1p(MAX_RATE))
+        seen = Water(*map(torch.from_numpy, parts)) if looks else None
         return rain, *self._view.update(frame, seen, self._clock.time_ns, self.settings)
 
     def _derain(

@@ -31,6 +31,7 @@ class EngineSettings:
             it open down to the second.
         gate_open_coverage, gate_close_coverage: so does the share 0..1 of the view that water covers,
         gate_open_contrast_loss, gate_close_contrast_loss: and the share 0..1 of the contrast that is lost.
+        water_interval_s: least time between two frames in which water is looked for; 0: in every frame.
         obstruction_average_s: time constant over which the obstruction is averaged, in seconds of the
             frames' stamps; 0: not at all.
         dirt_after_s: what hides a place for this long while the scene moves is dirt; 0: nothing is.
@@ -56,6 +57,7 @@ class EngineSettings:
     gate_close_coverage: float = 0.01
     gate_open_contrast_loss: float = 0.3
     gate_close_contrast_loss: float = 0.2
+    water_interval_s: float = 0.2
     obstruction_average_s: float = 0.3
     dirt_after_s: float = 120.0
     fill_hidden: bool = True
@@ -85,7 +87,7 @@ class EngineSettings:
             )
         for name in ("score_threshold", "confidence_threshold"):
             _require(0 <= getattr(self, name) <= 1, f"{name} {getattr(self, name)} is outside 0..1")
-        for name in ("max_latency_ms", "obstruction_average_s", "dirt_after_s"):
+        for name in ("max_latency_ms", "water_interval_s", "obstruction_average_s", "dirt_after_s"):
             _require(getattr(self, name) >= 0, f"{name} {getattr(self, name)} must be >= 0")
         _require(self.patience >= 1, f"patience {self.patience} must be >= 1")
         for name in ("recover_after_s", "reset_gap_s"):

@@ -1,7 +1,8 @@
 """What water and dirt hide from one camera, over its frames.
 
-Water on the glass stands still in the image while the scene moves behind it. So what the gauge sees is
-averaged per place over the frames, which removes false alarms that flicker, and does not smear what moves.
+Water on the glass stands still in the image while the scene moves behind it. So the gauge need not look for
+it in every frame, and what it sees is averaged per place, which removes false alarms that flicker, and does
+not smear what moves.
 What stays in place for minutes while the scene moves is dirt rather than rain.
 """
 
@@ -12,9 +13,8 @@ from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
-from torch import Tensor
 
-from ros2_derain.networks import Observation
+from ros2_derain.networks import Water
 
 from .scene import REGIONS, UNLABELLED, Frame, Perception, View
 from .settings import EngineSettings
@@ -56,11 +56,16 @@ class ViewTracker:
     def pause(self) -> None:
         """Forget the average, not the dirt: there is a gap in time."""
         self._average: np.ndarray | None = None
-        self._time_ns = 0
+        self._seen: Water | None = None
+        self._time_ns = self._looked_ns = 0
         self._dirt.pause()
 
+    def is_due(self, time_ns: int, settings: EngineSettings) -> bool:
+        """Whether the gauge must look for water in the frame of this time, which never goes back."""
+        return self._seen is None or time_ns - self._looked_ns >= 1e9 * settings.water_interval_s
+
     def update(
-        self, frame: Frame, seen: Observation, time_ns: int, settings: EngineSettings
+        self, frame: Frame, seen: Water | None, time_ns: int, settings: EngineSettings
     ) -> tuple[View, np.ndarray | None]:
         """Take the next frame.
 
@@ -70,24 +75,25 @@ class ViewTracker:
 
         Args:
             frame: the image.
-            seen: what the gauge sees in it, N = 1.
+            seen: what the gauge sees in it, N = 1; None: it did not look, and what it saw last counts.
             time_ns: of the frame, which never goes back.
             settings: time constant, and the age of dirt.
 
         Returns:
             The view; and the obstruction, H x W uint8, None where the gauge measures none.
         """
-        contrast_loss = _number(seen.contrast_loss)
-        if seen.obstruction is None:
-            return View(_number(seen.coverage), contrast_loss), None
-        measured = seen.obstruction[0, 0].float().numpy()
+        if seen is not None:
+            self._seen, self._looked_ns = seen, time_ns
+        elif self._seen is None:
+            return View(), None
+        measured = self._seen.obstruction[0, 0].float().numpy()
         average = self._averaged(measured, time_ns, settings.obstruction_average_s)
         hidden = average > HIDDEN
         dirt = self._dirt.update(frame.image, average, time_ns, settings.dirt_after_s)
         regions = cv2.resize(hidden.astype(np.float32), (3, 2), interpolation=cv2.INTER_AREA)
         view = View(
             coverage=float(np.mean(hidden & ~dirt)),
-            contrast_loss=contrast_loss,
+            contrast_loss=float(self._seen.contrast_loss[0]),
             dirt=float(np.mean(dirt)),
             hidden=dict(zip(REGIONS, map(float, regions.ravel()), strict=True)),
         )
@@ -223,7 +229,3 @@ def _grey(image: np.ndarray) -> np.ndarray:
     grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.float32)
     grey -= grey.mean()
     return grey / max(1.0, float(grey.std()))
-
-
-def _number(measured: Tensor | None) -> float:
-    return math.nan if measured is None else float(measured[0])

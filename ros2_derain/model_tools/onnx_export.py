@@ -33,7 +33,13 @@ RUNTIMES = ("openvino", "onnxruntime")
 CARD = "export.json"
 TIMED_SECONDS, MAX_CALLS = 2.0, 30
 
-FILES = {"gauge": "gauge", "parse": "parse", "once": "derain", "coarse": "derain_coarse"}
+FILES = {
+    "gauge": "gauge",
+    "water": "gauge_water",
+    "parse": "parse",
+    "once": "derain",
+    "coarse": "derain_coarse",
+}
 """File names of graphs; others are called ``derain_NAME``. A network without a prior is ``derain``."""
 
 EXAMPLES = """examples:
@@ -42,8 +48,8 @@ EXAMPLES = """examples:
   ros2-derain models export loopnet out/loopnet-onnx --dynamic --opset 18
   ros2-derain models export loopnet --build --size 1280x720
 
-gauge.onnx, parse.onnx, and derain.onnx: one pass with the prior and the state of the previous frame as
-inputs, and the next state as an output. For the closed loop derain_coarse.onnx, derain_refine.onnx and,
+gauge.onnx (rain rate), gauge_water.onnx (water on the glass), parse.onnx, and derain.onnx: one pass with the
+prior and the state of the previous frame as inputs, and the next state as an output. For the closed loop derain_coarse.onnx, derain_refine.onnx and,
 where the network has it, derain_again.onnx. Images are N x 3 x H x W RGB in 0..1. Metadata: classes,
 objects, hash.
 

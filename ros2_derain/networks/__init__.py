@@ -11,21 +11,21 @@ from .derainer import Derainer, Restoration
 from .loopnet import LoopNet
 from .mspfn import MSPFN
 from .phpnet import PhpNet, PhpSegmenter
-from .rain_gauge import Observation, RainGauge
+from .rain_gauge import RainGauge
 from .sapnet import SAPNet
 from .scene_parser import Candidates, Parse, SceneParser, prior_from_logits
 from .ubcn import UbcnDerainer, UbcnSegmenter
-from .weather_gauge import WeatherGauge
+from .weather_gauge import Water, WeatherGauge
 
 __all__ = [
     "Candidates",
     "Derainer",
     "LoopNet",
-    "Observation",
     "Parse",
     "RainGauge",
     "Restoration",
     "SceneParser",
+    "Water",
     "WeatherGauge",
     "create",
     "derainers",

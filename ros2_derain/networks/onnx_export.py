@@ -1,8 +1,9 @@
 """The networks as ONNX graphs, for other runtimes.
 
-A gauge and a parser are one graph each, a derainer is one for each way in which the loop calls it:
+A parser is one graph, a gauge and a derainer are one for each way in which the loop calls them:
 
-    gauge    image                                        -> rate, and what else the gauge observes
+    gauge    image                                        -> rate
+    water    image                                        -> coverage, contrast_loss, obstruction
     parse    image                                        -> logits, scores_S and edges_S of each stride S
     coarse   rain, state                                  -> restoration
     once     rain, prior, state                           -> restoration: coarse and refine in one
@@ -56,8 +57,10 @@ def graph_names(part: str, network: nn.Module) -> tuple[str, ...]:
         part: ``derainer``, ``parser`` or ``gauge``.
         network: that part of a model.
     """
-    if part != "derainer":
-        return ("parse",) if part == "parser" else ("gauge",)
+    if part == "parser":
+        return ("parse",)
+    if part == "gauge":
+        return ("gauge", "water") if network.sees_water else ("gauge",)
     assert isinstance(network, Derainer)
     if not network.takes_prior:
         return ("coarse",)
@@ -121,7 +124,7 @@ def example(network: nn.Module, name: str, height: int, width: int) -> dict[str,
     """
     weight = next(network.parameters())
     image = torch.rand(1, 3, height, width, device=weight.device)
-    if name in ("gauge", "parse"):
+    if name in ("gauge", "water", "parse"):
         return {"image": image}
     assert isinstance(network, Derainer)
     prior = None
@@ -194,8 +197,13 @@ def _with_whole_cells(file: bytes) -> bytes:
     return model.SerializeToString()
 
 
-def _observed(network: Any, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return _present(network(given["image"])._asdict())
+def _rated(network: Any, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {"rate": network(given["image"])}
+
+
+def _watered(network: Any, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    found: dict[str, Tensor] = network.water(given["image"])._asdict()
+    return found
 
 
 def _parsed(network: Any, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -225,7 +233,8 @@ def _again(network: Any, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 _CALLS: dict[str, Callable[[Any, Mapping[str, Tensor]], dict[str, Tensor]]] = {
-    "gauge": _observed,
+    "gauge": _rated,
+    "water": _watered,
     "parse": _parsed,
     "coarse": _coarse,
     "once": _once,

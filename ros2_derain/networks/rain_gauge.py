@@ -6,8 +6,6 @@ nothing (about 0.4 GMAC at 1280x720).
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor, nn
 
@@ -21,39 +19,27 @@ LARGE = 1024
 """Images of this height or width, in pixels, or more are halved for the gauge."""
 
 
-class Observation(NamedTuple):
-    """What a gauge sees in N images.
-
-    Attributes:
-        rate: N rain rates in mm/h, 0..250.
-        coverage: N shares 0..1 of the image that water on the glass covers; None: not measured.
-        contrast_loss: N values 0..1, of the contrast that haze takes; None: not measured.
-        obstruction: N x 1 x h x w, 0..1: how much of each place water hides, at the network's stride;
-            None: not measured.
-    """
-
-    rate: Tensor
-    coverage: Tensor | None = None
-    contrast_loss: Tensor | None = None
-    obstruction: Tensor | None = None
-
-
 def gauge_input(image: Tensor) -> Tensor:
-    """The image as a gauge sees it, half as large where it is :data:`LARGE`: rain is coarser there.
+    """The image in which a gauge reads the rain: half as large from :data:`LARGE`, where rain is coarser.
 
     Shapes: N x 3 x H x W -> the same, or N x 3 x H//2 x W//2.
     """
+    return half_as_large(image) if max(image.shape[-2:]) >= LARGE else image
+
+
+def half_as_large(image: Tensor) -> Tensor:
+    """N x C x H x W -> N x C x H//2 x W//2: the means of 2x2 pixels."""
     height, width = image.shape[-2:]
-    if max(height, width) < LARGE:
-        return image
     return halved(image[..., : height // 2 * 2, : width // 2 * 2])
 
 
 class RainGauge(nn.Module):
-    """N x 3 x H x W in 0..1 -> :class:`Observation` with the rates alone.
+    """N x 3 x H x W in 0..1 -> N rain rates in mm/h, 0..250.
 
     Works in log(1 + rate): a wrong 5 mm/h matters more in drizzle than in a cloudburst.
     """
+
+    sees_water = False
 
     def __init__(self, width: int = 16):
         super().__init__()
@@ -74,5 +60,5 @@ class RainGauge(nn.Module):
         spread = (exact - mean[:, :, None, None]).abs().mean((2, 3))
         return self.read(torch.cat((mean, spread), 1).to(x.dtype))[:, 0].float()
 
-    def forward(self, image: Tensor) -> Observation:
-        return Observation((self.log_rate(image).exp() - 1).clamp(0, MAX_RATE))
+    def forward(self, image: Tensor) -> Tensor:
+        return (self.log_rate(image).exp() - 1).clamp(0, MAX_RATE)

@@ -146,6 +146,11 @@ class DerainParameters(ModelParameters):
         "Share of the contrast lost below which restoring ends; at most gate_open_contrast_loss.",
         range=(0.0, 1.0),
     )
+    water_interval_s: float = _setting(
+        "water_interval_s",
+        "Least time between two frames in which the gauge looks for water; 0: in every frame [s].",
+        range=(0.0, 60.0),
+    )
     obstruction_average_s: float = _setting(
         "obstruction_average_s",
         "Time constant over which each place of derain/obstruction is averaged; 0: not at all [s].",

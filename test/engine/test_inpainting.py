@@ -88,7 +88,7 @@ def test_any_size_even_all_hidden_is_an_image(size):
 @pytest.mark.parametrize("fill_hidden", [True, False])
 def test_the_engine_fills_where_its_gauge_sees_water(fill_hidden, tmp_path):
     gauge = tiny_model.modules(100.0)["gauge"]
-    torch.nn.init.constant_(gauge.hides.bias, 20.0)
+    torch.nn.init.constant_(gauge.hides[0].bias, 20.0)
     model = tiny_model.write(tmp_path / "model", gauge=gauge)
     engine = Engine.load(EngineSettings(model=str(model), device="cpu", fill_hidden=fill_hidden))
     plain = Engine.load(EngineSettings(model=str(model), device="cpu", fill_hidden=False))

@@ -6,7 +6,7 @@ import torch
 
 from ros2_derain.engine import REGIONS, Engine, EngineSettings, Frame, Mode, Perception
 from ros2_derain.engine.view import ViewTracker, hidden_classes, perceived_through, seen_through
-from ros2_derain.networks import Observation
+from ros2_derain.networks import Water
 
 SECOND = 10**9
 SIZE = 72, 96
@@ -25,10 +25,10 @@ def frame(second=0.0, image=None, **changed):
     return Frame(stamp, changed.get("frame_id", "camera"), image)
 
 
-def seen(obstruction, contrast_loss=0.1, rate=0.0):
-    """An observation whose obstruction is h x w."""
+def seen(obstruction, contrast_loss=0.1):
+    """Water whose obstruction is h x w."""
     cells = torch.as_tensor(np.asarray(obstruction, np.float32))[None, None]
-    return Observation(torch.tensor([rate]), cells.mean((1, 2, 3)), torch.tensor([contrast_loss]), cells)
+    return Water(cells.mean((1, 2, 3)), torch.tensor([contrast_loss]), cells)
 
 
 def cells(**shares):
@@ -82,13 +82,26 @@ def test_without_an_average_every_frame_counts_as_measured():
 
 
 def test_what_is_not_measured_is_nan_and_there_is_no_map():
-    view, obstruction = ViewTracker().update(frame(), Observation(torch.tensor([7.0])), 0, EngineSettings())
+    view, obstruction = ViewTracker().update(frame(), None, 0, EngineSettings())
     assert obstruction is None and view.hidden == {}
     assert np.isnan([view.coverage, view.contrast_loss, view.dirt]).all()
 
 
+def test_what_was_seen_last_counts_until_the_gauge_looks_again():
+    tracker, settings = ViewTracker(), EngineSettings(water_interval_s=0.2, obstruction_average_s=0.0)
+    due, coverages = [], []
+    for second in (0.0, 0.1, 0.2, 0.3):
+        time_ns = round(second * SECOND)
+        due.append(tracker.is_due(time_ns, settings))
+        looked = seen(cells(all=float(second == 0))) if due[-1] else None
+        coverages.append(tracker.update(frame(second), looked, time_ns, settings)[0].coverage)
+    assert due == [True, False, True, False] and coverages == [1, 1, 0, 0]
+    tracker.reset()
+    assert tracker.is_due(round(0.31 * SECOND), settings)
+
+
 @pytest.mark.parametrize("size", [(64, 64), (65, 97), (100, 161), (720, 1281), (75, 1025)])
-@pytest.mark.parametrize("stride", [4, 8])
+@pytest.mark.parametrize("stride", [1, 2, 4])
 def test_the_map_has_the_size_of_the_image_and_its_cells_are_in_place(size, stride):
     height, width = size
     grid = np.zeros((-(-height // stride), -(-width // stride)), np.float32)

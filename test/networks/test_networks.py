@@ -8,6 +8,7 @@ from ros2_derain import networks
 from ros2_derain.networks import LoopNet, RainGauge, SceneParser, WeatherGauge, prior_from_logits
 from ros2_derain.networks.rain_gauge import gauge_input
 from ros2_derain.networks.scene_parser import decode
+from ros2_derain.networks.weather_gauge import water_input
 
 
 @pytest.fixture(scope="module")
@@ -73,29 +74,40 @@ def test_cost_of_the_temporal_pass_at_720p():
 
 def test_the_gauge_reads_a_rate_in_range():
     with torch.no_grad():
-        rates = RainGauge()(torch.rand(3, 3, 64, 100)).rate
+        rates = RainGauge()(torch.rand(3, 3, 64, 100))
     assert rates.shape == (3,) and ((0 <= rates) & (rates <= 250)).all()
 
 
-def test_the_weather_gauge_costs_at_most_two_gmac_more_than_the_rain_gauge_at_720p():
-    costs = []
-    for gauge in (RainGauge(), WeatherGauge()):
-        with FlopCounterMode(display=False) as counter, torch.no_grad(), torch.device("meta"):
-            gauge.eval().to("meta")(gauge_input(torch.empty(1, 3, 720, 1280)))
-        costs.append(counter.get_total_flops() / 2e9)
-    assert 0 < costs[1] - costs[0] <= 2
+def test_looking_for_water_costs_at_most_two_gmac_at_720p():
+    with FlopCounterMode(display=False) as counter, torch.no_grad(), torch.device("meta"):
+        WeatherGauge().eval().to("meta").water(water_input(torch.empty(1, 3, 720, 1280)))
+    assert 0 < counter.get_total_flops() / 2e9 <= 2
 
 
 @pytest.mark.parametrize("height, width", [(64, 64), (65, 71), (90, 160)])
 def test_the_weather_gauge_observes_images_and_their_pixels(height, width):
     torch.manual_seed(0)
+    gauge, image = WeatherGauge((4, 4, 4, 4)).eval(), torch.rand(2, 3, height, width)
     with torch.no_grad():
-        seen = WeatherGauge((4, 4, 4, 4)).eval()(torch.rand(2, 3, height, width))
+        rate, seen = gauge(image), gauge.water(image)
     assert seen.obstruction.shape == (2, 1, -(-height // 2), -(-width // 2))
-    for value, most in ((seen.rate, 250), (seen.coverage, 1), (seen.contrast_loss, 1)):
+    for value, most in ((rate, 250), (seen.coverage, 1), (seen.contrast_loss, 1)):
         assert value.shape == (2,) and ((0 <= value) & (value <= most)).all()
     hidden = (seen.obstruction > 0.5).float().mean((1, 2, 3))
     assert torch.equal(hidden, seen.coverage)
+
+
+@pytest.mark.parametrize(
+    "size, seen",
+    [
+        ((64, 799), (128, 1598)),
+        ((64, 800), (64, 800)),
+        ((1201, 1599), (1201, 1599)),
+        ((1600, 901), (800, 450)),
+    ],
+)
+def test_water_is_looked_for_in_images_of_800_to_1600_pixels(size, seen):
+    assert water_input(torch.rand(1, 3, *size)).shape == (1, 3, *seen)
 
 
 def test_gradients_reach_every_weight(pair):

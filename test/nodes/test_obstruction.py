@@ -125,6 +125,7 @@ def test_a_raw_image_has_no_obstruction(active, wet_model):
     def broken(_):
         raise RuntimeError("device lost")
 
+    broken.sees_water = True
     made.derain.engine.restorer._gauge = broken
     made.pass_through(view(), out=[outputs.CLEAN_IMAGE, outputs.TRUST])
     assert math.isnan(made.client.last(outputs.GLASS_COVERAGE).data)
