@@ -48,10 +48,10 @@ EXAMPLES = """examples:
   ros2-derain models export loopnet out/loopnet-onnx --dynamic --opset 18
   ros2-derain models export loopnet --build --size 1280x720
 
-gauge.onnx (rain rate), gauge_water.onnx (water on the glass), parse.onnx, and derain.onnx: one pass with the
-prior and the state of the previous frame as inputs, and the next state as an output. For the closed loop derain_coarse.onnx, derain_refine.onnx and,
-where the network has it, derain_again.onnx. Images are N x 3 x H x W RGB in 0..1. Metadata: classes,
-objects, hash.
+gauge.onnx (rain rate), gauge_water.onnx (water on the glass), parse.onnx, and derain.onnx: one pass with
+the prior and the state of the previous frame as inputs, and the next state as an output. For the closed
+loop derain_coarse.onnx, derain_refine.onnx and, where the network has it, derain_again.onnx. Images are
+N x 3 x H x W RGB in 0..1. Metadata: classes, objects, hash.
 
 --build writes no ONNX: it compiles what a node needs for images of this size into the cache, so that a
 vehicle does not compile at its first start."""
