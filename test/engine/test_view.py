@@ -216,13 +216,18 @@ def test_labels_below_the_threshold_after_that_are_unlabelled():
 class Painted:
     """A gauge that sees water where the image is white, and no rain."""
 
+    sees_water = True
+
     def __init__(self, contrast_loss=0.0, rate=0.0):
         self.contrast_loss, self.rate = contrast_loss, rate
 
     def __call__(self, image):
+        return torch.tensor([self.rate])
+
+    def water(self, image):
         white = (image.mean(1, keepdim=True) > 0.98).float()
         grid = torch.nn.functional.avg_pool2d(white, 4, ceil_mode=True)
-        return seen(grid[0, 0].numpy(), self.contrast_loss, self.rate)
+        return seen(grid[0, 0].numpy(), self.contrast_loss)
 
 
 def painted_engine(model, gauge, **settings):
@@ -288,11 +293,11 @@ def test_a_gauge_that_is_not_finite_passes_the_frame_through_and_poisons_no_late
     engine = painted_engine(dry_model, gauge)
     engine.process(wet())
     gauge.contrast_loss = float("nan")
-    failed = engine.process(wet(0.1))
+    failed = engine.process(wet(0.3))
     assert failed.mode is Mode.PASS_THROUGH and "gauge" in failed.fault and failed.obstruction is None
     assert np.isnan(failed.view.coverage)
     gauge.contrast_loss = 0.0
-    assert engine.process(wet(0.2)).view.coverage == pytest.approx(1 / 9)
+    assert engine.process(wet(0.6)).view.coverage == pytest.approx(1 / 9)
 
 
 def test_sky_and_road_are_reported_of_the_frame_s_own_labels(dry_model):

@@ -122,11 +122,13 @@ def test_a_model_that_measures_no_water_claims_nothing_about_it(active, tmp_path
 def test_a_raw_image_has_no_obstruction(active, wet_model):
     made = active(model=wet_model)
 
-    def broken(_):
-        raise RuntimeError("device lost")
+    class Broken:
+        sees_water = True
 
-    broken.sees_water = True
-    made.derain.engine.restorer._gauge = broken
+        def water(self, image):
+            raise RuntimeError("device lost")
+
+    made.derain.engine.restorer._gauge = Broken()
     made.pass_through(view(), out=[outputs.CLEAN_IMAGE, outputs.TRUST])
     assert math.isnan(made.client.last(outputs.GLASS_COVERAGE).data)
     assert made.client.count(outputs.OBSTRUCTION) == 0
