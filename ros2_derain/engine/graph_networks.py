@@ -152,8 +152,10 @@ class GraphNetwork:
         return graph
 
     def _compiled(self, name: str, shapes: dict[str, tuple[int, ...]], target: Target) -> Graph:
+        if name == "gauge":  # in less than float32, rates would be rounded differently on each runtime
+            target = replace(target, precision="float32")
         return compile_graph(
-            self._file(name),
+            self._file(name, target.dtype),
             target.runtime,
             target.device,
             target.precision,
@@ -165,9 +167,8 @@ class GraphNetwork:
             internal=self.internal,
         )
 
-    def _file(self, name: str) -> bytes:
+    def _file(self, name: str, dtype: torch.dtype) -> bytes:
         """The graph as ONNX file."""
-        dtype = self.target.dtype
 
         def made() -> bytes:
             try:

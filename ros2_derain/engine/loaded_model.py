@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from ros2_derain import models
 from ros2_derain.class_colours import Colour, palette
+from ros2_derain.networks import RainGauge
 from ros2_derain.networks.layers import fuse_normalisation
 from ros2_derain.onnx_parts import OnnxPart
 
@@ -50,17 +52,21 @@ class Placement:
         """``float32``, ``bfloat16`` or ``float16``."""
         return str(self.dtype).removeprefix("torch.")
 
-    def of_part(self, part: str) -> Placement:
-        """Where a part of a model runs: the gauge in float32.
-
-        bfloat16 would round rates by up to 2 %, differently for each number of threads; float32 costs tenths
-        of a millisecond.
-        """
-        return replace(self, dtype=torch.float32) if part == "gauge" else self
-
     def place(self, module: nn.Module) -> nn.Module:
-        """The module on the device, in the precision, channels last, for inference (in place)."""
-        module = fuse_normalisation(module.eval()).to(self.device, self.dtype)
+        """The module on the device, in the precision, channels last, for inference (in place).
+
+        What reads rain rates stays in float32: bfloat16 would round them by up to 2 %, differently for each
+        number of threads, and float32 costs tenths of a millisecond.
+        """
+        module = fuse_normalisation(module.eval())
+        exact = [
+            (part, copy.deepcopy(part.state_dict()))
+            for part in module.modules()
+            if isinstance(part, RainGauge)
+        ]
+        module = module.to(self.device, self.dtype)
+        for part, state in exact:
+            part.float().load_state_dict(state)
         module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return module.requires_grad_(False)
 
@@ -256,13 +262,12 @@ class LoadedModel:
         own: dict[str, Any] = {}
         graphs: dict[str, GraphNetwork] = {}
         if placement.runtime == "torch":
-            own = {part: placement.of_part(part).place(module) for part, module in modules.items()}
+            own = {part: placement.place(module) for part, module in modules.items()}
         else:
             cache, threads = Cache(), torch.get_num_threads()
             for part, module in modules.items():
                 described = {"sha256": card.sha256, "part": card.networks[part]}
-                precision = placement.of_part(part).precision
-                target = Target(placement.runtime, placement.device, precision, cache, threads)
+                target = Target(placement.runtime, placement.device, placement.precision, cache, threads)
                 own[part] = graphs[part] = KINDS[part](part, module, described, target)
 
         def load_part(part: OnnxPart) -> Run:

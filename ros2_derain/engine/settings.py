@@ -51,8 +51,8 @@ class EngineSettings:
     prior: str = "temporal"
     iterations: int = 3
     gate: bool = True
-    gate_open_mm_h: float = 5.0
-    gate_close_mm_h: float = 2.5
+    gate_open_mm_h: float = 1.5
+    gate_close_mm_h: float = 1.0
     gate_open_coverage: float = 0.02
     gate_close_coverage: float = 0.01
     gate_open_contrast_loss: float = 0.3

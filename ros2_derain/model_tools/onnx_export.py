@@ -171,7 +171,9 @@ def _exported(
         onnx.checker.check_model(model, full_check=True)
     except onnx.checker.ValidationError as error:
         reason = str(error).strip().splitlines()[0]
-        raise ModelError(f"the {name} graph of {card.name} is invalid in opset {args.opset}: {reason}") from error
+        raise ModelError(
+            f"the {name} graph of {card.name} is invalid in opset {args.opset}: {reason}"
+        ) from error
     return model.SerializeToString()
 
 
