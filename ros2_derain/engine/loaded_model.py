@@ -88,8 +88,8 @@ class Placement:
         if self.device.type == "cpu":
             return [tensor.numpy() for tensor in tensors]
         copies = [torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True) for tensor in tensors]
-        for copy, tensor in zip(copies, tensors, strict=True):
-            copy.copy_(tensor, non_blocking=True)
+        for pinned, tensor in zip(copies, tensors, strict=True):
+            pinned.copy_(tensor, non_blocking=True)
         torch.cuda.current_stream(self.device).synchronize()
         return [copy.numpy() for copy in copies]
 
