@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ from torch.nn import functional
 from ros2_derain.learning import losses
 from ros2_derain.learning.recipe import Recipe
 from ros2_derain.networks import LoopNet, Parse, SceneParser, WeatherGauge, prior_from_logits
-from ros2_derain.networks.weather_gauge import MASK_STRIDE
+from ros2_derain.networks.weather_gauge import MASK_STRIDE, STRIDE
 
 from .base import Task, add, hold_statistics
 
@@ -113,13 +114,21 @@ class GaugeTask(Task):
         loss = torch.where(rate >= 0, distance, short)
         parts = {"rate": (loss * torch.where(too_low, self.recipe.options["too_low"], 1.0)).mean()}
         if self.recipe.options["train_water"]:
-            contrast, hides = self.gauge.water_logits(rain)
-            hidden = functional.avg_pool2d(batch["hidden"].flatten(0, 1)[:, None].float() / 255, MASK_STRIDE)
+            part = _with_any_edge(rain.shape[-2:])
+            contrast, hides = self.gauge.water_logits(rain[part])
+            water = batch["hidden"].flatten(0, 1)[:, None][part].float() / 255
+            hidden = functional.avg_pool2d(water, MASK_STRIDE)
             parts["contrast"] = functional.binary_cross_entropy_with_logits(contrast, lost)
             weight = 1 + self.recipe.options["hidden_weight"] * hidden
             parts["hidden"] = functional.binary_cross_entropy_with_logits(hides, hidden, weight=weight)
             parts["dice"] = losses.dice(hides, hidden)
         return self.total(parts)
+
+
+def _with_any_edge(size: torch.Size) -> tuple[Any, slice, slice]:
+    """An image, maybe without its last rows and columns: networks pad some sizes, and not others."""
+    height, width = (side - STRIDE // 2 * int(torch.randint(2, ())) for side in size)
+    return ..., slice(height), slice(width)
 
 
 class LoopTask(Task):
