@@ -23,7 +23,6 @@ from torch import Tensor, nn
 from ros2_derain import networks
 from ros2_derain.networks import Derainer, Parse, Restoration, onnx_export
 from ros2_derain.networks.rain_gauge import gauge_input
-from ros2_derain.networks.scene_parser import LevelOutput
 from ros2_derain.networks.weather_gauge import Water, water_input
 
 from .backends import Cache, Graph, GraphError, compile_graph

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .layers import BasicBlock, ConvBlock, as_input, crop_logits, pad_to_multiple, resized
+from .layers import BasicBlock, ConvBlock, as_input, convolved_cells, crop_logits, pad_to_multiple, resized
 from .rain_gauge import RainGauge, half_as_large
 
 STRIDE = 32
@@ -104,8 +104,8 @@ class WeatherGauge(nn.Module):
 
     def water_logits(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """N logits of the contrast loss, N x 1 x ceil(H/2) x ceil(W/2) logits of the obstruction."""
-        pixels = functional.pixel_unshuffle(pad_to_multiple(image, STRIDE), 2) - 0.5
-        x4 = self.quarter(as_input(pixels, self.quarter))
+        pixels = as_input(pad_to_multiple(image, STRIDE) - 0.5, self.quarter)
+        x4 = convolved_cells(self.quarter, pixels)
         x8 = self.eighth(x4)
         x16 = self.sixteenth(x8)
         x32 = self.thirtysecond(x16)
