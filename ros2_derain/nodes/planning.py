@@ -292,7 +292,7 @@ class PlannerFrame:
         return Detection3DArray(header=header, detections=boxes)
 
     def _detection_3d(self, lifted: Lifted, out: Pose, header: Header) -> Detection3D:
-        """The box stands on its foot, along base's axes."""
+        """The box stands behind its foot, along base's axes."""
         found = (self.seen.detections or ())[lifted.index]
         result = ObjectHypothesisWithPose()
         result.hypothesis.class_id = found.class_name
@@ -303,8 +303,7 @@ class PlannerFrame:
         result.pose.covariance = covariance.ravel()
         messages.set_pose(result.pose.pose, out, lifted.foot)
         message = Detection3D(header=header, results=[result], id=found.id)
-        middle = lifted.foot + (0, 0, lifted.size.height / 2)
-        messages.set_pose(message.bbox.center, out, middle)
+        messages.set_pose(message.bbox.center, out, lifted.middle)
         size = message.bbox.size
         size.x, size.y, size.z = lifted.size.length, lifted.size.width, lifted.size.height
         return message

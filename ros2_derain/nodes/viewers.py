@@ -97,7 +97,9 @@ def to_markers(frame: PlannerFrame) -> MarkerArray | None:
         cube.color = ColorRGBA(r=red, g=green, b=blue, a=OPACITY)
         text = Marker(header=boxes.header, ns="texts", id=number, type=Marker.TEXT_VIEW_FACING)
         text.text = f"{box.results[0].hypothesis.class_id} #{box.id} {lifted.distance:.0f} m"
-        messages.set_pose(text.pose, frame.base_to_output, lifted.foot + (0, 0, lifted.size.height + TEXT_M))
+        messages.set_pose(
+            text.pose, frame.base_to_output, lifted.middle + (0, 0, lifted.size.height / 2 + TEXT_M)
+        )
         text.scale.z = TEXT_M
         text.color = ColorRGBA(r=red, g=green, b=blue, a=1.0)
         markers += [cube, text]

@@ -86,6 +86,7 @@ class Lifted:
     Attributes:
         index: of the detection.
         foot: 3 float64, where its near side stands, in base [m].
+        middle: 3 float64, of the box, in base [m]: half its length behind the foot, as seen from the camera.
         size: by its class.
         covariance: 3 x 3 of the foot in base [m^2].
         distance: from the camera, over the ground [m].
@@ -95,6 +96,7 @@ class Lifted:
 
     index: int
     foot: np.ndarray
+    middle: np.ndarray
     size: SizePrior
     covariance: np.ndarray
     distance: float
@@ -159,7 +161,9 @@ class Lifter:
                 size = PRIORS.get(name.lower(), UNKNOWN_SIZE)
                 trust, marks = self._doubts(boxes[index], view, ground, by_lidar)
                 covariance = self._covariance(place, distance, size, trust, marks, by_lidar)
-                lifted.append(Lifted(index, place, size, covariance, distance, by_lidar, marks))
+                away = (place - self._to_base.translation) * (1, 1, 0) / max(distance, 1e-9)
+                middle = place + size.length / 2 * away + (0, 0, size.height / 2)
+                lifted.append(Lifted(index, place, middle, size, covariance, distance, by_lidar, marks))
         return lifted, dropped
 
     def _doubts(

@@ -114,7 +114,7 @@ def _rectangle(x: float, y: float, length: float, width: float) -> np.ndarray:
 
 
 def _outline(lifted: Lifted) -> np.ndarray:
-    x, y, _ = map(float, lifted.foot)
+    x, y, _ = map(float, lifted.middle)
     return _rectangle(x, y, lifted.size.length, lifted.size.width)
 
 

@@ -122,7 +122,7 @@ class InMetres:
         origin = frame.placed.to_base.translation[:2]
         for place in truth:
             distance = float(np.hypot(*(place[:2] - origin)))
-            off = min((float(np.hypot(*(item.foot - place)[:2])) for item in lifted), default=np.inf)
+            off = min((float(np.hypot(*(item.middle - place)[:2])) for item in lifted), default=np.inf)
             if 0 < off / distance <= FAR_OFF:
                 self._errors["truth"].append(off / distance)
         found = frame.seen.detections or ()

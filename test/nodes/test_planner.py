@@ -47,7 +47,7 @@ def test_boxes_stand_where_their_feet_are(planned, distance):
     assert found.results[0].hypothesis.class_id == "car" and found.results[0].hypothesis.score == 0.9
     assert found.results[0].pose.pose.position.z == pytest.approx(distance, rel=0.01)
     assert found.results[0].pose.pose.position.y == pytest.approx(CAMERA_M, rel=0.01)
-    assert found.bbox.center.position.z == pytest.approx(distance, rel=0.01)
+    assert found.bbox.center.position.z == pytest.approx(distance + 4.5 / 2, rel=0.01)
     assert found.bbox.center.position.y == pytest.approx(CAMERA_M - 0.75, abs=0.02)
     assert (found.bbox.size.x, found.bbox.size.y, found.bbox.size.z) == (4.5, 1.8, 1.5)
     covariance = np.array(found.results[0].pose.covariance).reshape(6, 6)
@@ -96,7 +96,7 @@ def test_markers_show_the_same_boxes(planned):
     assert len(first) == 5 and clear.action == Marker.DELETEALL
     assert clear.header == cube.header == text.header == header
     assert (cube.type, cube.pose, cube.scale) == (Marker.CUBE, found.bbox.center, found.bbox.size)
-    assert text.text == "car #7 20 m" and text.pose.position.z == pytest.approx(20.0, rel=0.01)
+    assert text.text == "car #7 20 m" and text.pose.position.z == pytest.approx(20.0 + 4.5 / 2, rel=0.01)
     assert text.pose.position.y < CAMERA_M - 1.5  # above the box
     assert cube.color != first[1].color  # not trusted
 
@@ -181,7 +181,7 @@ def test_a_calibration_of_another_size_is_scaled_and_said_or_refused(planned):
     assert made.client.until(lambda: len(made.node._calibrations) == 2)
     header = made.frame(boxes=[box_on_road(20.0)])
     (found,) = made.result(outputs.DETECTIONS_3D, header).detections
-    assert found.bbox.center.position.z == pytest.approx(20.0, rel=0.01)
+    assert found.results[0].pose.pose.position.z == pytest.approx(20.0, rel=0.01)
     assert made.client.until(
         lambda: "scaled by 0.5" in made.client.values("planner_node").get("calibration", "")
     )
@@ -219,7 +219,7 @@ def test_frames_come_from_tf_where_it_has_them(planned):
     header = messages.to_header(messages.stamp_ns(made.made.next_header()), frame_id)
     made.frame(boxes=[box_on_road(20.0)], header=header)
     (found,) = made.result(outputs.DETECTIONS_3D, header).detections
-    assert found.bbox.center.position.z == pytest.approx(20.0, rel=0.01)
+    assert found.results[0].pose.pose.position.z == pytest.approx(20.0, rel=0.01)
     assert made.client.until(
         lambda: made.client.values("planner_node").get("camera_frame") == f"TF ({frame_id} in base_link)"
     )

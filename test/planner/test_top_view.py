@@ -13,7 +13,8 @@ ROAD = (140, 86, 75)
 
 def box(ahead, left, marks=()):
     covariance = np.diag([0.01, 0.01, 0.01])
-    lifted = Lifted(0, np.array([ahead, left, 0.0]), PRIORS["car"], covariance, ahead, False, marks)
+    place = np.array([ahead, left, 0.0])
+    lifted = Lifted(0, place, place, PRIORS["car"], covariance, ahead, False, marks)
     return Labelled(lifted, "car #1")
 
 

@@ -72,7 +72,7 @@ def truth(stamp):
     define("vision_msgs/msg/Detection3DArray", STORE)
     point, still = TYPES["geometry_msgs/msg/Point"], TYPES["geometry_msgs/msg/Quaternion"](0.0, 0.0, 0.0, 1.0)
     box = TYPES["vision_msgs/msg/BoundingBox3D"](
-        center=TYPES["geometry_msgs/msg/Pose"](point(DISTANCE + 0.2, 0.0, 0.7), still),
+        center=TYPES["geometry_msgs/msg/Pose"](point(DISTANCE + 0.2 + 4.5 / 2, 0.0, 0.7), still),
         size=TYPES["geometry_msgs/msg/Vector3"](4.5, 1.8, 1.5),
     )
     found = TYPES["vision_msgs/msg/Detection3D"](header=header(stamp), results=[], bbox=box, id="")
@@ -101,7 +101,9 @@ def test_a_calibrated_camera_comes_out_in_metres(tmp_path, dry_model):
     found = of(written, "/detections_3d")
     assert [stamp_ns(message) for message in found] == [FIRST_NS + i * STEP_NS for i in range(3)]
     (box,) = found[0].detections
-    assert box.header.frame_id == "cam" and box.bbox.center.position.z == pytest.approx(DISTANCE, rel=0.01)
+    assert box.header.frame_id == "cam" and box.results[0].pose.pose.position.z == pytest.approx(
+        DISTANCE, rel=0.01
+    )
     assert {message.detections[0].id for message in found} == {"1"}
     points = of(written, "/segmentation/points")
     assert len(points) == 3 and (points[0].height, points[0].width) == (24, 32)
@@ -117,7 +119,9 @@ def test_lidar_and_truth_tell_the_errors(tmp_path, dry_model):
     errors = summary(tmp_path / "out")["planner"]["distance_error"]
     assert errors["lidar"]["boxes"] == errors["truth"]["boxes"] == 3
     assert errors["lidar"]["median"] == pytest.approx(0.5 / 9.5, rel=0.05)
-    assert errors["truth"]["median"] == pytest.approx(0.7 / 10.2, rel=0.05)  # the lidar's place counts
+    assert errors["truth"]["median"] == pytest.approx(
+        0.7 / (10.2 + 4.5 / 2), rel=0.05
+    )  # the lidar's place counts
     (first, *_) = of(read_bag(tmp_path / "out/output"), "/segmentation/points")
     assert (first.height, first.width) == (1, 54)
 
@@ -133,7 +137,7 @@ def test_poses_come_from_a_parameter_file(tmp_path, dry_model, capsys):
     params.write_text("/**/planner_node:\n  ros__parameters:\n    camera_height: 3.0\n")
     assert replay(bag, tmp_path / "told", dry_model, "--params-file", str(params)) == 0
     (box,) = of(read_bag(tmp_path / "told/output"), "/detections_3d")[0].detections
-    assert box.bbox.center.position.z == pytest.approx(2 * DISTANCE, rel=0.01)
+    assert box.results[0].pose.pose.position.z == pytest.approx(2 * DISTANCE, rel=0.01)
     params.write_text("/**/planner_node:\n  ros__parameters:\n    camera_hight: 3.0\n")
     assert replay(bag, tmp_path / "wrong", dry_model, "--params-file", str(params)) == 2
     assert "camera_hight, which planner_node lacks" in capsys.readouterr().err
