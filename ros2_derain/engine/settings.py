@@ -53,8 +53,8 @@ class EngineSettings:
     gate: bool = True
     gate_open_mm_h: float = 1.5
     gate_close_mm_h: float = 1.0
-    gate_open_coverage: float = 0.02
-    gate_close_coverage: float = 0.01
+    gate_open_coverage: float = 0.006
+    gate_close_coverage: float = 0.003
     gate_open_contrast_loss: float = 0.3
     gate_close_contrast_loss: float = 0.2
     water_interval_s: float = 0.2
