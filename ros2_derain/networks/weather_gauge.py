@@ -104,7 +104,7 @@ class WeatherGauge(nn.Module):
 
     def water_logits(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """N logits of the contrast loss, N x 1 x ceil(H/2) x ceil(W/2) logits of the obstruction."""
-        pixels = as_input(pad_to_multiple(image, STRIDE) - 0.5, self.quarter)
+        pixels = as_input(pad_to_multiple(image - 0.5, STRIDE), self.quarter)
         x4 = convolved_cells(self.quarter, pixels)
         x8 = self.eighth(x4)
         x16 = self.sixteenth(x8)
