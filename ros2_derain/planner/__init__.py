@@ -8,10 +8,9 @@ Functions and records on NumPy arrays; no ROS in here. Frames of reference are R
 
 from .boxes3d import PRIORS, BoxSigmas, Lifted, Lifter, SizePrior
 from .camera import Calibration, CalibrationError, Camera
-from .errors import PlannerError
 from .ground import GroundGrid, on_ground
 from .lidar import UNSEEN, Painted, View, paint
-from .pose import OPTICAL, Pose, TransformError, TransformTree
+from .pose import OPTICAL, PlannerError, Pose, TransformError, TransformTree
 from .tracks import Tracker
 
 __all__ = [

@@ -13,7 +13,7 @@ from functools import cached_property
 import cv2
 import numpy as np
 
-from .errors import PlannerError
+from .pose import PlannerError
 
 PINHOLE = ("plumb_bob", "rational_polynomial")
 FISHEYE = "equidistant"

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from .errors import PlannerError
+
+class PlannerError(Exception):
+    """Something cannot be said in metres; the message says what is wrong and what to do."""
 
 
 class TransformError(PlannerError):

@@ -232,11 +232,11 @@ def _count(glass: Glass, aspect: float) -> int:
         return 0
     layer = DropLayer(glass, max(16, round(CALIBRATION_WIDTH * aspect)), CALIBRATION_WIDTH)
     times = np.array([-0.375, 0.875, 0.125, 1.375]) * glass.wiper if glass.wiper else np.array([0.0, 50.0])
-    wanted = -np.log1p(-glass.coverage)
-    count = wanted * aspect / (np.pi / 4 * glass.size**2 * np.exp(2 * glass.spread**2))
+    required = -np.log1p(-glass.coverage)
+    count = required * aspect / (np.pi / 4 * glass.size**2 * np.exp(2 * glass.spread**2))
     for _ in range(4):
         count = min(max(count, 1.0), MAX_DROPS)
         water = Water(glass, aspect, round(count))
         covered = np.mean([np.mean(layer.opacity(water.at(time)) >= 0.5) for time in times])
-        count *= np.clip(wanted / -np.log1p(-np.clip(covered, 1e-4, 0.99)), 0.25, 4)
+        count *= np.clip(required / -np.log1p(-np.clip(covered, 1e-4, 0.99)), 0.25, 4)
     return round(float(min(max(count, 1.0), MAX_DROPS)))

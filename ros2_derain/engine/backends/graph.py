@@ -189,7 +189,7 @@ _NOISE = ("Exception from", "Check '", "FrontEnd API", "Model wasn't fully", "Su
 
 
 def brief(error: Exception) -> str:
-    """The telling line of a runtime's message, which may be pages long."""
+    """The informative line of a runtime's message, which may be pages long."""
     lines = [line.strip("- \t") for line in str(error).splitlines() if line.strip("- \t")]
-    telling = [line for line in lines if not line.startswith(_NOISE)]
-    return (telling or lines or ["no message"])[0][:300]
+    informative = [line for line in lines if not line.startswith(_NOISE)]
+    return (informative or lines or ["no message"])[0][:300]
