@@ -41,8 +41,8 @@ def discriminator() -> nn.Module:
 def test_the_features_are_those_of_the_parsers_encoder(parser, features):
     """Whatever the parser does to an image before its encoder, the feature space does as well."""
     image, seen = torch.rand(1, 3, 70, 100), []
-    stages = (parser.stage4, parser.stage8, parser.stage16, parser.stage32)
-    hooks = [stage.register_forward_hook(lambda _, __, output: seen.append(output)) for stage in stages]
+    lasts = [stage[-1] for stage in parser.stages]
+    hooks = [last.register_forward_hook(lambda _, __, output: seen.append(output)) for last in lasts]
     parser.eval()(image)
     for hook in hooks:
         hook.remove()
