@@ -39,7 +39,7 @@ COMMANDS = {
     "rain": ("ros2_derain.rain_media.command", "render rain onto images, videos and bags"),
     "models": (
         "ros2_derain.model_tools.command",
-        "list the installed models; import networks, export them as ONNX; sizes",
+        "list the installed models; import networks, export them as ONNX, quantise them; sizes",
     ),
     "label": (
         "ros2_derain.model_tools.labelling",
