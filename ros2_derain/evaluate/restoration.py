@@ -30,8 +30,8 @@ EPILOG = """examples:
 
 DIR has a layout of the public sets, such as rain/1.png beside clean/1.png; one with both images in a
 file is named by --layout. Y is the luma of MATLAB's rgb2ycbcr. The rain gate
-is off and nothing is carried from one image to the next, so that only the priors closed_loop and none
-apply."""
+and the filling of what water on the glass hides are off, and nothing is carried from one image to the
+next, so that only the priors closed_loop and none apply."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -86,7 +86,7 @@ class Restoration(Evaluation):
         pairs, left_out = pairs.usable()
         engine, settings = None, {"input": True}
         if not args.input:
-            settings = {"prior": args.prior, "iterations": args.iterations, "gate": args.gate}
+            settings = {"prior": args.prior, "iterations": args.iterations, "gate": args.gate, "fill_hidden": False}
             engine = Engine.load(engine_options.settings(args, **settings))
         data = evaluation.describe_data(args.pairs, (path for files in pairs.files for path in files))
         identity = engine.identity if engine else None

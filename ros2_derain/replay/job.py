@@ -79,7 +79,7 @@ class Job:
         s = self.settings
         engine = {"prior": s.prior, "iterations": s.iterations, "gate": s.gate}
         engine |= {f"gate_{measure}": list(s.gate_limits(measure)) for measure in GATE_MEASURES}
-        names = ("obstruction_average_s", "dirt_after_s", "fill_hidden")
+        names = ("water_interval_s", "obstruction_average_s", "dirt_after_s", "fill_hidden")
         engine |= {name: getattr(s, name) for name in names}
         return {
             "topics": list(self.topics),
