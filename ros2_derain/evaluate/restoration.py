@@ -86,7 +86,12 @@ class Restoration(Evaluation):
         pairs, left_out = pairs.usable()
         engine, settings = None, {"input": True}
         if not args.input:
-            settings = {"prior": args.prior, "iterations": args.iterations, "gate": args.gate, "fill_hidden": False}
+            settings = {
+                "prior": args.prior,
+                "iterations": args.iterations,
+                "gate": args.gate,
+                "fill_hidden": False,
+            }
             engine = Engine.load(engine_options.settings(args, **settings))
         data = evaluation.describe_data(args.pairs, (path for files in pairs.files for path in files))
         identity = engine.identity if engine else None
