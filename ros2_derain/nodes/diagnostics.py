@@ -174,7 +174,7 @@ class ViewLimits:
         dirt_warn: hidden by dirt.
     """
 
-    coverage_warn: float = 0.05
+    coverage_warn: float = 0.02
     coverage_error: float = 0.20
     contrast_loss_warn: float = 0.5
     dirt_warn: float = 0.01
