@@ -29,6 +29,12 @@ else:
     os.environ["ROS2_DERAIN_CACHE"] = _cache.name
 
 
+@pytest.fixture(autouse=True)
+def one_domain(monkeypatch):
+    """Commands that a test runs in this process take a domain of their own; the next test has ours again."""
+    monkeypatch.setenv("ROS_DOMAIN_ID", os.environ["ROS_DOMAIN_ID"])
+
+
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
     """The real images, named by ROS2_DERAIN_DATA; skips the test where there are none."""
