@@ -27,12 +27,14 @@ def test_signals_while_messages_are_received_leave_a_recorder_that_ends(tmp_path
         try:
             for delay_us in itertools.islice(itertools.cycle(range(20, 220)), 400):
                 try:
-                    signal.setitimer(signal.ITIMER_REAL, delay_us / 1e6)
+                    # again after a second: an exception in a finaliser is lost
+                    signal.setitimer(signal.ITIMER_REAL, delay_us / 1e6, 1.0)
                     while True:
                         subscription.callback(b"")
                 except Interruption:
                     pass
         finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, before)
         ending = threading.Thread(target=close, daemon=True)
         ending.start()
