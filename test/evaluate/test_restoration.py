@@ -56,7 +56,12 @@ def test_a_model_is_scored_with_its_gain(pairs, rainy_model, tmp_path):
     for one in result["images"]:
         before = 20 * math.log10(255 / BRIGHTER[one["image"]])
         assert one["gain_db"] == pytest.approx(one["psnr_db"] - before)
-    assert result["settings"] == {"prior": "closed_loop", "iterations": 1, "gate": False}
+    assert result["settings"] == {
+        "prior": "closed_loop",
+        "iterations": 1,
+        "gate": False,
+        "fill_hidden": False,
+    }
     assert cv2.imread(str(strips / "a.jpg")).shape == (72, 3 * 96 + 2 * 4, 3)
     assert "Every image" in page.read_text()
 
