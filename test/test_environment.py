@@ -121,14 +121,12 @@ def test_isolate_replaces_domain_and_discovery_range():
 def test_isolate_avoids_domains_that_are_in_use_on_this_machine():
     """All but one are: that one is chosen."""
     code = """
-import socket
+import contextlib, socket
 chosen, held = environment.isolate(), []
 for domain_id in set(environment.DOMAIN_IDS) - {chosen}:
     held.append(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-    try:
+    with contextlib.suppress(OSError):  # another process holds it
         held[-1].bind(("", 7400 + 250 * domain_id + 10))
-    except OSError:
-        pass  # by another process
 print(chosen, environment.isolate())
 """
     chosen, again = run(code).stdout.split()

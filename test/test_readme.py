@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ros2_derain import cli
-from ros2_derain.nodes import outputs, parameters
+from ros2_derain.nodes import outputs, parameter_files
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
@@ -27,7 +27,7 @@ def anchors(text: str) -> set[str]:
 
 
 def test_parameters_page_is_the_generated_one():
-    assert (ROOT / "docs/parameters.md").read_text() == parameters.to_markdown()
+    assert (ROOT / "docs/parameters.md").read_text() == parameter_files.to_markdown()
 
 
 def test_every_topic_is_listed():

@@ -197,11 +197,11 @@ def _with_whole_cells(file: bytes) -> bytes:
     return model.SerializeToString()
 
 
-def _rated(network: Any, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _rate(network: Any, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {"rate": network(given["image"])}
 
 
-def _watered(network: Any, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _water(network: Any, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
     found: dict[str, Tensor] = network.water(given["image"])._asdict()
     return found
 
@@ -233,8 +233,8 @@ def _again(network: Any, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 _CALLS: dict[str, Callable[[Any, Mapping[str, Tensor]], dict[str, Tensor]]] = {
-    "gauge": _rated,
-    "water": _watered,
+    "gauge": _rate,
+    "water": _water,
     "parse": _parsed,
     "coarse": _coarse,
     "once": _once,

@@ -51,7 +51,6 @@ COLUMNS = (
     Column("rate_mm_h", "mm/h", _text),
     Column("input", "parser input", _text),
     Column("image", "image", _text),
-    Column("picture", "image", _text),  # so called on the cards of models that ship
     Column("class", "class", _text),
     Column("frames", "frames", _text),
     Column("read_mm_h", "estimated mm/h", fixed(1)),

@@ -80,7 +80,7 @@ class Recorder:
 
         def receive(data: bytes) -> None:
             self.counts[topic.name] += 1
-            while self._queue.qsize() >= _MAX_QUEUED:
+            while self._queue.qsize() >= _MAX_QUEUED:  # no condition to wait for survives a signal
                 time.sleep(0.001)
             self._queue.put((connection, time.time_ns(), data))
 

@@ -14,18 +14,18 @@ from rclpy.parameter import Parameter
 
 from ros2_derain import resources
 from ros2_derain.engine import EngineError, EngineSettings
-from ros2_derain.nodes import parameters
+from ros2_derain.nodes import parameter_files, parameters
 from ros2_derain.nodes.derain_node import DerainNode
 from ros2_derain.nodes.parameters import DerainParameters, ParameterError, SegmentationParameters
 
 
 def test_the_shipped_file_is_the_generated_one():
     shipped = resources.path("config/pipeline.yaml").read_text()
-    assert shipped == parameters.to_yaml(), "write it: python -m ros2_derain.nodes.parameters --yaml"
+    assert shipped == parameter_files.to_yaml(), "write it: python -m ros2_derain.nodes.parameter_files"
 
 
 def test_the_shipped_file_holds_every_default():
-    shipped = yaml.safe_load(parameters.to_yaml())
+    shipped = yaml.safe_load(parameter_files.to_yaml())
     for node, kind in parameters.NODES.items():
         assert kind(**shipped[f"/**/{node}"]["ros__parameters"]) == kind()
 
