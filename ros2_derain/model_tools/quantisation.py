@@ -45,7 +45,7 @@ parsers with PyTorch on an image on which no range was measured, where there is 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.description = "Make a model whose parser computes in int8, in half to three quarters of the time on a CPU."
+    parser.description = "Make a model whose parser computes in int8, in 50 to 75 % of the time on a CPU."
     parser.epilog = EXAMPLES
     parser.add_argument("model", metavar="NAME", help="model name or folder, with a parser of its own")
     parser.add_argument(
