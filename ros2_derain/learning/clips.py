@@ -22,7 +22,7 @@ from ros2_derain.validation import STRICT
 
 from . import LearningError
 from .conditions import another_condition, camera_effects
-from .random_rain import StreakLayers, add_streaks, random_rain, random_wet_glass
+from .random_rain import GLASS_KINDS, StreakLayers, add_streaks, random_rain, random_wet_glass
 
 MAX_BOXES = 32
 FRAME_S = 1 / 15
@@ -54,6 +54,7 @@ class ClipSettings:
         camera: share of clips whose rainy frames have the faults of a cheap camera: blur, noise, JPEG.
         paste: share of labelled clips with rare classes of another image pasted in.
         glass: share of clips seen through wet glass; independent of ``dry``.
+        glass_kinds: kinds of wet glass, equally often, of ``random_rain.GLASS_KINDS``.
         layers: share of rainy photographs whose streaks are those of the recipe's ``streaks``.
         rains: number of different rains in the pool; one is replaced every ``renew`` clips.
     """
@@ -68,9 +69,16 @@ class ClipSettings:
     camera: float = 0.0
     paste: float = 0.0
     glass: float = 0.0
+    glass_kinds: tuple[str, ...] = GLASS_KINDS
     layers: float = 0.6
     rains: int = 48
     renew: int = 6
+
+    def __post_init__(self) -> None:
+        unknown = set(self.glass_kinds) - set(GLASS_KINDS)
+        if unknown or not self.glass_kinds:
+            named = ", ".join(sorted(unknown)) or "none"
+            raise ValueError(f"glass_kinds has {named}: give some of {', '.join(dict.fromkeys(GLASS_KINDS))}")
 
 
 @dataclass
@@ -159,7 +167,11 @@ class Clips(Dataset):
         images = self._in_another_light(samples, random)
         cheap_camera = random.random() < settings.camera
         start = random.uniform(0, 60)
-        glass = random_wet_glass(self.seed, pool, *crop) if random.random() < settings.glass else None
+        glass = (
+            random_wet_glass(self.seed, pool, *crop, settings.glass_kinds)
+            if random.random() < settings.glass
+            else None
+        )
         glass_start = random.uniform(0, GLASS_S)
         lost = 0.0
         clip: dict[str, list[np.ndarray]] = {

@@ -15,6 +15,11 @@ from pydantic.dataclasses import dataclass
 from ros2_derain.rain import Glass, GlassRenderer, Rain, RainRenderer
 from ros2_derain.validation import STRICT
 
+GLASS_KINDS = "windscreen", "windscreen", "few", "few", "standing", "standing", "dome", "blurred", "veiled"
+"""Kinds of wet glass as often as they are drawn: windscreens with a wiper, and with the few small, faint
+drops that it leaves; drops that stand and run; large clear drops; large ones far out of focus; film and
+spray."""
+
 
 @lru_cache(maxsize=256)
 def random_rain(seed: int, index: int, road: bool) -> RainRenderer:
@@ -29,25 +34,23 @@ def random_rain(seed: int, index: int, road: bool) -> RainRenderer:
 
 
 @lru_cache(maxsize=128)
-def random_wet_glass(seed: int, index: int, height: int, width: int) -> GlassRenderer:
-    """The ``index``-th random wet glass for crops of a size.
+def random_wet_glass(seed: int, index: int, height: int, width: int, kinds: tuple[str, ...]) -> GlassRenderer:
+    """The ``index``-th random wet glass for crops of a size, of some of :data:`GLASS_KINDS`.
 
     A crop is a window of an image 1.5 to 4.5 times as wide, and the drops are as large as they are there.
     """
     random = np.random.default_rng((seed, index, 2))
-    glass, wider = random_glass(random), _log_uniform(random, 1.5, 4.5)
+    glass, wider = random_glass(random, kinds), _log_uniform(random, 1.5, 4.5)
     whole = replace(glass, size=min(0.3, glass.size * wider), focus=min(60.0, glass.focus * wider))
     return GlassRenderer(whole, height, width)
 
 
-def random_glass(random: np.random.Generator) -> Glass:
-    """Wet glass of a random kind: everything from a sharp drop on a dome to the soft blobs of a windscreen.
+def random_glass(random: np.random.Generator, kinds: tuple[str, ...]) -> Glass:
+    """Wet glass of a random one of these :data:`GLASS_KINDS`.
 
-    Of nine, two are windscreens with a wiper, two windscreens with the few small, faint drops that a wiper
-    leaves, two drops that stand and run, one large clear drops, one large drops far out of focus, and one
-    film and spray with few drops. Renderers are worth keeping: time 0..1000 s gives many views of one.
+    Renderers are worth keeping: time 0..1000 s gives many views of one.
     """
-    return _GLASS_KINDS[int(random.integers(len(_GLASS_KINDS)))](random)
+    return _GLASS_KINDS[str(random.choice(kinds))](random)
 
 
 def _windscreen(random: np.random.Generator) -> Glass:
@@ -120,10 +123,14 @@ def _few_drops(random: np.random.Generator) -> Glass:
     )
 
 
-_GLASS_KINDS = (
-    _windscreen, _windscreen, _few_drops, _few_drops, _standing_drops, _standing_drops, _dome, _blurred,
-    _veiled,
-)  # fmt: skip
+_GLASS_KINDS = {
+    "windscreen": _windscreen,
+    "few": _few_drops,
+    "standing": _standing_drops,
+    "dome": _dome,
+    "blurred": _blurred,
+    "veiled": _veiled,
+}
 
 
 def _glass(random: np.random.Generator, **handles: float) -> Glass:

@@ -57,6 +57,8 @@ from ros2_derain.learning.tasks import TASKS, base
         ({"streaks": {"few": {"weight": 0}}}, "streaks.few.weight is 0: must be greater than 0"),
         ({"streaks": {"few": {}}}, "streaks.few: a style has either pairs or patterns"),
         ({"streaks": {"few": {"pairs": {"a": -1}}}}, "streaks.few: a is -1: must be at least 0"),
+        ({"clips": {"glass_kinds": ["dome", "mud"]}}, "glass_kinds has mud: give some of windscreen, few"),
+        ({"clips": {"glass_kinds": []}}, "glass_kinds has none: give some of windscreen, few"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path, capsys, changed, said):

@@ -32,7 +32,7 @@ CLEAN = [outputs.CLEAN_IMAGE]
         ({"rain_mm_h": 60.0}, WARN, "rain of 60 mm/h"),
         ({"rain_mm_h": 120.0}, ERROR, "rain of 120 mm/h"),
         ({"view": View()}, OK, "active"),
-        ({"view": View(coverage=0.049, contrast_loss=0.49, dirt=0.009)}, OK, "active"),
+        ({"view": View(coverage=0.019, contrast_loss=0.49, dirt=0.009)}, OK, "active"),
         ({"view": View(coverage=0.08)}, WARN, "8 % of the view is covered by water: wipe the lens"),
         ({"view": View(coverage=0.2)}, WARN, "20 % of the view is covered by water"),
         ({"view": View(coverage=0.31)}, ERROR, "31 % of the view is covered by water: wipe the lens"),

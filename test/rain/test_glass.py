@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ros2_derain.learning.random_rain import random_glass
+from ros2_derain.learning.random_rain import GLASS_KINDS, random_glass
 from ros2_derain.rain import GLASS_PRESETS, Glass, GlassRenderer, RainError, glass_preset
 
 HEIGHT, WIDTH = 180, 320
@@ -212,10 +212,10 @@ def test_bad_inputs_are_named():
 
 def test_random_glass_varies_every_handle_and_is_reproducible():
     random = np.random.default_rng(5)
-    glasses = [random_glass(random) for _ in range(60)]
+    glasses = [random_glass(random, GLASS_KINDS) for _ in range(60)]
     for handle in fields(Glass):
         assert len({getattr(glass, handle.name) for glass in glasses}) > 5, handle.name
-    assert random_glass(np.random.default_rng(5)) == glasses[0]
+    assert random_glass(np.random.default_rng(5), GLASS_KINDS) == glasses[0]
     image = np.ascontiguousarray(scene()[:96, :144])
     seen = [GlassRenderer(glass, 96, 144).render(image, 3.3) for glass in glasses]
     assert np.mean([found.coverage > 0.01 for found in seen]) > 0.4
