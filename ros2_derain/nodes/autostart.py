@@ -19,13 +19,11 @@ from collections.abc import Callable, Sequence
 
 import rclpy
 from rclpy.executors import ExternalShutdownException
-from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 from rclpy.utilities import remove_ros_args
 
 from ros2_derain.nodes.lifecycle_client import REACHED, LifecycleClient
-
-RCLError = rclpy_implementation.RCLError
+from ros2_derain.nodes.sending import RCLError
 
 LOOK_EVERY_S = 0.2
 SPIN_S = 0.05

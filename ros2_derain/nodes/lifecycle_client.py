@@ -1,6 +1,7 @@
 """Service calls to other nodes, repeated while there is no response; lifecycle states and transitions.
 
-While two processes still discover each other, a request or its response may be lost.
+While two processes still discover each other, a request or its response may be lost, and under load the
+transport may refuse a request.
 """
 
 from __future__ import annotations
@@ -9,10 +10,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import rclpy
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.node import Node
 from rclpy.task import Future
+
+from ros2_derain.nodes.sending import RCLError
 
 RETRY_S = 1.0
 """A request is repeated after this long."""
@@ -54,7 +58,7 @@ class LifecycleClient:
                 left = end - time.monotonic()
                 if left <= 0 or not self._spin_until(client.service_is_ready, left):
                     raise TimeoutError(f"{name} did not respond within {timeout_s:g} s")
-                sent.append(client.call_async(request))
+                sent.extend(_requested(client, request))
                 self._spin_until(responded, min(left, RETRY_S))
         finally:
             for future in sent:
@@ -83,15 +87,15 @@ class LifecycleClient:
         client = self._client(ChangeState, f"{node}/change_state")
         request = ChangeState.Request(transition=Transition(label=transition))
         while (left := end - time.monotonic()) > 0 and self._spin_until(client.service_is_ready, left):
-            future = client.call_async(request)
-            sent += 1
-            while not self._spin_until(future.done, RETRY_S) and time.monotonic() < end:
-                if self._is_stable(node):
-                    break
-            if future.done():
-                made = future.result().success
-                return made or sent > 1 and self.state(node, timeout_s) == REACHED[transition]
-            client.remove_pending_request(future)
+            for future in _requested(client, request):
+                sent += 1
+                while not self._spin_until(future.done, RETRY_S) and time.monotonic() < end:
+                    if self._is_stable(node):
+                        break
+                if future.done():
+                    made = future.result().success
+                    return made or sent > 1 and self.state(node, timeout_s) == REACHED[transition]
+                client.remove_pending_request(future)
         raise TimeoutError(f"{node} did not {transition} within {timeout_s:g} s")
 
     def _is_stable(self, node: str) -> bool:
@@ -105,3 +109,17 @@ class LifecycleClient:
         if name not in self._clients:
             self._clients[name] = self._node.create_client(kind, name)
         return self._clients[name]
+
+
+def _requested(client: Any, request: Any) -> list[Any]:
+    """The response to come, or none where the transport refused the request.
+
+    Raises:
+        RCLError: rclpy has ended.
+    """
+    try:
+        return [client.call_async(request)]
+    except RCLError:
+        if not rclpy.ok():
+            raise
+        return []

@@ -32,6 +32,7 @@ from ros2_derain.messages.topics import DIAGNOSTICS, QOS_OVERRIDES, Topic
 from ros2_derain.nodes import diagnostics, outputs, parameters
 from ros2_derain.nodes.diagnostics import Condition, Statistics
 from ros2_derain.nodes.parameters import P, ParameterError
+from ros2_derain.nodes.sending import RCLError, send
 from ros2_derain.nodes.worker import THROTTLE_S, Worker
 
 REPEAT_AFTER_S = 5.0
@@ -249,7 +250,15 @@ class ManagedNode(LifecycleNode, ABC, Generic[P]):
 
     def publish(self, topic: Topic, message: Any) -> None:
         """Publish a message on one of :attr:`outputs`."""
-        self._publishers_by_topic[topic].publish(message)
+        self.send(self._publishers_by_topic[topic], message)
+
+    def send(self, publisher: Publisher | LifecyclePublisher, message: Any) -> None:
+        """Publish a message; one that the transport keeps refusing is counted and reported."""
+        try:
+            send(publisher.publish, message)
+        except RCLError as error:
+            self.statistics.count("unsent")
+            self.warn(f"unsent.{publisher.topic_name}", f"{publisher.topic_name}: a message is lost: {error}")
 
     def has_subscriber(self, topic: Topic) -> bool:
         """Whether one of :attr:`outputs` has a subscriber, or keeps its messages for late ones."""
@@ -386,7 +395,7 @@ class ManagedNode(LifecycleNode, ABC, Generic[P]):
         status = diagnostics.status(name, facts.get("device", ""), self.condition(), facts)
         message = DiagnosticArray(status=[status])
         message.header.stamp = self.get_clock().now().to_msg()
-        self._diagnostics.publish(message)
+        self.send(self._diagnostics, message)
 
     def condition(self) -> Condition:
         """Input of the diagnostics' rules, of any node."""

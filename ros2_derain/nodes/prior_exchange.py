@@ -129,7 +129,7 @@ class TopicPriors:
             return None
         self._store.discard(frame.stamp_ns)
         header = messages.to_header(frame.stamp_ns, frame.frame_id)
-        self._proposals.publish(images.from_rgb(to_image(clean), header))
+        self._node.send(self._proposals, images.from_rgb(to_image(clean), header))
         prior = self._wait(frame.stamp_ns)
         if prior is None:
             self._silent_on = frame
