@@ -70,7 +70,7 @@ def sees_white_as_water(reads_mm_h: float = 0.0, contrast_loss: float = 0.0) -> 
         for layer in (convolution, block.second[0], gauge.up4, gauge.fuse4[0], gauge.hides[0]):
             layer.weight.zero_()
         gauge.up4.bias.zero_()
-        convolution.weight[0, :, 1:, 1:] = 1 / 48  # of half pixels around 0: 2 x 2 pixels in 3 colours each
+        convolution.weight[0, :12, 1:, 1:] = 1 / 48  # of half pixels around 0: 2 x 2 pixels in 3 colours each
         gauge.fuse4[0].weight[0, 0, 1, 1] = 1
         gauge.hides[0].weight[:, 0] = 400
         gauge.hides[0].bias.fill_(-400 * 0.25)

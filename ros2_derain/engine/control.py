@@ -19,6 +19,10 @@ from .settings import EngineSettings
 STEPS = (Mode.LOOP, Mode.ONE_ITERATION, Mode.DERAIN_ONLY, Mode.PASS_THROUGH)
 MAX_BACKOFF = 16
 
+WATER_STAYS_S = 1.2
+"""Coverage opens the gate once it has lasted for longer than this, or since the first frame: water stays on the
+glass, while a round sign or a lamp that looks like a drop passes by."""
+
 
 class Ladder:
     """The step in force. Times are those of :class:`FrameClock`: a replay steps as the drive did."""
@@ -71,7 +75,8 @@ class Ladder:
 class Gate:
     """Open while any measure is above its limit: each opens at one value and lets close below another.
 
-    So it does not oscillate. What is not measured (NaN) opens nothing.
+    So it does not oscillate. What is not measured (NaN) opens nothing, and coverage only what stays:
+    :data:`WATER_STAYS_S`.
     """
 
     def __init__(self) -> None:
@@ -81,15 +86,28 @@ class Gate:
         """Close the gate."""
         self.open_for: frozenset[str] = frozenset()
         """The measures that hold it open."""
+        self._uncovered_ns: int | None = None
 
     @property
     def is_open(self) -> bool:
         """Whether the frame needs restoring."""
         return bool(self.open_for)
 
-    def update(self, measured: Mapping[str, float], settings: EngineSettings) -> bool:
-        """Take what was measured in a new frame, by :data:`GATE_MEASURES`; whether the gate is open."""
-        self.open_for = frozenset(m for m, value in measured.items() if value >= self._limit(m, settings))
+    def update(self, measured: Mapping[str, float], settings: EngineSettings, time_ns: int) -> bool:
+        """Take what was measured in a new frame, by :data:`GATE_MEASURES`; whether the gate is open.
+
+        Args:
+            measured: NaN where it was not.
+            settings: the limits.
+            time_ns: of the frame, which never goes back.
+        """
+        above = {m for m, value in measured.items() if value >= self._limit(m, settings)}
+        if "coverage" not in above:
+            self._uncovered_ns = time_ns
+        elif "coverage" not in self.open_for and self._uncovered_ns is not None:
+            if time_ns - self._uncovered_ns <= 1e9 * WATER_STAYS_S:
+                above.discard("coverage")
+        self.open_for = frozenset(above)
         return self.is_open
 
     def _limit(self, measure: str, settings: EngineSettings) -> float:

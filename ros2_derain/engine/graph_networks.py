@@ -194,9 +194,9 @@ class GraphGauge(GraphNetwork):
         """N rain rates in mm/h of N x 3 x H x W images in 0..1."""
         return self.call("gauge", image=image)["rate"]
 
-    def water(self, image: Tensor) -> Water:
-        """What hides the scene in N x 3 x H x W images in 0..1."""
-        return Water(**self.call("water", image=image))
+    def water(self, image: Tensor, recent: Tensor) -> Water:
+        """What hides the scene in N x 3 x H x W images in 0..1; ``recent``: mean of those before."""
+        return Water(**self.call("water", image=image, recent=recent))
 
 
 class GraphParser(GraphNetwork):

@@ -16,6 +16,7 @@ from ros2_derain.networks.derainer import Restoration
 from ros2_derain.networks.rain_gauge import MAX_RATE, gauge_input
 from ros2_derain.networks.weather_gauge import Water, water_input
 
+from . import film
 from .control import FrameClock, Gate, Ladder
 from .inpainting import Inpainter
 from .loaded_model import LoadedModel, to_bytes, to_levels
@@ -102,7 +103,8 @@ class Restorer:
                 tensor = self.placement.tensor(image)
                 self._gauge(gauge_input(tensor))
                 if self._gauge.sees_water:
-                    self._gauge.water(water_input(tensor))
+                    seen = water_input(tensor)
+                    self._gauge.water(seen, seen)
                 estimate = self._derainer.coarse(tensor, state)
                 state = estimate.state
                 for prior in (None, torch.zeros(self._prior_shape(height, width), dtype=torch.uint8)):
@@ -148,7 +150,7 @@ class Restorer:
         rainy = self.placement.tensor(frame.image)
         rain, view, obstruction = self._observe(frame, rainy)
         measured = {"mm_h": rain.rate, "coverage": view.coverage, "contrast_loss": view.contrast_loss}
-        is_open = self._gate.update(measured, self.settings)
+        is_open = self._gate.update(measured, self.settings, self._clock.time_ns)
         milliseconds = {"gate": _since(started)}
         if self.settings.gate and not is_open:
             self._memory = _Memory(frame.stamp_ns, None)
@@ -158,6 +160,8 @@ class Restorer:
                 frame, frame.image, rainy, trust, rain, Mode.DRY,
                 milliseconds=milliseconds, view=view, obstruction=obstruction,
             )  # fmt: skip
+        if self.settings.restore_contrast:
+            rainy = film.unveiled(rainy, film.given_back(view.contrast_loss))
         estimate, iterations, missed = self._derain(frame, rainy, step, priors)
         clean = estimate.image.clamp(0, 1)
         image, trust, total = self.placement.download(
@@ -190,14 +194,18 @@ class Restorer:
 
     def _observe(self, frame: Frame, rainy: Tensor) -> tuple[RainEstimate, View, np.ndarray | None]:
         """What the gauge sees: the rain, and what hides the scene."""
-        looks = self._gauge.sees_water and self._view.is_due(self._clock.time_ns, self.settings)
-        water = self._gauge.water(water_input(rainy)) if looks else ()
+        time_ns = self._clock.time_ns
+        looks = self._gauge.sees_water and self._view.is_due(time_ns, self.settings)
+        water: tuple[Tensor, ...] = ()
+        if looks:
+            image = water_input(rainy)
+            water = self._gauge.water(image, self._view.recent(image, time_ns))
         rate, *parts = self.placement.download(self._gauge(gauge_input(rainy)), *water)
         if not all(np.isfinite(part).all() for part in (rate, *parts)):
             raise RuntimeError("the gauge's output is not finite")
         rain = RainEstimate(float(rate[0]), math.log1p(rate[0]) / math.log1p(MAX_RATE))
         seen = Water(*map(torch.from_numpy, parts)) if looks else None
-        return rain, *self._view.update(frame, seen, self._clock.time_ns, self.settings)
+        return rain, *self._view.update(frame, seen, time_ns, self.settings)
 
     def _derain(
         self, frame: Frame, rainy: Tensor, step: Mode, priors: PriorSource

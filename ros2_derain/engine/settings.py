@@ -29,13 +29,15 @@ class EngineSettings:
         gate: pass frames on untouched in which nothing of the following opens the gate.
         gate_open_mm_h, gate_close_mm_h: the rain rate opens the gate from the first value on, and holds
             it open down to the second.
-        gate_open_coverage, gate_close_coverage: so does the share 0..1 of the view that water covers,
+        gate_open_coverage, gate_close_coverage: so does the share 0..1 of the view that water covers for
+            longer than a second,
         gate_open_contrast_loss, gate_close_contrast_loss: and the share 0..1 of the contrast that is lost.
         water_interval_s: least time between two frames in which water is looked for; 0: in every frame.
         obstruction_average_s: time constant over which the obstruction is averaged, in seconds of the
             frames' stamps; 0: not at all.
         dirt_after_s: what hides a place for this long while the scene moves is dirt; 0: nothing is.
         fill_hidden: fill what water hides from earlier frames and from around it, while the gate is open.
+        restore_contrast: give back the contrast that a film of water or spray takes, while the gate is open.
         score_threshold: detections below this score are left out.
         confidence_threshold: pixels below this class probability are unlabelled.
         max_latency_ms: time budget of a frame; 0 = none.
@@ -53,14 +55,15 @@ class EngineSettings:
     gate: bool = True
     gate_open_mm_h: float = 1.5
     gate_close_mm_h: float = 1.0
-    gate_open_coverage: float = 0.006
+    gate_open_coverage: float = 0.0045
     gate_close_coverage: float = 0.003
-    gate_open_contrast_loss: float = 0.3
-    gate_close_contrast_loss: float = 0.2
+    gate_open_contrast_loss: float = 0.2
+    gate_close_contrast_loss: float = 0.15
     water_interval_s: float = 0.2
-    obstruction_average_s: float = 0.3
+    obstruction_average_s: float = 0.1
     dirt_after_s: float = 120.0
     fill_hidden: bool = True
+    restore_contrast: bool = True
     score_threshold: float = 0.3
     confidence_threshold: float = 0.0
     max_latency_ms: float = 0.0

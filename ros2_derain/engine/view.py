@@ -1,8 +1,8 @@
 """What water and dirt hide from one camera, over its frames.
 
 Water on the glass stands still in the image while the scene moves behind it. So the gauge need not look for
-it in every frame, and what it sees is averaged per place, which removes false alarms that flicker, and does
-not smear what moves.
+it in every frame; it compares the image with the mean of earlier ones; and what it sees is averaged per
+place, which removes false alarms that flicker, and does not smear what moves.
 What stays in place for minutes while the scene moves is dirt rather than rain.
 """
 
@@ -13,8 +13,10 @@ from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
+from torch import Tensor
 
 from ros2_derain.networks import Water
+from ros2_derain.networks.weather_gauge import RECENT_S
 
 from .scene import REGIONS, UNLABELLED, Frame, Perception, View
 from .settings import EngineSettings
@@ -57,12 +59,32 @@ class ViewTracker:
         """Forget the average, not the dirt: there is a gap in time."""
         self._average: np.ndarray | None = None
         self._seen: Water | None = None
+        self._recent: Tensor | None = None
+        self._contrast_loss: float | None = None
         self._time_ns = self._looked_ns = 0
         self._dirt.pause()
 
     def is_due(self, time_ns: int, settings: EngineSettings) -> bool:
         """Whether the gauge must look for water in the frame of this time, which never goes back."""
         return self._seen is None or time_ns - self._looked_ns >= 1e9 * settings.water_interval_s
+
+    def recent(self, image: Tensor, time_ns: int) -> Tensor:
+        """The mean of the images in which water was looked for; from now on with this one.
+
+        Args:
+            image: 1 x 3 x H x W in 0..1, as the gauge gets it; all of the same size.
+            time_ns: of the frame, which never goes back.
+
+        Returns:
+            The same shape; the image itself if it is the first. See :meth:`WeatherGauge.water`.
+        """
+        if self._recent is None:
+            self._recent = image.float()
+            return image
+        before = self._recent
+        share = -math.expm1(-(time_ns - self._looked_ns) / 1e9 / RECENT_S)
+        self._recent = before.lerp(image.float(), share)
+        return before.to(image.dtype)
 
     def update(
         self, frame: Frame, seen: Water | None, time_ns: int, settings: EngineSettings
@@ -71,7 +93,7 @@ class ViewTracker:
 
         The average ``a`` of a place follows what is measured, ``m``, by ``a += (1 - exp(-t / T)) (m - a)``,
         with the time ``t`` since the previous frame and ``T = obstruction_average_s``. The first frame counts
-        as measured.
+        as measured. The lost contrast follows in the same way, with ``RECENT_S``.
 
         Args:
             frame: the image.
@@ -83,8 +105,12 @@ class ViewTracker:
             The view; and the obstruction, H x W uint8, None where the gauge measures none.
         """
         if seen is not None:
-            self._seen, self._looked_ns = seen, time_ns
-        elif self._seen is None:
+            loss = float(seen.contrast_loss[0])
+            if self._contrast_loss is not None:
+                share = -math.expm1(-(time_ns - self._looked_ns) / 1e9 / RECENT_S)
+                loss = self._contrast_loss + share * (loss - self._contrast_loss)
+            self._seen, self._looked_ns, self._contrast_loss = seen, time_ns, loss
+        if self._seen is None or self._contrast_loss is None:
             return View(), None
         measured = self._seen.obstruction[0, 0].float().numpy()
         average = self._averaged(measured, time_ns, settings.obstruction_average_s)
@@ -93,7 +119,7 @@ class ViewTracker:
         regions = cv2.resize(hidden.astype(np.float32), (3, 2), interpolation=cv2.INTER_AREA)
         view = View(
             coverage=float(np.mean(hidden & ~dirt)),
-            contrast_loss=float(self._seen.contrast_loss[0]),
+            contrast_loss=self._contrast_loss,
             dirt=float(np.mean(dirt)),
             hidden=dict(zip(REGIONS, map(float, regions.ravel()), strict=True)),
         )

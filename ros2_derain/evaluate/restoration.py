@@ -91,6 +91,7 @@ class Restoration(Evaluation):
                 "iterations": args.iterations,
                 "gate": args.gate,
                 "fill_hidden": False,
+                "restore_contrast": False,
             }
             engine = Engine.load(engine_options.settings(args, **settings))
         data = evaluation.describe_data(args.pairs, (path for files in pairs.files for path in files))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
@@ -17,7 +18,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ros2_derain.data import CAMVID_CLASSES, OBJECTS, ImageDataset, Sample
 from ros2_derain.data.images import UnreadableError
-from ros2_derain.rain import Window
+from ros2_derain.networks.weather_gauge import RECENT_S
+from ros2_derain.rain import GlassRenderer, GlassView, Window
 from ros2_derain.validation import STRICT
 
 from . import LearningError
@@ -26,6 +28,12 @@ from .random_rain import GLASS_KINDS, StreakLayers, add_streaks, random_rain, ra
 
 MAX_BOXES = 32
 FRAME_S = 1 / 15
+LOOK_S = 0.2
+"""Time between the images of which ``recent`` is the mean, in seconds."""
+MOST_LOOKS = 12
+"""Most of them,"""
+FARTHEST = 0.5
+"""and most of an approach over them, as logarithm of the scale."""
 GLASS_S = 1000.0
 """Clips begin at any time up to this on a wet glass, in seconds."""
 
@@ -56,6 +64,8 @@ class ClipSettings:
         glass: share of clips seen through wet glass; independent of ``dry``.
         glass_kinds: kinds of wet glass, equally often, of ``random_rain.GLASS_KINDS``.
         layers: share of rainy photographs whose streaks are those of the recipe's ``streaks``.
+        recent: share of clips with the mean of what was seen before as ``recent``; in the others that is the
+            first frame; None: no clip has it.
         rains: number of different rains in the pool; one is replaced every ``renew`` clips.
     """
 
@@ -71,6 +81,7 @@ class ClipSettings:
     glass: float = 0.0
     glass_kinds: tuple[str, ...] = GLASS_KINDS
     layers: float = 0.6
+    recent: float | None = None
     rains: int = 48
     renew: int = 6
 
@@ -91,7 +102,8 @@ class Clips(Dataset):
     (class -1 = no box), ``boxes_known`` bool, ``follows`` bool (whether the frames are
     consecutive; else they are T views of one photograph), ``rate`` mm/h (-1 where the streaks have no known
     rate), ``streaked`` bool, ``raining`` bool (streaks or water on glass), ``hidden`` T x h x w uint8 (255 =
-    hidden by water on glass), ``contrast_loss`` 0..1 (mean over the clip, of film and spray).
+    hidden by water on glass), ``contrast_loss`` 0..1 (mean over the clip, of film and spray); and ``recent``
+    3 x h x w uint8, the mean of what was seen before the first frame, where the settings say so.
 
     Args:
         sources: datasets with their weights.
@@ -166,36 +178,28 @@ class Clips(Dataset):
             views = views[:1] * len(views)
         images = self._in_another_light(samples, random)
         cheap_camera = random.random() < settings.camera
-        start = random.uniform(0, 60)
-        glass = (
-            random_wet_glass(self.seed, pool, *crop, settings.glass_kinds)
+        weather = _Weather(
+            rain=None if dry or streaked else (self.seed, pool, road),
+            streaks=self.streaks if streaked and not dry else (),
+            start_s=random.uniform(0, 60),
+            glass=random_wet_glass(self.seed, pool, *crop, settings.glass_kinds)
             if random.random() < settings.glass
-            else None
+            else None,
+            glass_start_s=random.uniform(0, GLASS_S),
         )
-        glass_start = random.uniform(0, GLASS_S)
         lost = 0.0
         clip: dict[str, list[np.ndarray]] = {
             key: [] for key in ("rain", "clean", "labels", "boxes", "hidden")
         }
         for frame, (sample, image, view) in enumerate(zip(samples, images, views, strict=True)):
             clean = warp(image, view, crop, cv2.INTER_LINEAR)
-            if dry:
-                rain = clean
-            elif streaked:
-                rain = add_streaks(clean, self.streaks, random)
-            else:
-                renderer = random_rain(self.seed, pool if sample.driving else pool + frame, road)
-                top = int(np.clip(-view[1, 2], 0, max(0, renderer.height - crop[0])))
-                rain = renderer.render(clean, start + frame * FRAME_S, Window(top, 0, *crop))
-            hidden = np.zeros(crop, np.uint8)
             boxes = warp_boxes(sample.boxes, view, crop, MAX_BOXES)
-            if glass is not None:
-                vehicles = boxes[boxes[:, 0] == CAR, 1:] if sample.boxes is not None else None
-                seen = glass.render(rain, glass_start + frame * FRAME_S, vehicles)
-                rain, hidden = seen.image, seen.mask
-                lost += seen.contrast_loss / len(views)
-            if cheap_camera:
-                rain = camera_effects(rain, random)
+            vehicles = boxes[boxes[:, 0] == CAR, 1:] if sample.boxes is not None else None
+            top = int(-view[1, 2])
+            which = 0 if sample.driving else frame
+            seen = weather.before(clean, frame * FRAME_S, random, top, which, vehicles)
+            lost += seen.contrast_loss / len(views)
+            rain = camera_effects(seen.image, random) if cheap_camera else seen.image
             labels = np.full(crop, 255, np.uint8)
             if sample.labels is not None:
                 labels = warp(sample.labels, view, crop, cv2.INTER_NEAREST)
@@ -203,16 +207,48 @@ class Clips(Dataset):
             clip["rain"].append(rain.transpose(2, 0, 1))
             clip["labels"].append(labels)
             clip["boxes"].append(boxes)
-            clip["hidden"].append(hidden)
+            clip["hidden"].append(seen.mask)
         item = {key: torch.from_numpy(np.stack(value)) for key, value in clip.items()}
+        if settings.recent is not None:
+            recent = clip["rain"][0]
+            if random.random() < settings.recent:
+                recent = self._recent(images[0], views[0], weather, random).transpose(2, 0, 1)
+            item["recent"] = torch.from_numpy(np.ascontiguousarray(recent))
         item["boxes_known"] = torch.tensor(sample.boxes is not None)
         item["follows"] = torch.tensor(sample.driving)
-        item["raining"] = torch.tensor(not dry or glass is not None)
+        item["raining"] = torch.tensor(not dry or weather.glass is not None)
         item["streaked"] = torch.tensor(not dry)
         item["contrast_loss"] = torch.tensor(lost)
         rate = -1.0 if not road and not dry else 0.0 if dry else random_rain(self.seed, pool, True).rain.rate
         item["rate"] = torch.tensor(rate)
         return item
+
+    def _recent(
+        self, image: np.ndarray, view: np.ndarray, weather: _Weather, random: np.random.Generator
+    ) -> np.ndarray:
+        """The mean of what the camera saw before a frame, as :class:`WeatherGauge` gets it; h x w x 3 uint8.
+
+        Water stands still or runs down while the scene moves. Parts of the scene stand still too, such as
+        the own car's bonnet or a vehicle that is followed, and are no water.
+        """
+        crop = (self.settings.height, self.settings.width)
+        views = earlier_views(view, crop, random)
+        ages = LOOK_S * np.arange(1, len(views) + 1)
+        weights = np.exp((LOOK_S - ages) / RECENT_S) * -math.expm1(-LOOK_S / RECENT_S)
+        weights[-1] += 1 - weights.sum()
+        still = standing_still(crop, random)
+        now = warp(image, view, crop, cv2.INTER_LINEAR).astype(np.float32)
+        mean = np.zeros_like(now)
+        groups = min(len(views), 4 if weather.changes else 2)
+        for group in np.array_split(np.arange(len(views)), groups):
+            scene, share = np.zeros_like(now), weights[group].sum()
+            for index in group:
+                scene += weights[index] / share * warp(image, views[index], crop, cv2.INTER_LINEAR)
+            scene += (now - scene) * still
+            earlier = np.clip(scene + 0.5, 0, 255).astype(np.uint8)
+            age_s = float(weights[group] @ ages[group] / share)
+            mean += share * weather.before(earlier, -age_s, random).image
+        return np.clip(mean + 0.5, 0, 255).astype(np.uint8)
 
     def _in_another_light(self, samples: Sequence[Sample], random: np.random.Generator) -> list[np.ndarray]:
         """The images of a clip, all in the same light and weather."""
@@ -227,6 +263,106 @@ class Clips(Dataset):
                     image = another_condition(image, sample.labels, np.random.default_rng(seed))
                 done[id(sample)] = image
         return [done[id(sample)] for sample in samples]
+
+
+@dataclass(frozen=True)
+class _Weather:
+    """Rain and wet glass before the camera of a clip.
+
+    Attributes:
+        rain: seed, index and kind of :func:`random_rain`; None: none is rendered.
+        streaks: styles of streaks that are added instead.
+        glass: before the camera, if any.
+        start_s, glass_start_s: of rain and glass at the clip's time 0.
+    """
+
+    rain: tuple[int, int, bool] | None
+    streaks: Sequence[StreakLayers]
+    glass: GlassRenderer | None
+    start_s: float
+    glass_start_s: float
+
+    @property
+    def changes(self) -> bool:
+        """Whether it looks otherwise a moment later."""
+        return (
+            self.rain is not None
+            or bool(self.streaks)
+            or (self.glass is not None and self.glass.glass.wiper > 0)
+        )
+
+    def before(
+        self,
+        clean: np.ndarray,
+        time_s: float,
+        random: np.random.Generator,
+        top: int = 0,
+        number: int = 0,
+        vehicles: np.ndarray | None = None,
+    ) -> GlassView:
+        """What the camera sees of the h x w x 3 uint8 scene.
+
+        Args:
+            clean: the scene.
+            time_s: in the clip.
+            random: of added streaks.
+            top: row of the whole image at which the crop begins.
+            number: of the rain after ``rain``.
+            vehicles: boxes in pixels, for their spray.
+        """
+        crop = clean.shape[:2]
+        if self.streaks:
+            rain = add_streaks(clean, self.streaks, random)
+        elif self.rain is not None:
+            seed, index, road = self.rain
+            renderer = random_rain(seed, index + number, road)
+            first = int(np.clip(top, 0, max(0, renderer.height - crop[0])))
+            rain = renderer.render(clean, self.start_s + time_s, Window(first, 0, *crop))
+        else:
+            rain = clean
+        if self.glass is None:
+            return GlassView(rain, np.zeros(crop, np.uint8), 0.0, 0.0)
+        return self.glass.render(rain, max(0.0, self.glass_start_s + time_s), vehicles)
+
+
+def earlier_views(view: np.ndarray, crop: tuple[int, int], random: np.random.Generator) -> list[np.ndarray]:
+    """2 x 3 affine maps (source -> crop) of up to :data:`MOST_LOOKS` moments before a view, the latest first.
+
+    The camera drives and turns; where it would come from too far away, it comes from elsewhere in the image.
+    """
+    count = MOST_LOOKS if random.random() < 0.6 else int(random.integers(1, MOST_LOOKS + 1))
+    if random.random() < 0.1:
+        return [view] * count
+    approach, shift = random.uniform(0, 0.25), random.normal(0, 10, 2)
+    size = np.array([crop[1], crop[0]], float)
+    centre = size * random.uniform(-0.5, 1.5, 2)
+    views, far, moved = [], 0.0, np.zeros_like(size)
+    for _ in range(count):
+        far, moved = far + approach, moved + shift
+        if far > FARTHEST or np.abs(moved).max() > size.max() / 2:
+            far, moved = random.uniform(0, FARTHEST), size * random.uniform(-0.5, 0.5, 2)
+        scale = math.exp(-far)
+        offset = moved + centre * (1 - scale)
+        views.append(np.column_stack((view[:, :2] * scale, view[:, 2] * scale + offset)))
+    return views
+
+
+def standing_still(crop: tuple[int, int], random: np.random.Generator) -> np.ndarray:
+    """Parts of a moving scene that do not move in the image: h x w x 1 float32, 1 = stands still."""
+    height, width = crop
+    still = np.zeros((height, width, 1), np.float32)
+    if random.random() < 0.25:  # a bonnet: below a flat curve
+        top = height * (1 - random.uniform(0.05, 0.35))
+        bend = random.uniform(0, 0.15) * height
+        x = np.linspace(-1, 1, width) + random.uniform(-0.5, 0.5)
+        still[np.arange(height)[:, None] > top + bend * x**2] = 1
+    for _ in range(int(random.integers(1, 4)) if random.random() < 0.3 else 0):
+        size = height * random.uniform(0.05, 0.4, 2)
+        middle = random.uniform(0, (width, height))
+        corners = np.rint((middle - size / 2, middle + size / 2)).astype(int)
+        left, upper, right, lower = (int(value) for value in corners.clip(0).ravel())
+        still[upper:lower, left:right] = 1
+    return still
 
 
 def camera_path(

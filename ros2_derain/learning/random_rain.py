@@ -61,7 +61,7 @@ def _windscreen(random: np.random.Generator) -> Glass:
         size=_log_uniform(random, 0.01, 0.07),
         contact=float(random.uniform(18, 50)),
         wiper=_log_uniform(random, 0.6, 15),
-        film=float(random.uniform(0, 0.4)),
+        film=float(random.uniform(0, 0.6)) if random.random() < 0.7 else 0.0,
         spray=float(random.uniform(0, 0.6)) if random.random() < 0.3 else 0.0,
     )
 
@@ -106,7 +106,7 @@ def _veiled(random: np.random.Generator) -> Glass:
         coverage=float(random.uniform(0, 0.02)),
         focus=float(random.uniform(2, 12)),
         size=_log_uniform(random, 0.008, 0.04),
-        film=float(random.uniform(0.1, 0.9)),
+        film=float(random.uniform(0.1, 1.0)),
         spray=float(random.uniform(0.2, 0.9)) if random.random() < 0.6 else 0.0,
     )
 

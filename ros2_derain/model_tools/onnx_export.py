@@ -48,10 +48,10 @@ EXAMPLES = """examples:
   ros2-derain models export loopnet out/loopnet-onnx --dynamic --opset 18
   ros2-derain models export loopnet --build --size 1280x720
 
-gauge.onnx (rain rate), gauge_water.onnx (water on the glass), parse.onnx, and derain.onnx: one pass with
-the prior and the state of the previous frame as inputs, and the next state as an output. For the closed
-loop derain_coarse.onnx, derain_refine.onnx and, where the network has it, derain_again.onnx. Images are
-N x 3 x H x W RGB in 0..1. Metadata: classes, objects, hash.
+gauge.onnx (rain rate), gauge_water.onnx (water on the glass, from an image and the mean of those before
+it), parse.onnx, and derain.onnx: one pass with the prior and the state of the previous frame as inputs, and
+the next state as an output. For the closed loop derain_coarse.onnx, derain_refine.onnx and, where the
+network has it, derain_again.onnx. Images are N x 3 x H x W RGB in 0..1. Metadata: classes, objects, hash.
 
 --build writes no ONNX: it compiles what a node needs for images of this size into the cache, so that a
 vehicle does not compile at its first start."""
@@ -192,7 +192,7 @@ def compare(data: bytes, network: nn.Module, name: str, image: Tensor) -> list[d
     """
     network = copy.deepcopy(network).float().eval()
     inputs = onnx_export.example(network, name, image.shape[-2], image.shape[-1])
-    inputs |= {key: image for key in ("image", "rain") if key in inputs}
+    inputs |= {key: image for key in ("image", "recent", "rain") if key in inputs}
     with torch.inference_mode():
         expected = onnx_export.outputs(network, name, inputs)
         milliseconds = _timed(lambda: onnx_export.outputs(network, name, inputs))

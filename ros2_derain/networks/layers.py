@@ -70,8 +70,8 @@ def convolved_cells(block: nn.Module, image: Tensor, more: Tensor | None = None)
 
     Args:
         block: a 3x3 convolution with a padding of 1, or layers that begin with one.
-        image: N x 3 x H x W with even H and W.
-        more: N x M x H/2 x W/2; the convolution has 12 + M input channels.
+        image: N x C x H x W with even H and W.
+        more: N x M x H/2 x W/2; the convolution has 4 C + M input channels.
     """
     if isinstance(block, nn.Sequential):
         first, *others = block
@@ -80,12 +80,13 @@ def convolved_cells(block: nn.Module, image: Tensor, more: Tensor | None = None)
             x = layer(x)
         return x
     assert isinstance(block, nn.Conv2d)
-    fine = block.weight[:, :12].reshape(block.out_channels, 3, 2, 2, 3, 3).permute(0, 1, 4, 2, 5, 3)
-    fine, stride = fine.reshape(block.out_channels, 3, 6, 6), block.stride[0]
+    outputs, inputs, stride = block.out_channels, image.shape[1], block.stride[0]
+    fine = block.weight[:, : 4 * inputs].reshape(outputs, inputs, 2, 2, 3, 3).permute(0, 1, 4, 2, 5, 3)
+    fine = fine.reshape(outputs, inputs, 6, 6)
     x = functional.conv2d(image, fine, block.bias, stride=2 * stride, padding=2)
     if more is None:
         return x
-    return x + functional.conv2d(more, block.weight[:, 12:], stride=stride, padding=1)
+    return x + functional.conv2d(more, block.weight[:, 4 * inputs :], stride=stride, padding=1)
 
 
 def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:

@@ -3,7 +3,7 @@
 A parser is one graph, a gauge and a derainer are one for each way in which the loop calls them:
 
     gauge    image                                        -> rate
-    water    image                                        -> coverage, contrast_loss, obstruction
+    water    image, recent                                -> coverage, contrast_loss, obstruction
     parse    image                                        -> logits, scores_S and edges_S of each stride S
     coarse   rain, state                                  -> restoration
     once     rain, prior, state                           -> restoration: coarse and refine in one
@@ -124,8 +124,10 @@ def example(network: nn.Module, name: str, height: int, width: int) -> dict[str,
     """
     weight = next(network.parameters())
     image = torch.rand(1, 3, height, width, device=weight.device)
-    if name in ("gauge", "water", "parse"):
+    if name in ("gauge", "parse"):
         return {"image": image}
+    if name == "water":
+        return {"image": image, "recent": torch.rand_like(image)}
     assert isinstance(network, Derainer)
     prior = None
     if network.takes_prior:
@@ -202,7 +204,7 @@ def _rate(network: Any, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _water(network: Any, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    found: dict[str, Tensor] = network.water(given["image"])._asdict()
+    found: dict[str, Tensor] = network.water(given["image"], given["recent"])._asdict()
     return found
 
 
@@ -263,7 +265,7 @@ def _present(tensors: Mapping[str, Tensor | None]) -> dict[str, Tensor]:
 
 def _axes(tensors: list[str]) -> dict[str, dict[int, str]]:
     """Names of the axes that vary, by tensor; maps of one size share them."""
-    images = ("image", "rain", "error", "last_image")
+    images = ("image", "recent", "rain", "error", "last_image")
     axes = {}
     for name in tensors:
         size = ("height", "width") if name in images else (f"{name}_height", f"{name}_width")

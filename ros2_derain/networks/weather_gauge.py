@@ -3,7 +3,9 @@
 For a frame: the rain rate of the streaks in mm/h and the contrast that a water film or spray takes away.
 For a pixel: whether water on the glass hides the scene. It decides whether a frame needs restoring at
 all, so it costs little. The rate is read in every frame, for 0.1 GMAC at 1280x720. Drops are looked for in a
-larger image, as they are small, and less often, as they stand still: 1.4 GMAC.
+larger image, as they are small, and less often, as they stand still: 1.9 GMAC. Beside it the network sees the
+mean of the images before, and how far both have the same details: where the camera moves, the scene is
+blurred in the mean, and what stands still on the glass is not.
 """
 
 from __future__ import annotations
@@ -14,7 +16,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .layers import BasicBlock, ConvBlock, as_input, convolved_cells, crop_logits, pad_to_multiple, resized
+from .layers import (
+    BasicBlock,
+    ConvBlock,
+    as_input,
+    convolved_cells,
+    crop_logits,
+    halved,
+    pad_to_multiple,
+    resized,
+)
 from .rain_gauge import RainGauge, half_as_large
 
 STRIDE = 32
@@ -25,6 +36,15 @@ MASK_STRIDE = 2
 
 HIDDEN = 0.5
 """A cell counts as covered above this probability."""
+
+RECENT_S = 1.0
+"""Time constant of the mean of earlier images, in seconds."""
+
+DETAILS = (2, 7), (4, 9)
+"""Stride, and side of the squares in cells, at which details of two images are compared."""
+
+FAINT = 1e-4
+"""Mean square of details, of pixels in 0..1, below which they say little."""
 
 SMALL, LARGE = 800, 1600
 """Drops are looked for in images whose longer side has this many pixels, or up to twice as many."""
@@ -53,6 +73,38 @@ def water_input(image: Tensor) -> Tensor:
     if side < SMALL:
         return functional.interpolate(image, scale_factor=2, mode="bilinear", align_corners=False)
     return half_as_large(image) if side >= LARGE else image
+
+
+def same_details(image: Tensor, recent: Tensor) -> Tensor:
+    """How far two images have the same details at each place, at the scales of :data:`DETAILS`.
+
+    A detail is the difference of a cell from the mean of a square around it. With the sums over such a square
+    of the details ``a`` of the image and ``b`` of the other one, two values for each scale: the correlation
+    ``ab / sqrt(aa bb)``, and ``ab / aa``, which part of the image's details the other one has, in -1..2.
+
+    Shapes: N x 3 x H x W with H, W multiples of 4 -> N x 4 x H/2 x W/2.
+    """
+    grey = halved(torch.cat((image.mean(1, keepdim=True), recent.mean(1, keepdim=True)), 1))
+    found: list[Tensor] = []
+    stride = 2
+    for at, side in DETAILS:
+        while stride < at:
+            grey, stride = halved(grey), 2 * stride
+        detail = grey - _mean_around(grey, side)
+        a, b = detail[:, :1], detail[:, 1:]
+        aa, bb, ab = _mean_around(torch.cat((a * a, b * b, a * b), 1), side).split(1, 1)
+        both = torch.cat((ab / (aa.sqrt() * bb.sqrt() + FAINT), (ab / (aa + FAINT)).clamp(-1, 2)), 1)
+        found.append(resized(both, found[0]) if found else both)
+    return torch.cat(found, 1)
+
+
+def _mean_around(x: Tensor, side: int) -> Tensor:
+    """Means over squares of ``side`` cells, the edges repeated; pooling is several times slower on a CPU."""
+    height, width = x.shape[-2:]
+    x = functional.pad(x, (side // 2,) * 4, mode="replicate")
+    rows = sum((x[..., first : first + height, :] for first in range(1, side)), x[..., :height, :])
+    mean = sum((rows[..., first : first + width] for first in range(1, side)), rows[..., :width])
+    return mean * (1 / side**2)
 
 
 class WeatherReading(nn.Module):
@@ -84,10 +136,10 @@ class WeatherGauge(nn.Module):
 
     sees_water = True
 
-    def __init__(self, widths: tuple[int, int, int, int] = (16, 32, 64, 48)):
+    def __init__(self, widths: tuple[int, int, int, int] = (20, 32, 64, 48)):
         super().__init__()
         w4, w8, w16, w32 = widths
-        self.quarter = nn.Sequential(ConvBlock(12, w4, stride=2), BasicBlock(w4))
+        self.quarter = nn.Sequential(ConvBlock(28, w4, stride=2), BasicBlock(w4))
         self.eighth = nn.Sequential(ConvBlock(w4, w8, stride=2), BasicBlock(w8))
         self.sixteenth = nn.Sequential(ConvBlock(w8, w16, stride=2), BasicBlock(w16))
         self.thirtysecond = nn.Sequential(ConvBlock(w16, w32, stride=2), BasicBlock(w32))
@@ -102,10 +154,11 @@ class WeatherGauge(nn.Module):
         assert last.bias is not None
         nn.init.constant_(last.bias, -3.0)
 
-    def water_logits(self, image: Tensor) -> tuple[Tensor, Tensor]:
+    def water_logits(self, image: Tensor, recent: Tensor) -> tuple[Tensor, Tensor]:
         """N logits of the contrast loss, N x 1 x ceil(H/2) x ceil(W/2) logits of the obstruction."""
-        pixels = as_input(pad_to_multiple(image - 0.5, STRIDE), self.quarter)
-        x4 = convolved_cells(self.quarter, pixels)
+        seen, before = pad_to_multiple(torch.cat((image, recent), 1), STRIDE).split(3, 1)
+        pixels = as_input(torch.cat((seen - 0.5, before - seen), 1), self.quarter)
+        x4 = convolved_cells(self.quarter, pixels, as_input(same_details(seen, before), self.quarter))
         x8 = self.eighth(x4)
         x16 = self.sixteenth(x8)
         x32 = self.thirtysecond(x16)
@@ -115,9 +168,15 @@ class WeatherGauge(nn.Module):
         contrast = self.read_contrast(torch.cat((y8, resized(x32, y8)), 1))[:, 0]
         return contrast, crop_logits(self.hides(y4), image, MASK_STRIDE)
 
-    def water(self, image: Tensor) -> Water:
-        """What hides the scene in N x 3 x H x W images, at stride 2."""
-        contrast, hides = self.water_logits(image)
+    def water(self, image: Tensor, recent: Tensor) -> Water:
+        """What hides the scene, at stride 2.
+
+        Args:
+            image: N x 3 x H x W in 0..1.
+            recent: mean of the images before, of the same shape; each counts less than the next one by
+                ``exp(-t / RECENT_S)`` with the time ``t`` between them. ``image`` where there are none.
+        """
+        contrast, hides = self.water_logits(image, recent)
         obstruction = torch.sigmoid(hides)
         coverage = (obstruction > HIDDEN).float().mean((1, 2, 3))
         return Water(coverage, torch.sigmoid(contrast), obstruction)

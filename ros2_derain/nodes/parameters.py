@@ -161,6 +161,10 @@ class DerainParameters(ModelParameters):
         "fill_hidden",
         "Fill what water hides from earlier frames and from around it, while the gate is open.",
     )
+    restore_contrast: bool = _setting(
+        "restore_contrast",
+        "Give back the contrast that a film of water or spray takes, while the gate is open.",
+    )
     coverage_warn: float = _parameter(
         ViewLimits.coverage_warn,
         "Share of the view covered by water from which on diagnostics warn.",

@@ -79,8 +79,14 @@ class Job:
         s = self.settings
         engine = {"prior": s.prior, "iterations": s.iterations, "gate": s.gate}
         engine |= {f"gate_{measure}": list(s.gate_limits(measure)) for measure in GATE_MEASURES}
-        names = ("water_interval_s", "obstruction_average_s", "dirt_after_s", "fill_hidden")
-        engine |= {name: getattr(s, name) for name in names}
+        water = (
+            "water_interval_s",
+            "obstruction_average_s",
+            "dirt_after_s",
+            "fill_hidden",
+            "restore_contrast",
+        )
+        engine |= {name: getattr(s, name) for name in water}
         return {
             "topics": list(self.topics),
             "rates": list(self.rates),

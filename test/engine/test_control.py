@@ -82,7 +82,10 @@ NAN = float("nan")
 def test_the_gate_has_hysteresis_in_every_measure(measure, values):
     gate = Gate()
     others = dict.fromkeys(("mm_h", "coverage", "contrast_loss"), NAN)
-    seen = [gate.update({**others, measure: value}, SETTINGS) for value in values]
+    seen = [
+        gate.update({**others, measure: value}, SETTINGS, 2 * SECOND * index)
+        for index, value in enumerate(values)
+    ]
     assert seen == [False, False, True, True, True, False, False, True]
 
 
@@ -95,5 +98,19 @@ def test_the_gate_closes_when_the_last_measure_lets_it():
         ({"mm_h": 4, "coverage": 0.012}, {"coverage"}),
         ({"mm_h": 4, "coverage": 0.005}, set()),
     ]
-    for measured, open_for in drive:
-        assert gate.update(measured, SETTINGS) == bool(open_for) and gate.open_for == open_for
+    for index, (measured, open_for) in enumerate(drive):
+        assert gate.update(measured, SETTINGS, 2 * SECOND * index) == bool(open_for)
+        assert gate.open_for == open_for
+
+
+def test_coverage_opens_the_gate_where_it_stays_or_has_been_from_the_start():
+    sign, water = {"coverage": 0.05}, {"coverage": 0.05}
+    gate = Gate()
+    assert not gate.update({"coverage": 0.0}, SETTINGS, 0)
+    for tenth in range(1, 12):
+        assert not gate.update(sign, SETTINGS, tenth * SECOND // 10), "a sign passes by"
+    assert not gate.update({"coverage": 0.0}, SETTINGS, 12 * SECOND // 10)
+    opened = [t for t in range(13, 40) if gate.update(water, SETTINGS, t * SECOND // 10)]
+    assert opened[0] == 25, "water stays"
+    gate.reset()
+    assert gate.update(water, SETTINGS, 50 * SECOND // 10), "the first frame of a drive"

@@ -7,6 +7,7 @@ import torch
 from ros2_derain.engine import REGIONS, Engine, EngineSettings, Frame, Mode, Perception
 from ros2_derain.engine.view import ViewTracker, hidden_classes, perceived_through, seen_through
 from ros2_derain.networks import Water
+from ros2_derain.networks.weather_gauge import RECENT_S
 
 SECOND = 10**9
 SIZE = 72, 96
@@ -224,7 +225,7 @@ class Painted:
     def __call__(self, image):
         return torch.tensor([self.rate])
 
-    def water(self, image):
+    def water(self, image, recent):
         white = (image.mean(1, keepdim=True) > 0.98).float()
         grid = torch.nn.functional.avg_pool2d(white, 4, ceil_mode=True)
         return seen(grid[0, 0].numpy(), self.contrast_loss)
@@ -240,6 +241,25 @@ def wet(second=0.0, rows=24, columns=32):
     image = scene(second).copy()
     image[:rows, :columns] = 255
     return frame(second, image)
+
+
+def test_the_gauge_gets_the_mean_of_the_images_it_looked_at_before(dry_model):
+    given = []
+
+    class Watching(Painted):
+        def water(self, image, recent):
+            given.append((image.clone(), recent.clone()))
+            return super().water(image, recent)
+
+    engine = painted_engine(dry_model, Watching(), water_interval_s=0.2, reset_gap_s=2.0)
+    for second in (0.0, 0.1, 0.2, 0.7, 5.0):
+        engine.process(frame(second))
+    images, means = zip(*given, strict=True)
+    assert len(given) == 4, "the frame at 0.1 s is too early"
+    assert torch.equal(means[0], images[0]) and torch.equal(means[1], images[0])
+    share = 1 - np.exp(-0.2 / RECENT_S)
+    torch.testing.assert_close(means[2], images[0] + share * (images[1] - images[0]))
+    assert torch.equal(means[3], images[3]), "after a gap it begins anew"
 
 
 def test_water_on_the_glass_opens_the_gate_in_dry_weather(dry_model):
@@ -262,10 +282,10 @@ def test_lost_contrast_opens_the_gate(dry_model):
 
 
 def test_a_frame_below_the_limits_is_untouched_and_its_trust_says_what_is_hidden(dry_model):
-    engine = painted_engine(dry_model, Painted(contrast_loss=0.25))
-    given = wet(rows=4, columns=8)
+    engine = painted_engine(dry_model, Painted(contrast_loss=0.15))
+    given = wet(rows=4, columns=6)
     found = engine.process(given)
-    assert found.mode is Mode.DRY and found.image is given.image and 0 < found.view.coverage < 0.006
+    assert found.mode is Mode.DRY and found.image is given.image and 0 < found.view.coverage < 0.0045
     assert found.trust[0, 0] == 0 and (found.trust[20:] == 255).all()
 
 

@@ -61,6 +61,7 @@ def test_a_model_is_scored_with_its_gain(pairs, rainy_model, tmp_path):
         "iterations": 1,
         "gate": False,
         "fill_hidden": False,
+        "restore_contrast": False,
     }
     assert cv2.imread(str(strips / "a.jpg")).shape == (72, 3 * 96 + 2 * 4, 3)
     assert "Every image" in page.read_text()

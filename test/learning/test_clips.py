@@ -172,6 +172,34 @@ def test_wet_glass_hides_what_its_mask_says_in_every_frame_of_a_clip(tmp_path):
     assert hidden > 0
 
 
+def test_drops_stand_still_in_the_mean_of_what_was_seen_before_and_the_scene_does_not(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 255, (2, 120, 160, 3), np.uint8)
+    for index, image in enumerate(noise):
+        cv2.imwrite(str(tmp_path / f"{index}.png"), cv2.resize(image, None, fx=2, fy=2))
+    settings = ClipSettings(
+        height=96, width=128, frames=1, dry=1.0, light=0.0, glass=1.0, glass_kinds=("dome",), recent=1.0
+    )
+    clips = Clips([(Photographs(tmp_path), 1.0)], settings, seed=4)
+    still, moving = [], []
+    for index in range(30):
+        item = clips[index]
+        assert item["recent"].shape == (3, 96, 128)
+        differs = (item["rain"][0].float() - item["recent"].float()).abs().mean(0)
+        hidden = item["hidden"][0] == 255
+        if hidden.any() and differs.mean() > 20:
+            still.append(float(differs[hidden].mean()))
+            moving.append(float(differs[item["hidden"][0] == 0].mean()))
+    assert len(still) > 5 and np.mean(still) < 0.6 * np.mean(moving)
+
+
+def test_without_earlier_images_the_mean_is_the_first_frame(tmp_path):
+    source = CamVid(write_split(tmp_path) / "train")
+    settings = ClipSettings(height=64, width=64, glass=0.5, recent=0.0)
+    clips = Clips([(source, 1.0)], settings, seed=3)
+    assert all(np.array_equal(item["recent"], item["rain"][0]) for item in map(clips.__getitem__, range(6)))
+    assert "recent" not in Clips([(source, 1.0)], replace(settings, recent=None), seed=3)[0]
+
+
 def test_clips_without_glass_hide_nothing(tmp_path):
     item = Clips(
         [(CamVid(write_split(tmp_path) / "train"), 1.0)], ClipSettings(height=64, width=64, rains=2)

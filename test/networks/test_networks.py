@@ -8,7 +8,7 @@ from ros2_derain import networks
 from ros2_derain.networks import LoopNet, RainGauge, SceneParser, WeatherGauge, prior_from_logits
 from ros2_derain.networks.rain_gauge import gauge_input
 from ros2_derain.networks.scene_parser import decode
-from ros2_derain.networks.weather_gauge import water_input
+from ros2_derain.networks.weather_gauge import same_details, water_input
 
 
 @pytest.fixture(scope="module")
@@ -80,8 +80,25 @@ def test_the_gauge_reads_a_rate_in_range():
 
 def test_looking_for_water_costs_at_most_two_gmac_at_720p():
     with FlopCounterMode(display=False) as counter, torch.no_grad(), torch.device("meta"):
-        WeatherGauge().eval().to("meta").water(water_input(torch.empty(1, 3, 720, 1280)))
+        image = water_input(torch.empty(1, 3, 720, 1280))
+        WeatherGauge().eval().to("meta").water(image, image)
     assert 0 < counter.get_total_flops() / 2e9 <= 2
+
+
+def test_what_stands_still_has_the_same_details_in_the_mean_of_earlier_images():
+    torch.manual_seed(0)
+    scenes = torch.rand(12, 1, 24, 40).repeat_interleave(4, 2).repeat_interleave(4, 3).expand(-1, 3, -1, -1)
+    scenes = scenes.clone()
+    scenes[..., :80] = scenes[:1, :, :, :80]
+    found = same_details(scenes[:1], scenes[1:].mean(0, keepdim=True))
+    still, moving = found[..., :30], found[..., 50:]
+    assert found.shape == (1, 4, 48, 80)
+    assert still.amin((0, 2, 3)).gt(0.95).all() and moving.mean((0, 2, 3)).abs().lt(0.2).all()
+
+
+def test_a_flat_image_has_no_details():
+    flat = torch.full((1, 3, 64, 64), 0.5)
+    assert same_details(flat, flat).abs().max() < 1e-3
 
 
 @pytest.mark.parametrize("height, width", [(64, 64), (65, 71), (90, 160)])
@@ -89,7 +106,7 @@ def test_the_weather_gauge_observes_images_and_their_pixels(height, width):
     torch.manual_seed(0)
     gauge, image = WeatherGauge((4, 4, 4, 4)).eval(), torch.rand(2, 3, height, width)
     with torch.no_grad():
-        rate, seen = gauge(image), gauge.water(image)
+        rate, seen = gauge(image), gauge.water(image, image)
     assert seen.obstruction.shape == (2, 1, -(-height // 2), -(-width // 2))
     for value, most in ((rate, 250), (seen.coverage, 1), (seen.contrast_loss, 1)):
         assert value.shape == (2,) and ((0 <= value) & (value <= most)).all()

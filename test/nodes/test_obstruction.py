@@ -125,7 +125,7 @@ def test_a_raw_image_has_no_obstruction(active, wet_model):
     class Broken:
         sees_water = True
 
-        def water(self, image):
+        def water(self, image, recent):
             raise RuntimeError("device lost")
 
     made.derain.engine.restorer._gauge = Broken()

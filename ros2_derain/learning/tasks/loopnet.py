@@ -72,7 +72,7 @@ class ParseTask(Task):
 
 
 class GaugeTask(Task):
-    """The weather gauge on single frames: rain rate, contrast loss, and the pixels that water hides.
+    """The weather gauge on the first frames of clips: rain rate, contrast loss, pixels that water hides.
 
     The rate is compared in log(1 + mm/h); one that is read too low counts ``too_low`` times, because light
     rain, which is hard to tell from none, is read as none otherwise. Of streaks whose rate is unknown the
@@ -101,24 +101,21 @@ class GaugeTask(Task):
         return bool(self.recipe.options["train_rain" if part == "rain" else "train_water"])
 
     def training_step(self, batch: dict[str, Tensor], index: int) -> Tensor:
-        frames = batch["rain"].shape[1]
-        rain = batch["rain"].flatten(0, 1).float() / 255
-        rate, lost, streaked = (
-            batch[key][:, None].expand(-1, frames).flatten() for key in ("rate", "contrast_loss", "streaked")
-        )
+        rain, rate = batch["rain"][:, 0].float() / 255, batch["rate"]
         log_rate = self.gauge.rain.log_rate(rain)
         error = log_rate - torch.log1p(rate.clamp(min=0))
         distance = functional.smooth_l1_loss(error, torch.zeros_like(error), reduction="none")
-        short = functional.relu(math.log1p(self.recipe.options["least_rate"]) - log_rate) * streaked
+        short = functional.relu(math.log1p(self.recipe.options["least_rate"]) - log_rate) * batch["streaked"]
         too_low = (error < 0) | (rate < 0)
         loss = torch.where(rate >= 0, distance, short)
         parts = {"rate": (loss * torch.where(too_low, self.recipe.options["too_low"], 1.0)).mean()}
         if self.recipe.options["train_water"]:
             part = _with_any_edge(rain.shape[-2:])
-            contrast, hides = self.gauge.water_logits(rain[part])
-            water = batch["hidden"].flatten(0, 1)[:, None][part].float() / 255
-            hidden = functional.avg_pool2d(water, MASK_STRIDE)
-            parts["contrast"] = functional.binary_cross_entropy_with_logits(contrast, lost)
+            recent = batch["recent"].float() / 255 if "recent" in batch else rain
+            water = batch["hidden"][:, :1].float() / 255
+            contrast, hides = self.gauge.water_logits(rain[part], recent[part])
+            hidden = functional.avg_pool2d(water[part], MASK_STRIDE)
+            parts["contrast"] = functional.binary_cross_entropy_with_logits(contrast, batch["contrast_loss"])
             weight = 1 + self.recipe.options["hidden_weight"] * hidden
             parts["hidden"] = functional.binary_cross_entropy_with_logits(hides, hidden, weight=weight)
             parts["dice"] = losses.dice(hides, hidden)
