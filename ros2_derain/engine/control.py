@@ -20,8 +20,8 @@ STEPS = (Mode.LOOP, Mode.ONE_ITERATION, Mode.DERAIN_ONLY, Mode.PASS_THROUGH)
 MAX_BACKOFF = 16
 
 WATER_STAYS_S = 1.2
-"""Coverage opens the gate once it has lasted for longer than this, or since the first frame: water stays on the
-glass, while a round sign or a lamp that looks like a drop passes by."""
+"""Coverage opens the gate once it has lasted for longer than this, or since the first frame: water stays on
+the glass, while a round sign or a lamp that looks like a drop passes by."""
 
 
 class Ladder:
