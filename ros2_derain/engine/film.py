@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn import functional
 
 LEAST, MOST = 0.1, 0.7
-"""Lost contrast up to which an image stays as it is: the gauge reads up to 0.07 in rain without a film; and the
-most that is given back, because noise grows, too."""
+"""Lost contrast up to which an image stays as it is, because the gauge reads 0.07 in rain without a film; and
+the most that is given back, because noise grows, too."""
 
 GRID = 12, 16
 """Rows and columns of the image in which the veil is estimated,"""
