@@ -36,7 +36,8 @@ class Optimiser:
     Attributes:
         name: adamw, adam or sgd (with Nesterov momentum 0.9).
         learning_rate: the peak.
-        rates: share of the learning rate by part of the task, such as ``{parser: 0.1}``; 1 elsewhere.
+        rates: share of the learning rate by part of the task, such as ``{parser: 0.1}``; 1 elsewhere. A
+            part at 0 stays as it is.
         weight_decay: decoupled for adamw, an L2 penalty for the others.
         schedule: cosine (down to 1 %), poly (power 0.9), step or constant, over the run's steps.
         warm_up: steps in which the rate grows linearly to its peak, before the schedule.
@@ -60,8 +61,8 @@ class Optimiser:
         if any(b <= a for a, b in zip((0, *self.milestones), self.milestones, strict=False)):
             raise ValueError(f"milestones must grow from 1, got {list(self.milestones)}")
         for part, share in self.rates.items():
-            if not 0 < share <= 1:
-                raise ValueError(f"rates: {part} is {share:g}: must be above 0 and at most 1")
+            if not 0 <= share <= 1:
+                raise ValueError(f"rates: {part} is {share:g}: must be at least 0 and at most 1")
 
 
 @dataclass(frozen=True, config=STRICT)

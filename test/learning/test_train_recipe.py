@@ -29,8 +29,8 @@ from ros2_derain.learning.tasks import TASKS, base
             "optimiser.learning_rate is -1: must be greater than or equal to 0.00000001",
         ),
         (
-            {"optimiser": {"rates": {"gauge": 0}}},
-            "optimiser: rates: gauge is 0: must be above 0 and at most 1",
+            {"optimiser": {"rates": {"gauge": -1}}},
+            "optimiser: rates: gauge is -1: must be at least 0 and at most 1",
         ),
         ({"optimiser": {"learning_rate": float("nan")}}, "learning_rate is nan: must be a finite number"),
         ({"optimiser": {"schedule": "step"}}, "optimiser: milestones belong to schedule: step"),
@@ -149,12 +149,15 @@ def test_optimisers_train_what_is_not_frozen(tmp_path, name, kind):
 
 
 def test_a_part_may_learn_more_slowly(tmp_path, capsys):
-    slow = {"learning_rate": 0.01, "warm_up": 0, "rates": {"1": 0.1}}
-    path = write_recipe(tmp_path / "r.yaml", GAUGE, optimiser=slow)
+    settings = {"learning_rate": 0.01, "warm_up": 0, "rates": {"1": 0.1}}
+    path = write_recipe(tmp_path / "r.yaml", GAUGE, optimiser=settings)
     two = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 3))
     made = base.configure_optimiser(load(path), two)
     fast, slow = made["optimizer"].param_groups
     assert [weight.shape[0] for weight in fast["params"]] == [2, 2] and fast["lr"] == pytest.approx(0.01)
     assert [weight.shape[0] for weight in slow["params"]] == [3, 3] and slow["lr"] == pytest.approx(0.001)
+    path = write_recipe(tmp_path / "r.yaml", GAUGE, optimiser={**settings, "rates": {"1": 0}})
+    (only,) = base.configure_optimiser(load(path), two)["optimizer"].param_groups
+    assert [weight.shape[0] for weight in only["params"]] == [2, 2], "a part at 0 stays as it is"
     assert train(path, write_data(tmp_path / "data"), tmp_path / "run") == 2
     assert "optimiser: rates: no part 1 is trained; known: gauge" in capsys.readouterr().err

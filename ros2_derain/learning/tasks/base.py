@@ -104,19 +104,23 @@ def configure_optimiser(recipe: Recipe, task: nn.Module) -> dict[str, Any]:
 
 
 def _groups(task: nn.Module, settings: Optimiser) -> list[dict[str, Any]]:
-    """The weights in groups of one learning rate each: first those at the full rate."""
+    """The weights in groups of one learning rate each: first those at the full rate. Parts at 0 are frozen."""
     parts = dict(task.named_children())
     unknown = sorted(set(settings.rates) - set(parts))
     if unknown:
         raise LearningError(
             f"optimiser: rates: no part {', '.join(unknown)} is trained; known: {', '.join(parts)}"
         )
+    for name, share in settings.rates.items():
+        if not share:
+            parts[name].requires_grad_(False)
     groups: list[dict[str, Any]] = [
         {
             "params": [weight for weight in parts[name].parameters() if weight.requires_grad],
             "lr": share * settings.learning_rate,
         }
         for name, share in settings.rates.items()
+        if share
     ]
     apart = {weight for group in groups for weight in group["params"]}
     rest = [weight for weight in task.parameters() if weight.requires_grad and weight not in apart]
