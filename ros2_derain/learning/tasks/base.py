@@ -104,7 +104,7 @@ def configure_optimiser(recipe: Recipe, task: nn.Module) -> dict[str, Any]:
 
 
 def _groups(task: nn.Module, settings: Optimiser) -> list[dict[str, Any]]:
-    """The weights in groups of one learning rate each, first those at the full rate; parts at 0 are frozen."""
+    """The weights in groups of one learning rate each: at the full rate first, at 0 frozen."""
     parts = dict(task.named_children())
     unknown = sorted(set(settings.rates) - set(parts))
     if unknown:
