@@ -82,8 +82,7 @@ class ViewTracker:
             self._recent = image.float()
             return image
         before = self._recent
-        share = -math.expm1(-(time_ns - self._looked_ns) / 1e9 / RECENT_S)
-        self._recent = before.lerp(image.float(), share)
+        self._recent = before.lerp(image.float(), _share(time_ns - self._looked_ns, RECENT_S))
         return before.to(image.dtype)
 
     def update(
@@ -107,7 +106,7 @@ class ViewTracker:
         if seen is not None:
             loss = float(seen.contrast_loss[0])
             if self._contrast_loss is not None:
-                share = -math.expm1(-(time_ns - self._looked_ns) / 1e9 / RECENT_S)
+                share = _share(time_ns - self._looked_ns, RECENT_S)
                 loss = self._contrast_loss + share * (loss - self._contrast_loss)
             self._seen, self._looked_ns, self._contrast_loss = seen, time_ns, loss
         if self._seen is None or self._contrast_loss is None:
@@ -130,8 +129,8 @@ class ViewTracker:
         if before is None or before.shape != measured.shape or constant_s == 0:
             average = measured
         else:
-            share = -math.expm1(-(time_ns - self._time_ns) / 1e9 / constant_s)
-            average = before + np.float32(share) * (measured - before)
+            share = np.float32(_share(time_ns - self._time_ns, constant_s))
+            average = before + share * (measured - before)
         self._average, self._time_ns = average, time_ns
         return average
 
@@ -183,6 +182,11 @@ class DirtTimer:
         now = _grey(image)
         self._reference = time_ns, now
         return step_s if np.abs(now - before).mean() > MOVED else 0.0
+
+
+def _share(since_ns: int, constant_s: float) -> float:
+    """What a new value counts in an average with this time constant, 0..1."""
+    return -math.expm1(-since_ns / 1e9 / constant_s)
 
 
 def seen_through(plane: np.ndarray, obstruction: np.ndarray | None) -> np.ndarray:

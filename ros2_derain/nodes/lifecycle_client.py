@@ -58,7 +58,7 @@ class LifecycleClient:
                 left = end - time.monotonic()
                 if left <= 0 or not self._spin_until(client.service_is_ready, left):
                     raise TimeoutError(f"{name} did not respond within {timeout_s:g} s")
-                sent.extend(_requested(client, request))
+                sent.append(_request(client, request))
                 self._spin_until(responded, min(left, RETRY_S))
         finally:
             for future in sent:
@@ -87,15 +87,15 @@ class LifecycleClient:
         client = self._client(ChangeState, f"{node}/change_state")
         request = ChangeState.Request(transition=Transition(label=transition))
         while (left := end - time.monotonic()) > 0 and self._spin_until(client.service_is_ready, left):
-            for future in _requested(client, request):
-                sent += 1
-                while not self._spin_until(future.done, RETRY_S) and time.monotonic() < end:
-                    if self._is_stable(node):
-                        break
-                if future.done():
-                    made = future.result().success
-                    return made or sent > 1 and self.state(node, timeout_s) == REACHED[transition]
-                client.remove_pending_request(future)
+            future = _request(client, request)
+            sent += 1
+            while not self._spin_until(future.done, RETRY_S) and time.monotonic() < end:
+                if self._is_stable(node):
+                    break
+            if future.done():
+                made = future.result().success
+                return made or sent > 1 and self.state(node, timeout_s) == REACHED[transition]
+            client.remove_pending_request(future)
         raise TimeoutError(f"{node} did not {transition} within {timeout_s:g} s")
 
     def _is_stable(self, node: str) -> bool:
@@ -111,15 +111,15 @@ class LifecycleClient:
         return self._clients[name]
 
 
-def _requested(client: Any, request: Any) -> list[Any]:
-    """The response to come, or none where the transport refused the request.
+def _request(client: Any, request: Any) -> Any:
+    """The response to come: never, where the transport refused the request.
 
     Raises:
         RCLError: rclpy has ended.
     """
     try:
-        return [client.call_async(request)]
+        return client.call_async(request)
     except RCLError:
         if not rclpy.ok():
             raise
-        return []
+        return Future()

@@ -124,7 +124,8 @@ class DerainParameters(ModelParameters):
     )
     gate_open_coverage: float = _setting(
         "gate_open_coverage",
-        "Share of the view covered by water on the glass at which restoring begins.",
+        "Share of the view covered by water on the glass, for 1.2 s or since the first frame, at which "
+        "restoring begins.",
         range=(0.0, 1.0),
     )
     gate_close_coverage: float = _setting(

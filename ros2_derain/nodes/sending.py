@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -12,28 +11,26 @@ from rclpy.impl.implementation_singleton import rclpy_implementation
 RCLError = rclpy_implementation.RCLError
 """Raised by rclpy for a message that the transport refused, and once a signal has ended rclpy."""
 
-PATIENCE_S = 0.3
-"""A refused message is handed over again for this long; the transport itself waits up to 0.1 s each time."""
-
-PAUSE_S = 0.01
+ATTEMPTS = 3
+"""A message is handed over this often; each time the transport itself waits for room, up to 0.1 s."""
 
 
-def send(publish: Callable[[Any], None], message: Any, patience_s: float = PATIENCE_S) -> None:
+def send(publish: Callable[[Any], None], message: Any, attempts: int = ATTEMPTS) -> None:
     """Publish a message, again if the transport refuses it.
 
     Args:
         publish: a publisher's method.
         message: what it publishes.
-        patience_s: for how many seconds.
+        attempts: how often, at least once.
 
     Raises:
-        RCLError: refused all that time, or rclpy has ended.
+        RCLError: refused each time, or rclpy has ended.
     """
-    end = time.monotonic() + patience_s
-    while True:
+    for left in reversed(range(attempts)):
         try:
-            return publish(message)
+            publish(message)
         except RCLError:
-            if time.monotonic() >= end or not rclpy.ok():
+            if not left or not rclpy.ok():
                 raise
-        time.sleep(PAUSE_S)
+        else:
+            return
