@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import signal
 import sys
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import rclpy
 from rclpy.context import Context
-from rclpy.exceptions import ParameterException
+from rclpy.exceptions import InvalidHandle, ParameterException
 from rclpy.executors import Executor, SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
@@ -93,10 +94,12 @@ def spin(executor: Executor, until: Callable[[], bool]) -> None:
     """Serve callbacks until ``until()`` holds or rclpy is shut down.
 
     A loop of ``spin_once``, because the events executor's own ``spin`` never
-    dispatches anything in rclpy 9.1.
+    dispatches anything in rclpy 9.1. Where another thread destroys what the executor is about to wait
+    for, as a node's cleanup in a pool of threads does, rclpy raises InvalidHandle: then it is asked again.
     """
     while rclpy.ok() and not until():
-        executor.spin_once(timeout_sec=POLL_S)
+        with contextlib.suppress(InvalidHandle):
+            executor.spin_once(timeout_sec=POLL_S)
 
 
 def activate(nodes: Nodes) -> None:
