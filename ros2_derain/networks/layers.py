@@ -157,12 +157,19 @@ class ResidualBlock(nn.Module):
     """``x + [attention](conv(relu(conv(x))))``: no normalisation, for restoration.
 
     The last convolution starts small so that a fresh network begins near the identity.
+
+    Args:
+        channels: of input and output.
+        hidden: channels between the convolutions; None: as many.
     """
 
-    def __init__(self, channels: int, dilation: int = 1, attention: bool = False):
+    def __init__(
+        self, channels: int, dilation: int = 1, attention: bool = False, hidden: int | None = None
+    ):
         super().__init__()
-        self.first = conv3x3(channels, channels, dilation=dilation)
-        self.second = conv3x3(channels, channels, dilation=dilation)
+        hidden = hidden or channels
+        self.first = conv3x3(channels, hidden, dilation=dilation)
+        self.second = conv3x3(hidden, channels, dilation=dilation)
         self.attention = ChannelResidualAttention(channels) if attention else nn.Identity()
         with torch.no_grad():
             self.second.weight.mul_(0.1)

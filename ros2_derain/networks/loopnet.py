@@ -90,21 +90,21 @@ class LoopNet(Derainer):
         self.quarter_in = ResidualBlock(quarter)
         self.down_eighth = conv3x3(quarter, eighth, stride=2)
         self.down_sixteenth = conv3x3(eighth, sixteenth, stride=2)
-        self.sixteenth = nn.Sequential(ResidualBlock(sixteenth, 1, True), ResidualBlock(sixteenth, 2, True))
+        self.sixteenth = nn.Sequential(*(_narrow(sixteenth, dilation, True) for dilation in (1, 2)))
         self.is_rain = nn.Linear(2 * sixteenth, 1)
         self.up_eighth = Up(sixteenth, eighth)
-        self.eighth_out = ResidualBlock(eighth)
+        self.eighth_out = _narrow(eighth)
         self.up_quarter = Up(eighth, quarter)
-        self.quarter_out = ResidualBlock(quarter)
+        self.quarter_out = nn.Sequential(ResidualBlock(quarter), ResidualBlock(quarter))
         self.up_half = Up(quarter, half)
-        self.half_out = ResidualBlock(half)
+        self.half_out = nn.Sequential(ResidualBlock(half), ResidualBlock(half))
         self.remember = nn.Conv2d(half, 2 * state, 1)
         self.head = small_conv3x3(half, HEAD)
 
         self.again_down_quarter = conv3x3(half, quarter, stride=2)
         self.again_down_eighth = conv3x3(quarter, eighth, stride=2)
         self.modulate_eighth = PriorModulation(classes, eighth)
-        self.again_eighth = ResidualBlock(eighth, 1, True)
+        self.again_eighth = _narrow(eighth, 1, True)
         self.again_up_quarter = Up(eighth, quarter)
         self.modulate_quarter = PriorModulation(classes, quarter)
         self.again_up_half = Up(quarter, half)
@@ -212,6 +212,11 @@ class LoopNet(Derainer):
         residual = functional.pixel_shuffle(residual * scale, 2)[..., :height, :width]
         error = functional.pixel_shuffle(functional.softplus(head[:, RESIDUAL:].float()) * 0.1, 2)
         return Restoration(base + residual, error[..., :height, :width], presence, scale, features, state)
+
+
+def _narrow(channels: int, dilation: int = 1, attention: bool = False) -> ResidualBlock:
+    """A block of the coarse levels: of as many hidden channels as outputs, most never became active there."""
+    return ResidualBlock(channels, dilation, attention, channels // 2)
 
 
 def _residual(head: Tensor) -> Tensor:

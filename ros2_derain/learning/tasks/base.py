@@ -40,8 +40,8 @@ class Task(lightning.LightningModule):
     """Default weights of the parts of the loss."""
     OPTIONS: ClassVar[dict[str, float]] = {}
     """Default values of further settings."""
-    COMPILED: ClassVar[tuple[str, ...]] = ()
-    """Parts that the recipe's ``compile`` compiles: those that the task calls as modules."""
+    COMPILED: ClassVar[dict[str, tuple[str, ...]]] = {}
+    """Parts that the recipe's ``compile`` compiles -> those of their methods that the task calls."""
 
     class_weights: Tensor
 
@@ -51,9 +51,10 @@ class Task(lightning.LightningModule):
         weights = losses.class_weights(class_pixels, CLASS_WEIGHT_POWER)
         self.register_buffer("class_weights", weights, persistent=False)
         for part, network in recipe.networks.items():
-            setattr(self, part, network.create())
-            if recipe.compile and part in self.COMPILED:
-                getattr(self, part).compile()  # in place: the names of its weights stay
+            created = network.create()
+            setattr(self, part, created)
+            for method in self.COMPILED.get(part, ()) if recipe.compile else ():
+                setattr(created, method, torch.compile(getattr(created, method)))
 
     def configure_optimizers(self) -> Any:
         return configure_optimiser(self.recipe, self)

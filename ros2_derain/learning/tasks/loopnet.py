@@ -26,10 +26,14 @@ class DerainTask(Task):
     following ones with those of the frame before (temporal). A parser of road scenes
     finds classes in every photograph too, so unlabelled clips get a random prior, which carries no
     information. Option ``without_prior`` is the share of clips whose refinement gets no prior.
+
+    ``plain`` is the Charbonnier error of the refined image alone, which is cheaper than ``refined``; a part
+    of the two whose weight is 0 is not computed.
     """
 
     NETWORKS = {"derainer": "loopnet"}
-    LOSS = {"refined": 1.0, "coarse": 0.3, "error": 0.1, "presence": 0.05}
+    COMPILED = {"derainer": ("coarse", "refine")}
+    LOSS = {"refined": 1.0, "plain": 0.0, "coarse": 0.3, "error": 0.1, "presence": 0.05}
     OPTIONS = {"without_prior": 0.25}
     derainer: LoopNet
 
@@ -48,7 +52,9 @@ class DerainTask(Task):
             prior = corrupted_prior(prior_from_labels(labels, self.derainer.classes)) * follows
             prior = known * (prior + (1 - follows) * random_prior(prior))
             estimate = self.derainer.refine(rain[:, frame], estimate, prior)
-            add(parts, "refined", losses.restoration(estimate.image, target), 1 / frames)
+            for name, measure in (("refined", losses.restoration), ("plain", losses.charbonnier)):
+                if self.recipe.loss[name]:
+                    add(parts, name, measure(estimate.image, target), 1 / frames)
             error = losses.expected_error(estimate.error, estimate.image, target)
             add(parts, "error", error, 1 / frames)
         return self.total(parts)
@@ -58,7 +64,7 @@ class ParseTask(Task):
     """The scene parser, on the clips' rainy frames: ``clips.dry`` is the share of clean ones."""
 
     NETWORKS = {"parser": "scene_parser"}
-    COMPILED = ("parser",)
+    COMPILED = {"parser": ("forward",)}
     LOSS = {"semantic": 1.0, "lovasz": 0.5, "objects": 0.3}
     parser: SceneParser
 

@@ -153,7 +153,7 @@ class RestoreTask(PaperTask):
     """
 
     NETWORKS = {"derainer": "danet"}
-    COMPILED = ("derainer",)
+    COMPILED = {"derainer": ("forward",)}
     LOSS = {name: float(name == "charbonnier") for name in PARTS}
     OPTIONS = {"focal_from": 0.0}
     derainer: SingleImageDerainer
