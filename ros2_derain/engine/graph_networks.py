@@ -202,6 +202,16 @@ class GraphGauge(GraphNetwork):
 class GraphParser(GraphNetwork):
     """A parser: see :class:`ros2_derain.networks.SceneParser`."""
 
+    @property
+    def doubled_below(self) -> int:
+        """Longer side in pixels below which images are parsed at twice their size."""
+        return int(self.network.doubled_below)
+
+    def prepare(self, height: int, width: int) -> None:
+        """As :meth:`GraphNetwork.prepare`, for the size at which these images are parsed."""
+        scale = 2 if max(height, width) < self.doubled_below else 1
+        super().prepare(scale * height, scale * width)
+
     def __call__(self, image: Tensor) -> Parse:
         """Labels and boxes of N x 3 x H x W images in 0..1."""
         return onnx_export.parse_of(self.call("parse", image=image))

@@ -137,14 +137,20 @@ class SceneParser(nn.Module):
         classes: K semantic classes.
         objects: number of detection classes.
         widths: channels at strides 4, 8, 16, 32.
+        doubled_below: the engine parses images whose longer side has fewer pixels at twice their size.
 
     Shapes: ``image`` N x 3 x H x W float32 in 0..1, any H, W >= 64.
     """
 
     def __init__(
-        self, classes: int = 11, objects: int = 3, widths: tuple[int, int, int, int] = (32, 64, 128, 192)
+        self,
+        classes: int = 11,
+        objects: int = 3,
+        widths: tuple[int, int, int, int] = (32, 64, 128, 192),
+        doubled_below: int = 0,
     ):
         super().__init__()
+        self.doubled_below = doubled_below
         w4, w8, w16, w32 = self.widths = tuple(widths)
         self.feature_channels = fused = 64
         self.classes, self.objects = classes, objects

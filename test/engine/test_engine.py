@@ -3,12 +3,13 @@
 from dataclasses import replace
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 import tiny_model
 import torch
 
-from ros2_derain.engine import Engine, EngineError, EngineSettings, Frame, Mode, choose, to_image
+from ros2_derain.engine import Engine, EngineError, EngineSettings, Frame, Interpreter, Mode, choose, to_image
 from ros2_derain.engine.interpreter import suppress
 from ros2_derain.engine.loaded_model import Placement
 
@@ -242,3 +243,36 @@ def test_suppression_keeps_the_best_of_a_class_and_other_classes():
     scores, classes = np.array([0.8, 0.9, 0.7, 0.6, 0.99]), np.array([0, 0, 1, 0, 0])
     assert suppress(boxes, scores, classes, 0.6) == [1, 2, 3]
     assert suppress(boxes, scores, classes, 1.0) == [1, 0, 2, 3]
+
+
+@pytest.mark.parametrize("runtime", ["torch", "openvino"])
+def test_small_images_are_parsed_at_twice_their_size(tmp_path, runtime):
+    if runtime != "torch":
+        pytest.importorskip("onnx")
+        pytest.importorskip(runtime)
+    network, options = tiny_model.OPTIONS["parser"]
+    enlarging = tiny_model.write(
+        tmp_path / "enlarging", parser=(network, {**options, "doubled_below": 160})
+    )
+    as_it_is = tiny_model.write(tmp_path / "as_it_is")
+    small = np.random.default_rng(4).integers(0, 256, (71, 97, 3), np.uint8)
+    small = cv2.GaussianBlur(small, (0, 0), 3)
+    tensor = torch.from_numpy(small).permute(2, 0, 1)[None].float() / 255
+    large = torch.nn.functional.interpolate(tensor, scale_factor=2, mode="bilinear")
+    settings = {"score_threshold": 0.0, "runtime": runtime, "precision": "float32"}
+    doubling, plain = (
+        Interpreter.load(EngineSettings(str(model), **settings)) for model in (enlarging, as_it_is)
+    )
+    doubling.warm_up(*small.shape[:2])
+    found, expected = doubling.interpret(small), plain.interpret(large)
+    boxes, of_large = (
+        np.array([(box.x0, box.y0, box.x1, box.y1) for box in one.perception.detections])
+        for one in (found, expected)
+    )
+    assert len(boxes) > 0
+    np.testing.assert_allclose(boxes, of_large / 2, atol=0.01)
+    labels = found.perception.labels
+    assert labels.shape == (71, 97) and found.prior.shape == (3, 9, 13)
+    assert (labels[:70, :96] == expected.perception.labels[:140:2, :192:2]).mean() > 0.9
+    image = np.zeros((120, 160, 3), np.uint8)
+    assert torch.equal(doubling.probabilities(image), plain.probabilities(image))
