@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from ros2_derain import networks
 from ros2_derain.networks import Derainer, Parse, Restoration, onnx_export
 from ros2_derain.networks.rain_gauge import gauge_input
+from ros2_derain.networks.scene_parser import enlarged_size
 from ros2_derain.networks.weather_gauge import Water, water_input
 
 from .backends import Cache, Graph, GraphError, compile_graph
@@ -203,14 +204,13 @@ class GraphParser(GraphNetwork):
     """A parser: see :class:`ros2_derain.networks.SceneParser`."""
 
     @property
-    def doubled_below(self) -> int:
-        """Longer side in pixels below which images are parsed at twice their size."""
-        return int(self.network.doubled_below)
+    def enlarged_below(self) -> int:
+        """Longer side in pixels below which images are parsed enlarged."""
+        return int(self.network.enlarged_below)
 
     def prepare(self, height: int, width: int) -> None:
         """As :meth:`GraphNetwork.prepare`, for the size at which these images are parsed."""
-        scale = 2 if max(height, width) < self.doubled_below else 1
-        super().prepare(scale * height, scale * width)
+        super().prepare(*enlarged_size(height, width, self.enlarged_below))
 
     def __call__(self, image: Tensor) -> Parse:
         """Labels and boxes of N x 3 x H x W images in 0..1."""

@@ -270,7 +270,7 @@ class LoadedModel:
                 described = {"sha256": card.sha256, "part": card.networks[part]}
                 target = Target(placement.runtime, placement.device, placement.precision, cache, threads)
                 own[part] = graphs[part] = KINDS[part](part, module, described, target)
-        if "parser" in own and own["parser"].doubled_below:
+        if "parser" in own and own["parser"].enlarged_below:
             own["parser"] = EnlargingParser(own["parser"])
 
         def load_part(part: OnnxPart) -> Run:

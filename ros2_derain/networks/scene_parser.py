@@ -30,6 +30,9 @@ PRIOR_SCORE = 0.01
 
 NMS_OVERLAP = 0.6
 
+ENLARGED = 1.5
+"""By this factor small images are enlarged, before they are parsed."""
+
 
 class LevelOutput(NamedTuple):
     """One level of the head.
@@ -137,7 +140,8 @@ class SceneParser(nn.Module):
         classes: K semantic classes.
         objects: number of detection classes.
         widths: channels at strides 4, 8, 16, 32.
-        doubled_below: the engine parses images whose longer side has fewer pixels at twice their size.
+        enlarged_below: the engine enlarges images whose longer side has fewer pixels, see
+            :func:`enlarged_size`.
 
     Shapes: ``image`` N x 3 x H x W float32 in 0..1, any H, W >= 64.
     """
@@ -147,10 +151,10 @@ class SceneParser(nn.Module):
         classes: int = 11,
         objects: int = 3,
         widths: tuple[int, int, int, int] = (32, 64, 128, 192),
-        doubled_below: int = 0,
+        enlarged_below: int = 0,
     ):
         super().__init__()
-        self.doubled_below = doubled_below
+        self.enlarged_below = enlarged_below
         w4, w8, w16, w32 = self.widths = tuple(widths)
         self.feature_channels = fused = 64
         self.classes, self.objects = classes, objects
@@ -182,6 +186,13 @@ class SceneParser(nn.Module):
         p4 = self.fuse4(self.lateral4(x4) + _twice(self.narrow(p8)))
         rows, columns = cells(height, LOGIT_STRIDE), cells(width, LOGIT_STRIDE)
         return Parse(self.classify(p4)[..., :rows, :columns].float(), self.detect((p8, p16, p32)), p8)
+
+
+def enlarged_size(height: int, width: int, below: int) -> tuple[int, int]:
+    """The size at which an image is parsed: :data:`ENLARGED` times its own if the longer side is below."""
+    if max(height, width) >= below:
+        return height, width
+    return round(ENLARGED * height), round(ENLARGED * width)
 
 
 def _twice(x: Tensor) -> Tensor:

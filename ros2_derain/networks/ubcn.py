@@ -272,7 +272,7 @@ class UbcnSegmenter(nn.Module):
         ValueError: no segmentation network of that name.
     """
 
-    doubled_below = 0
+    enlarged_below = 0
     """See :class:`SceneParser`: images are parsed as they are."""
 
     def __init__(self, classes: int = 11, name: str = "pspnet50", backbone: str | nn.Module | None = None):
