@@ -70,11 +70,15 @@ def test_a_recipe_or_a_queue_is_needed(folder, capsys):
     assert "--queue resumes by itself" in capsys.readouterr().err
 
 
-def test_a_compiled_run_has_the_same_weights_by_name_and_value(folder):
+@pytest.mark.parametrize(
+    "task, loss",
+    [("restore", {"charbonnier": 1, "edge": 0.05}), ("derain", {"refined": 0, "plain": 1, "error": 0.05})],
+)
+def test_a_compiled_run_has_the_same_weights_by_name_and_value(folder, task, loss):
     shared = {
-        "task": "restore",
+        "task": task,
         "networks": {"derainer": {"network": "loopnet", "options": {"widths": [8, 8, 8, 8], "state": 4}}},
-        "loss": {"charbonnier": 1, "edge": 0.05},
+        "loss": loss,
         "precision": "fp32",
         "steps": 2,
     }
