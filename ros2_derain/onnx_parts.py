@@ -128,9 +128,11 @@ class ParserOutput:
 
     Attributes:
         graph: ``parse`` of :mod:`ros2_derain.networks.onnx_export`, whose outputs have names that tell all.
+        enlarged_below: of the network that it was made of, see :class:`ros2_derain.networks.SceneParser`.
     """
 
     graph: Literal["parse"] = "parse"
+    enlarged_below: int = 0
 
 
 @dataclass(frozen=True, config=STRICT)

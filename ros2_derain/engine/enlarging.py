@@ -1,4 +1,4 @@
-"""Small images are parsed enlarged: poles and distant people are as large there as the parser has learned them."""
+"""Small images are parsed enlarged: distant people are then as large as the parser has learned them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ros2_derain.networks.layers import cells
 from ros2_derain.networks.scene_parser import enlarged_size
 
 STRIDE = 2
-"""At which the class probabilities of an enlarged image are given: its own cells are smaller than 4 pixels."""
+"""At which the class probabilities of an enlarged image are given: its cells are smaller than 4 pixels."""
 
 
 class EnlargedParse(NamedTuple):

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from ros2_derain import networks
-from ros2_derain.networks import Derainer, Parse, Restoration, onnx_export
+from ros2_derain.networks import Derainer, Parse, Restoration, SceneParser, onnx_export
 from ros2_derain.networks.rain_gauge import gauge_input
 from ros2_derain.networks.scene_parser import enlarged_size
 from ros2_derain.networks.weather_gauge import Water, water_input
@@ -203,10 +203,12 @@ class GraphGauge(GraphNetwork):
 class GraphParser(GraphNetwork):
     """A parser: see :class:`ros2_derain.networks.SceneParser`."""
 
+    network: SceneParser
+
     @property
     def enlarged_below(self) -> int:
         """Longer side in pixels below which images are parsed enlarged."""
-        return int(self.network.enlarged_below)
+        return self.network.enlarged_below
 
     def prepare(self, height: int, width: int) -> None:
         """As :meth:`GraphNetwork.prepare`, for the size at which these images are parsed."""

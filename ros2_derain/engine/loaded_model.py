@@ -20,7 +20,6 @@ from ros2_derain.onnx_parts import OnnxPart
 
 from . import backends
 from .backends import Cache, Graph, compile_graph
-from .enlarging import EnlargingParser
 from .foreign import assembled, own_parts
 from .foreign.preparation import Run
 from .graph_networks import KINDS, GraphNetwork, Target
@@ -270,8 +269,6 @@ class LoadedModel:
                 described = {"sha256": card.sha256, "part": card.networks[part]}
                 target = Target(placement.runtime, placement.device, placement.precision, cache, threads)
                 own[part] = graphs[part] = KINDS[part](part, module, described, target)
-        if "parser" in own and own["parser"].enlarged_below:
-            own["parser"] = EnlargingParser(own["parser"])
 
         def load_part(part: OnnxPart) -> Run:
             return load_graph(models.onnx_data(folder, part), settings)

@@ -132,8 +132,13 @@ def write(
         data: the ONNX file.
         source: how it was made, for the card.
     """
+    below = card.networks["parser"].get("options", {}).get("enlarged_below", 0)
     part = OnnxPart(
-        "onnx", FILE, hashlib.sha256(data).hexdigest(), ImageInput("image"), parser=ParserOutput()
+        "onnx",
+        FILE,
+        hashlib.sha256(data).hexdigest(),
+        ImageInput("image"),
+        parser=ParserOutput(enlarged_below=below),
     )
     changed = replace(
         card,

@@ -163,9 +163,7 @@ class ResidualBlock(nn.Module):
         hidden: channels between the convolutions; None: as many.
     """
 
-    def __init__(
-        self, channels: int, dilation: int = 1, attention: bool = False, hidden: int | None = None
-    ):
+    def __init__(self, channels: int, dilation: int = 1, attention: bool = False, hidden: int | None = None):
         super().__init__()
         hidden = hidden or channels
         self.first = conv3x3(channels, hidden, dilation=dilation)

@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+import tiny_model
 
 from ros2_derain import cli, models, resources
 from ros2_derain.engine import Engine, EngineSettings, Frame
@@ -22,16 +23,19 @@ def scenes(model, runtime: str) -> list:
     return [engine.process(Frame(40_000_000 * index, "camera", image)) for index, image in enumerate(images)]
 
 
+@pytest.mark.parametrize("below", [0, 160])
 @pytest.mark.parametrize("runtime", ["openvino", "onnxruntime"])
-def test_a_parser_that_is_a_graph_gives_what_the_network_does(rainy_model, tmp_path, runtime):
+def test_a_parser_that_is_a_graph_gives_what_the_network_does(tmp_path, runtime, below):
     pytest.importorskip(runtime)
-    card, modules = models.load(models.find(rainy_model))
+    network, options = tiny_model.OPTIONS["parser"]
+    original = tiny_model.write(tmp_path / "original", parser=(network, {**options, "enlarged_below": below}))
+    card, modules = models.load(original)
     parser = modules.pop("parser")
     made = tmp_path / "mine"
     made.mkdir()
     written = quantisation.write(made, card, modules, onnx_export.export(parser, "parse"), {"images": 1})
     assert written.digest != card.digest and "parser" not in written.networks
-    for found, expected in zip(scenes(made, runtime), scenes(rainy_model, "torch"), strict=True):
+    for found, expected in zip(scenes(made, runtime), scenes(original, "torch"), strict=True):
         assert found.fault == "" and (found.perception.labels == expected.perception.labels).mean() > 0.999
         assert len(found.perception.detections) == len(expected.perception.detections)
     (made / quantisation.FILE).write_bytes(b"another")

@@ -8,6 +8,7 @@ from typing import Any
 from ros2_derain.models import ModelCard, ModelError
 from ros2_derain.onnx_parts import OnnxPart
 
+from ..enlarging import EnlargingParser
 from .derainer import OnnxDerainer, TranslatingDerainer
 from .detector import Detector
 from .parser import ComposedParser, OnnxParser, Segmentation
@@ -38,8 +39,10 @@ def assembled(
     made = dict(own)
     if "parser" in parts and "parser" in card.onnx:
         made["parser"] = OnnxParser(load(card.onnx["parser"]), card.onnx["parser"])
-    elif "parser" in parts and ("segmentation" in card.onnx or "detector" in card.onnx):
-        made["parser"] = _composed(card, own.get("parser"), load)
+    if "parser" in made and made["parser"].enlarged_below:
+        made["parser"] = EnlargingParser(made["parser"])
+    if "parser" in parts and ("segmentation" in card.onnx or "detector" in card.onnx):
+        made["parser"] = _composed(card, made.get("parser"), load)
     if "derainer" in parts and "derainer" in card.onnx:
         made["derainer"] = OnnxDerainer(load(card.onnx["derainer"]), card.onnx["derainer"])
     elif "derainer" in made and card.prior is not None and made["derainer"].takes_prior:

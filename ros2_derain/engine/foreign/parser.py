@@ -132,7 +132,9 @@ class OnnxParser:
     """
 
     def __init__(self, run: Run, part: OnnxPart) -> None:
+        assert part.parser is not None
         self._run, self._input = run, part.input.name
+        self.enlarged_below = part.parser.enlarged_below
 
     def __call__(self, image: Tensor) -> Parse:
         """Labels and boxes of N x 3 x H x W images in 0..1."""
