@@ -52,7 +52,7 @@ gauge.onnx (rain rate), gauge_water.onnx (water on the glass, from an image and 
 it), parse.onnx, and derain.onnx: one pass with the prior and the state of the previous frame as inputs, and
 the next state as an output. For the closed loop derain_coarse.onnx, derain_refine.onnx and, where the
 network has it, derain_again.onnx. Images are N x 3 x H x W RGB in 0..1. Metadata: classes, objects, hash.
-parse.onnx takes images as they are: the engine enlarges small ones by 1.5 before (enlarged_below on the card).
+parse.onnx takes images as they are; the engine enlarges small ones before (enlarged_below on the card).
 
 --build writes no ONNX: it compiles what a node needs for images of this size into the cache, so that a
 vehicle does not compile at its first start."""
