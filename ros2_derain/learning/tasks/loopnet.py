@@ -147,6 +147,7 @@ class LoopTask(Task):
     """
 
     NETWORKS = {"derainer": "loopnet", "parser": "scene_parser"}
+    COMPILED = {"derainer": ("coarse", "refine"), "parser": ("forward",)}
     LOSS = {
         "refined": 1.0,
         "coarse": 0.3,
