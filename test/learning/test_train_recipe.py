@@ -53,7 +53,10 @@ from ros2_derain.learning.tasks import TASKS, base
         ),
         ({"sources": {"camvid": 0}}, "sources need weights of at least 0, not all of them 0"),
         ({"init": {"gauge": "loopnet"}}, "init: unknown key gauge; known: derainer, parser"),
-        ({"compile": True}, "compile is true, but task loop has no network to compile"),
+        (
+            {"task": "gauge", "networks": {}, "compile": True},
+            "compile is true, but task gauge has no network to compile",
+        ),
         ({"streaks": {"few": {"weight": 0}}}, "streaks.few.weight is 0: must be greater than 0"),
         ({"streaks": {"few": {}}}, "streaks.few: a style has either pairs or patterns"),
         ({"streaks": {"few": {"pairs": {"a": -1}}}}, "streaks.few: a is -1: must be at least 0"),
