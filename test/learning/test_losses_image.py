@@ -9,7 +9,14 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 from ros2_derain.learning import LearningError, losses
 from ros2_derain.learning.losses.image import _repeat_edges
 
-COMPARISONS = (losses.charbonnier, losses.edge, losses.ssim, losses.colour, losses.low_frequency)
+COMPARISONS = (
+    losses.charbonnier,
+    losses.edge,
+    losses.ssim,
+    losses.colour,
+    losses.low_frequency,
+    losses.regional,
+)
 
 
 @pytest.fixture
@@ -96,6 +103,13 @@ def test_the_low_frequency_target_is_opencvs_gaussian(images):
     target = torch.from_numpy(np.stack(blurred)).permute(0, 3, 1, 2)
     assert losses.low_frequency(target, clean).item() == pytest.approx(1e-3, rel=1e-4)
     assert losses.low_frequency(clean, clean).item() > 0.05
+
+
+def test_the_regional_loss_sees_a_veil_and_no_texture():
+    clean = torch.rand(1, 3, 32, 48)
+    board = (torch.arange(32)[:, None] + torch.arange(48)) % 2 - 0.5
+    assert losses.regional(clean + 0.4 * board, clean).item() == pytest.approx(1e-3, rel=1e-3)
+    assert losses.regional(clean - 0.2, clean).item() == pytest.approx(0.2, abs=1e-4)
 
 
 def test_restoration_is_the_sum_it_says(images):

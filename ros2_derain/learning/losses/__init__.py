@@ -17,7 +17,7 @@ from .features import (
     discrimination,
     perceptual_distance,
 )
-from .image import charbonnier, colour, edge, expected_error, low_frequency, restoration, ssim
+from .image import charbonnier, colour, edge, expected_error, low_frequency, regional, restoration, ssim
 from .perception import (
     class_weights,
     detection,
@@ -47,6 +47,7 @@ __all__ = [
     "low_frequency",
     "perceptual_distance",
     "quality_focal",
+    "regional",
     "restoration",
     "segmentation",
     "ssim",

@@ -14,6 +14,7 @@ from ros2_derain.learning import LearningError
 EPSILON = 1e-3
 SSIM_SIZE, SSIM_SIGMA = 11, 1.5
 LOW_PASS_SIZE, LOW_PASS_SIGMA = 5, 1.1
+REGION = 16
 DARK = 1e-4
 """Product of two RGB norms below which a hue is only noise (a grey of 1.5 / 255, squared)."""
 
@@ -140,6 +141,16 @@ def low_frequency(estimate: Tensor, target: Tensor) -> Tensor:
     estimate, target = pair(estimate, target)
     padded = _repeat_edges(target, LOW_PASS_SIZE // 2)
     return _charbonnier(estimate - _gaussian(padded, LOW_PASS_SIZE, LOW_PASS_SIGMA))
+
+
+def regional(estimate: Tensor, target: Tensor) -> Tensor:
+    """Charbonnier between the means of squares of :data:`REGION` pixels: what a veil leaves behind.
+
+    N x C x H x W; a smaller image is one region. Minimum 1e-3, where all means are equal.
+    """
+    estimate, target = pair(estimate, target)
+    size = [min(side, REGION) for side in estimate.shape[-2:]]
+    return _charbonnier(functional.avg_pool2d(estimate - target, size))
 
 
 def restoration(estimate: Tensor, target: Tensor) -> Tensor:

@@ -19,6 +19,10 @@ from .base import Task, add, hold_statistics
 MOST_REFINEMENTS = 3
 
 
+IMAGE_LOSSES = {"refined": losses.restoration, "plain": losses.charbonnier, "regional": losses.regional}
+"""Parts of the loss of :class:`DerainTask` that compare the refined image."""
+
+
 class DerainTask(Task):
     """The derainer, with a corrupted prior from ground-truth labels in place of a parser's.
 
@@ -27,13 +31,13 @@ class DerainTask(Task):
     finds classes in every photograph too, so unlabelled clips get a random prior, which carries no
     information. Option ``without_prior`` is the share of clips whose refinement gets no prior.
 
-    ``plain`` is the Charbonnier error of the refined image alone, which is cheaper than ``refined``; a part
-    of the two whose weight is 0 is not computed.
+    ``plain`` is the Charbonnier error of the refined image alone, which is cheaper than ``refined``, and
+    ``regional`` that of its means over squares; parts of these three whose weight is 0 are not computed.
     """
 
     NETWORKS = {"derainer": "loopnet"}
     COMPILED = {"derainer": ("coarse", "refine")}
-    LOSS = {"refined": 1.0, "plain": 0.0, "coarse": 0.3, "error": 0.1, "presence": 0.05}
+    LOSS = {"refined": 1.0, "plain": 0.0, "regional": 0.0, "coarse": 0.3, "error": 0.1, "presence": 0.05}
     OPTIONS = {"without_prior": 0.25}
     derainer: LoopNet
 
@@ -52,7 +56,7 @@ class DerainTask(Task):
             prior = corrupted_prior(prior_from_labels(labels, self.derainer.classes)) * follows
             prior = known * (prior + (1 - follows) * random_prior(prior))
             estimate = self.derainer.refine(rain[:, frame], estimate, prior)
-            for name, measure in (("refined", losses.restoration), ("plain", losses.charbonnier)):
+            for name, measure in IMAGE_LOSSES.items():
                 if self.recipe.loss[name]:
                     add(parts, name, measure(estimate.image, target), 1 / frames)
             error = losses.expected_error(estimate.error, estimate.image, target)
