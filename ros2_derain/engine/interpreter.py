@@ -42,11 +42,13 @@ class Interpretation:
 
     Attributes:
         perception: labels, confidence, detections.
+        weak: detections that count where they continue a track: of a score below ``score_threshold``.
         prior: K x ceil(H/8) x ceil(W/8) uint8 on the device, probabilities * 255.
         prior_levels: the same on the host.
     """
 
     perception: Perception
+    weak: tuple[Detection, ...]
     prior: Tensor
     prior_levels: np.ndarray
 
@@ -101,15 +103,19 @@ class Interpreter:
         label_map, confidences, total, scores, classes, boxes, prior_levels = self.placement.download(*found)
         if not np.isfinite(total):
             raise RuntimeError("the parser's class probabilities are not finite")
-        detections = self._detect(scores, classes, boxes, candidates.overlap, size)
-        perception = Perception(_doubled(label_map, size), _doubled(confidences, size), detections)
-        return Interpretation(perception, prior, prior_levels)
+        strong, weak = self._detect(scores, classes, boxes, candidates.overlap, size)
+        perception = Perception(_doubled(label_map, size), _doubled(confidences, size), strong)
+        return Interpretation(perception, weak, prior, prior_levels)
 
     def identified(self, frame: Frame, found: Interpretation) -> Interpretation:
-        """The parser's output for a frame, with the ids of the tracks; frames are given in order."""
-        seen = found.perception
-        named = self.tracks.identify(frame, seen.detections, self.settings.reset_gap_s)
-        return replace(found, perception=replace(seen, detections=named))
+        """The parser's output for a frame, with the ids of the tracks; frames are given in order.
+
+        Its detections are the strong ones, and the weak ones that continue a track.
+        """
+        detections = found.perception.detections + found.weak
+        score, gap_s = self.settings.score_threshold, self.settings.reset_gap_s
+        named = self.tracks.identify(frame, detections, score, gap_s)
+        return replace(found, perception=replace(found.perception, detections=named), weak=())
 
     @torch.inference_mode()
     def probabilities(self, image: np.ndarray) -> Tensor:
@@ -144,9 +150,11 @@ class Interpreter:
 
     def _detect(
         self, best: np.ndarray, classes: np.ndarray, boxes: np.ndarray, overlap: float, size: tuple[int, int]
-    ) -> tuple[Detection, ...]:
-        """Detections of the cells' best scores (P), their classes (P) and boxes (P x 4)."""
-        kept = np.flatnonzero(~(best < self.settings.score_threshold))  # NaN is kept, and refused below
+    ) -> tuple[tuple[Detection, ...], tuple[Detection, ...]]:
+        """Strong and weak detections of the cells' best scores (P), their classes (P) and boxes (P x 4)."""
+        settings = self.settings
+        least = min(settings.score_threshold, settings.tracked_score_threshold)
+        kept = np.flatnonzero(~(best < least))  # NaN is kept, and refused below
         kept = kept[np.argsort(-best[kept], kind="stable")[:MAX_CANDIDATES]]
         scores, classes, boxes = best[kept], classes[kept], boxes[kept]
         if not (np.isfinite(scores).all() and np.isfinite(boxes).all()):
@@ -154,10 +162,12 @@ class Interpreter:
         height, width = size
         boxes = boxes.clip(0, (width, height, width, height))
         names = self.identity.object_names
-        return tuple(
+        found = [
             Detection(names[classes[i]], float(scores[i]), *boxes[i].tolist())
             for i in suppress(boxes, scores, classes, overlap)
-        )
+        ]
+        strong = sum(each.score >= settings.score_threshold for each in found)
+        return tuple(found[:strong]), tuple(found[strong:])
 
 
 def _decided(planes: np.ndarray, scale: int, threshold: float) -> tuple[np.ndarray, np.ndarray]:

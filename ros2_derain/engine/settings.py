@@ -38,7 +38,8 @@ class EngineSettings:
         dirt_after_s: what hides a place for this long while the scene moves is dirt; 0: nothing is.
         fill_hidden: fill what water hides from earlier frames and from around it, while the gate is open.
         restore_contrast: give back the contrast that a film of water or spray takes, while the gate is open.
-        score_threshold: detections below this score are left out.
+        score_threshold: detections below this score are left out, where they do not continue a track.
+        tracked_score_threshold: below this score (or ``score_threshold``, if that is lower) those are, too.
         confidence_threshold: pixels below this class probability are unlabelled.
         max_latency_ms: time budget of a frame; 0 = none.
         patience: frames over budget in a row before a step down the ladder.
@@ -64,7 +65,8 @@ class EngineSettings:
     dirt_after_s: float = 120.0
     fill_hidden: bool = True
     restore_contrast: bool = True
-    score_threshold: float = 0.3
+    score_threshold: float = 0.4
+    tracked_score_threshold: float = 0.3
     confidence_threshold: float = 0.0
     max_latency_ms: float = 0.0
     patience: int = 3
@@ -88,7 +90,7 @@ class EngineSettings:
                 0 <= close <= open_,
                 f"gate_close_{measure} {close} is outside 0..gate_open_{measure} ({open_})",
             )
-        for name in ("score_threshold", "confidence_threshold"):
+        for name in ("score_threshold", "tracked_score_threshold", "confidence_threshold"):
             _require(0 <= getattr(self, name) <= 1, f"{name} {getattr(self, name)} is outside 0..1")
         for name in ("max_latency_ms", "water_interval_s", "obstruction_average_s", "dirt_after_s"):
             _require(getattr(self, name) >= 0, f"{name} {getattr(self, name)} must be >= 0")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -29,13 +30,14 @@ class Tracks:
         self._camera: tuple | None = None
 
     def identify(
-        self, frame: Frame, detections: tuple[Detection, ...], reset_gap_s: float
+        self, frame: Frame, detections: Sequence[Detection], score_threshold: float, reset_gap_s: float
     ) -> tuple[Detection, ...]:
-        """The detections of a frame, each with the id of its track.
+        """The detections of a frame, each with the id of its track; those that have none are left out.
 
         Args:
             frame: they were found in; frames are given in order.
             detections: of the frame.
+            score_threshold: a detection below this score begins no track.
             reset_gap_s: a longer gap between stamps ends all tracks.
         """
         gap_s = self._clock.advance(frame)
@@ -46,5 +48,6 @@ class Tracks:
             gap_s = 0.0
         boxes = np.array([(d.x0, d.y0, d.x1, d.y1) for d in detections])
         scores = np.array([d.score for d in detections])
-        ids = self._tracker.update(boxes, scores, [d.class_name for d in detections], gap_s)
-        return tuple(replace(found, id=id_) for found, id_ in zip(detections, ids, strict=True))
+        names = [d.class_name for d in detections]
+        ids = self._tracker.update(boxes, scores, names, gap_s, score_threshold)
+        return tuple(replace(found, id=id_) for found, id_ in zip(detections, ids, strict=True) if id_)

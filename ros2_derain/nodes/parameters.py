@@ -232,7 +232,15 @@ class SegmentationParameters(ModelParameters):
     """The parameters of segmentation_node."""
 
     score_threshold: float = _setting(
-        "score_threshold", "Detections with a lower score are left out.", range=(0.0, 1.0)
+        "score_threshold",
+        "Detections with a lower score are left out, unless they continue a track.",
+        range=(0.0, 1.0),
+    )
+    tracked_score_threshold: float = _setting(
+        "tracked_score_threshold",
+        "Detections that continue a track are left out below this score; above score_threshold it has no "
+        "effect.",
+        range=(0.0, 1.0),
     )
     confidence_threshold: float = _setting(
         "confidence_threshold", "Pixels with a lower confidence are unlabelled (255).", range=(0.0, 1.0)

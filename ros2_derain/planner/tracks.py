@@ -1,8 +1,8 @@
 """Tracks: the same id for the same object from frame to frame.
 
 Association on boxes in two steps, as in ByteTrack (Zhang et al., ECCV 2022): boxes of high score choose
-first, those of low score then continue what is left. Motion is a constant velocity. Here every box that no
-track explains begins one, because every published detection has an id.
+first, those of low score then continue what is left, but begin nothing. Motion is a constant velocity. Every
+box of high score that no track explains begins one, because every published detection has an id.
 """
 
 from __future__ import annotations
@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-HIGH_SCORE = 0.5
-"""Boxes of this score and above choose their tracks first."""
 MIN_OVERLAP = 0.2
 """Least intersection over union of a box and the place where its track should be."""
 MEMORY_S, MEMORY_FRAMES = 1.0, 5
@@ -61,7 +59,12 @@ class Tracker:
         self._tracks.clear()
 
     def update(
-        self, boxes: np.ndarray, scores: np.ndarray, class_names: Sequence[str], seconds: float
+        self,
+        boxes: np.ndarray,
+        scores: np.ndarray,
+        class_names: Sequence[str],
+        seconds: float,
+        high_score: float = 0.0,
     ) -> list[str]:
         """Take the detections of a frame.
 
@@ -70,26 +73,28 @@ class Tracker:
             scores: N, 0..1.
             class_names: N; a track keeps its class.
             seconds: since the previous frame, >= 0.
+            high_score: boxes of this score and above choose their tracks first, and begin new ones.
 
         Returns:
-            N ids.
+            N ids, empty for a box of low score that continues no track.
         """
         boxes, scores = np.asarray(boxes, float).reshape(-1, 4), np.asarray(scores, float)
         for track in self._tracks:
             track.unseen_s += seconds
         ids: list[int | None] = [None] * len(boxes)
         free = list(self._tracks)
-        for chosen in (np.flatnonzero(scores >= HIGH_SCORE), np.flatnonzero(scores < HIGH_SCORE)):
+        high = scores >= high_score
+        for chosen in (np.flatnonzero(high), np.flatnonzero(~high)):
             free = self._associate(chosen, boxes, class_names, free, ids)
         for track in free:
             track.missed += 1
         self._tracks = [
             track for track in self._tracks if track.missed <= MEMORY_FRAMES or track.unseen_s <= MEMORY_S
         ]
-        for index, found in enumerate(ids):
-            if found is None:
+        for index in np.flatnonzero(high):
+            if ids[index] is None:
                 ids[index] = self._begin(boxes[index], class_names[index])
-        return [str(found) for found in ids]
+        return ["" if found is None else str(found) for found in ids]
 
     def _associate(
         self,

@@ -1,5 +1,7 @@
 """Losses of restored images against values worked out by hand, an oracle, and the calculus."""
 
+import math
+
 import cv2
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ COMPARISONS = (
     losses.colour,
     losses.low_frequency,
     losses.regional,
+    losses.psnr_shortfall,
 )
 
 
@@ -110,6 +113,13 @@ def test_the_regional_loss_sees_a_veil_and_no_texture():
     board = (torch.arange(32)[:, None] + torch.arange(48)) % 2 - 0.5
     assert losses.regional(clean + 0.4 * board, clean).item() == pytest.approx(1e-3, rel=1e-3)
     assert losses.regional(clean - 0.2, clean).item() == pytest.approx(0.2, abs=1e-4)
+
+
+def test_every_image_counts_by_its_own_psnr():
+    clean = torch.rand(2, 3, 8, 8)
+    wrong = clean + torch.tensor([0.1, 1e-4]).view(2, 1, 1, 1)
+    expected = (45 - 20 + 10 * math.log10(1 + 1e-8 * 10**4.5)) / 2
+    assert losses.psnr_shortfall(wrong, clean).item() == pytest.approx(expected, abs=1e-2)
 
 
 def test_restoration_is_the_sum_it_says(images):

@@ -11,15 +11,14 @@ def moving(start, velocity, frame, size=60.0):
     return [x, y, x + size, y + size]
 
 
-def run(tracker, frames, seconds=0.1):
+def run(tracker, frames, seconds=0.1, high_score=0.0):
     """Ids of frames, each a list of (box, score, class)."""
     found = []
     for detections in frames:
         boxes = [box for box, _, _ in detections]
         scores = [score for _, score, _ in detections]
-        found.append(
-            tracker.update(np.array(boxes), np.array(scores), [name for *_, name in detections], seconds)
-        )
+        names = [name for *_, name in detections]
+        found.append(tracker.update(np.array(boxes), np.array(scores), names, seconds, high_score))
     return found
 
 
@@ -51,14 +50,12 @@ def test_an_object_that_is_away_for_long_gets_a_new_id(missed, seconds, id_):
     assert (ids[0], ids[-1]) == (["1"], [id_])
 
 
-def test_low_scores_continue_tracks_and_do_not_steal_them():
+def test_low_scores_continue_tracks_and_neither_steal_nor_begin_one():
     near, shifted = moving((100, 100), (0, 0), 0), moving((115, 100), (0, 0), 0)
-    ids = run(
-        Tracker(), [[(near, 0.9, "car")], [(near, 0.35, "car"), (shifted, 0.9, "car")], [(near, 0.35, "car")]]
-    )
-    assert ids[1] == ["2", "1"] and ids[2][0] in ("1", "2")
-    ids = run(Tracker(), [[(near, 0.9, "car")], [(near, 0.35, "car")]])
-    assert ids == [["1"], ["1"]]
+    high, low, other = (near, 0.9, "car"), (near, 0.35, "car"), (shifted, 0.9, "car")
+    assert run(Tracker(), [[high], [low, other]], high_score=0.5) == [["1"], ["", "1"]]
+    assert run(Tracker(), [[low], [high], [low], [low]], high_score=0.5) == [[""], ["1"], ["1"], ["1"]]
+    assert run(Tracker(), [[low], [low]]) == [["1"], ["1"]]
 
 
 def test_classes_are_not_mixed():

@@ -17,7 +17,17 @@ from .features import (
     discrimination,
     perceptual_distance,
 )
-from .image import charbonnier, colour, edge, expected_error, low_frequency, regional, restoration, ssim
+from .image import (
+    charbonnier,
+    colour,
+    edge,
+    expected_error,
+    low_frequency,
+    psnr_shortfall,
+    regional,
+    restoration,
+    ssim,
+)
 from .perception import (
     class_weights,
     detection,
@@ -46,6 +56,7 @@ __all__ = [
     "lovasz",
     "low_frequency",
     "perceptual_distance",
+    "psnr_shortfall",
     "quality_focal",
     "regional",
     "restoration",

@@ -15,6 +15,7 @@ EPSILON = 1e-3
 SSIM_SIZE, SSIM_SIGMA = 11, 1.5
 LOW_PASS_SIZE, LOW_PASS_SIGMA = 5, 1.1
 REGION = 16
+BEST_PSNR = 45.0
 DARK = 1e-4
 """Product of two RGB norms below which a hue is only noise (a grey of 1.5 / 255, squared)."""
 
@@ -151,6 +152,18 @@ def regional(estimate: Tensor, target: Tensor) -> Tensor:
     estimate, target = pair(estimate, target)
     size = [min(side, REGION) for side in estimate.shape[-2:]]
     return _charbonnier(functional.avg_pool2d(estimate - target, size))
+
+
+def psnr_shortfall(estimate: Tensor, target: Tensor) -> Tensor:
+    """How many dB the PSNR of N x C x H x W images is below :data:`BEST_PSNR`, mean over the images.
+
+    10 log10(1 + MSE / MSE of the best), so each image counts by its own error; 0 at equality. With a best
+    PSNR without bound it is the PSNR loss of HINet (Chen et al., CVPRW 2021), whose gradient is then
+    infinite at equality.
+    """
+    estimate, target = pair(estimate, target)
+    error = (estimate - target).square().flatten(1).mean(1)
+    return 10 * torch.log10(1 + error * 10 ** (BEST_PSNR / 10)).mean()
 
 
 def restoration(estimate: Tensor, target: Tensor) -> Tensor:

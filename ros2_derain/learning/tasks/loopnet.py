@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from ros2_derain.learning import losses
 from ros2_derain.learning.recipe import Recipe
-from ros2_derain.networks import LoopNet, Parse, SceneParser, WeatherGauge, prior_from_logits
+from ros2_derain.networks import LoopNet, Parse, Restoration, SceneParser, WeatherGauge, prior_from_logits
 from ros2_derain.networks.weather_gauge import MASK_STRIDE, STRIDE
 
 from .base import Task, add, hold_statistics
@@ -19,8 +19,18 @@ from .base import Task, add, hold_statistics
 MOST_REFINEMENTS = 3
 
 
-IMAGE_LOSSES = {"refined": losses.restoration, "plain": losses.charbonnier, "regional": losses.regional}
-"""Parts of the loss of :class:`DerainTask` that compare the refined image."""
+IMAGE_LOSSES = {
+    "refined": losses.restoration,
+    "plain": losses.charbonnier,
+    "regional": losses.regional,
+    "psnr": losses.psnr_shortfall,
+}
+"""Parts of a loss that compare the refined image; those whose weight is 0 are not computed.
+
+``plain`` is the Charbonnier error alone, which is cheaper than ``refined``, ``regional`` that of the means
+over squares, and ``psnr`` is how many dB the PSNR falls short of a bound.
+"""
+RESTORATION = {"refined": 1.0, "plain": 0.0, "regional": 0.0, "psnr": 0.0, "coarse": 0.3, "error": 0.1}
 
 
 class DerainTask(Task):
@@ -30,14 +40,11 @@ class DerainTask(Task):
     following ones with those of the frame before (temporal). A parser of road scenes
     finds classes in every photograph too, so unlabelled clips get a random prior, which carries no
     information. Option ``without_prior`` is the share of clips whose refinement gets no prior.
-
-    ``plain`` is the Charbonnier error of the refined image alone, which is cheaper than ``refined``, and
-    ``regional`` that of its means over squares; parts of these three whose weight is 0 are not computed.
     """
 
     NETWORKS = {"derainer": "loopnet"}
     COMPILED = {"derainer": ("coarse", "refine")}
-    LOSS = {"refined": 1.0, "plain": 0.0, "regional": 0.0, "coarse": 0.3, "error": 0.1, "presence": 0.05}
+    LOSS = {**RESTORATION, "presence": 0.05}
     OPTIONS = {"without_prior": 0.25}
     derainer: LoopNet
 
@@ -56,11 +63,7 @@ class DerainTask(Task):
             prior = corrupted_prior(prior_from_labels(labels, self.derainer.classes)) * follows
             prior = known * (prior + (1 - follows) * random_prior(prior))
             estimate = self.derainer.refine(rain[:, frame], estimate, prior)
-            for name, measure in IMAGE_LOSSES.items():
-                if self.recipe.loss[name]:
-                    add(parts, name, measure(estimate.image, target), 1 / frames)
-            error = losses.expected_error(estimate.error, estimate.image, target)
-            add(parts, "error", error, 1 / frames)
+            add_restoration_loss(parts, self.recipe, estimate, target, 1 / frames)
         return self.total(parts)
 
 
@@ -152,15 +155,7 @@ class LoopTask(Task):
 
     NETWORKS = {"derainer": "loopnet", "parser": "scene_parser"}
     COMPILED = {"derainer": ("coarse", "refine"), "parser": ("forward",)}
-    LOSS = {
-        "refined": 1.0,
-        "coarse": 0.3,
-        "error": 0.1,
-        "presence": 0.05,
-        "semantic": 0.1,
-        "lovasz": 0.05,
-        "objects": 0.03,
-    }
+    LOSS = {**RESTORATION, "presence": 0.05, "semantic": 0.1, "lovasz": 0.05, "objects": 0.03}
     OPTIONS = {"again": 0.4, "without_prior": 0.2, "train_parser": 1.0}
     derainer: LoopNet
     parser: SceneParser
@@ -190,9 +185,7 @@ class LoopTask(Task):
                 if prior is None or again:
                     prior = self._prior(estimate.image)
                 estimate = self.derainer.refine(rain[:, frame], estimate, prior * known)
-                add(parts, "refined", losses.restoration(estimate.image, target), 1 / frames)
-                error = losses.expected_error(estimate.error, estimate.image, target)
-                add(parts, "error", error, 1 / frames)
+                add_restoration_loss(parts, self.recipe, estimate, target, 1 / frames)
             parse = self.parser(estimate.image)
             prior = prior_from_logits(parse.logits).detach() * follows
             add_parser_loss(parts, parse, batch, frame, self.class_weights, 1 / (frames + 1))
@@ -211,6 +204,16 @@ class LoopTask(Task):
     @torch.no_grad()
     def _prior(self, image: Tensor) -> Tensor:
         return prior_from_logits(self.parser(image.clamp(0, 1)).logits)
+
+
+def add_restoration_loss(
+    parts: dict[str, Tensor], recipe: Recipe, estimate: Restoration, target: Tensor, share: float
+) -> None:
+    """Add the loss of a refined image and of the error it is expected to have."""
+    for name, measure in IMAGE_LOSSES.items():
+        if recipe.loss[name]:
+            add(parts, name, measure(estimate.image, target), share)
+    add(parts, "error", losses.expected_error(estimate.error, estimate.image, target), share)
 
 
 def add_parser_loss(
