@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ros2_derain.networks import film
 from ros2_derain.networks.derainer import Restoration
+from ros2_derain.networks.inpainting import Inpainter
 from ros2_derain.networks.rain_gauge import MAX_RATE, gauge_input
 from ros2_derain.networks.weather_gauge import Water, water_input
 
-from . import film
 from .control import FrameClock, Gate, Ladder
-from .inpainting import Inpainter
 from .loaded_model import LoadedModel, to_bytes, to_levels
 from .scene import EngineError, Frame, Mode, RainEstimate, Restored, View, passed_through
 from .settings import EngineSettings

@@ -26,6 +26,7 @@ from . import LearningError
 from .camera_views import camera_path, earlier_views, standing_still, warp, warp_boxes
 from .conditions import another_condition, camera_effects
 from .random_rain import GLASS_KINDS, StreakLayers, add_streaks, random_rain, random_wet_glass
+from .restored_glass import restored
 
 MAX_BOXES = 32
 FRAME_S = 1 / 15
@@ -60,6 +61,7 @@ class ClipSettings:
         paste: share of labelled clips with rare classes of another image pasted in.
         glass: share of clips seen through wet glass; independent of ``dry``.
         glass_kinds: kinds of wet glass, equally often, of ``random_rain.GLASS_KINDS``.
+        restored: share of the clips through wet glass whose frames are restored, as the loop restores them.
         layers: share of rainy photographs whose streaks are those of the recipe's ``streaks``.
         recent: share of clips with the mean of what was seen before as ``recent``; in the others that is the
             first frame; None: no clip has it.
@@ -77,6 +79,7 @@ class ClipSettings:
     paste: float = 0.0
     glass: float = 0.0
     glass_kinds: tuple[str, ...] = GLASS_KINDS
+    restored: float = 0.0
     layers: float = 0.6
     recent: float | None = None
     rains: int = 48
@@ -98,9 +101,10 @@ class Clips(Dataset):
     ``labels`` T x h x w uint8 (255 = unlabelled), ``boxes`` T x 32 x 5 float32
     (class -1 = no box), ``boxes_known`` bool, ``follows`` bool (whether the frames are
     consecutive; else they are T views of one photograph), ``rate`` mm/h (-1 where the streaks have no known
-    rate), ``streaked`` bool, ``raining`` bool (streaks or water on glass), ``hidden`` T x h x w uint8 (255 =
-    hidden by water on glass), ``contrast_loss`` 0..1 (mean over the clip, of film and spray); and ``recent``
-    3 x h x w uint8, the mean of what was seen before the first frame, where the settings say so.
+    rate), ``streaked`` bool, ``raining`` bool (streaks, or water on glass that is not restored), ``hidden``
+    T x h x w uint8 (255 = hidden by water on glass), ``contrast_loss`` 0..1 (mean over the clip, of film and
+    spray); and ``recent`` 3 x h x w uint8, the mean of what was seen before the first frame, where the
+    settings say so.
 
     Args:
         sources: datasets with their weights.
@@ -184,27 +188,26 @@ class Clips(Dataset):
             else None,
             glass_start_s=random.uniform(0, GLASS_S),
         )
-        lost = 0.0
-        clip: dict[str, list[np.ndarray]] = {
-            key: [] for key in ("rain", "clean", "labels", "boxes", "hidden")
-        }
+        restores = weather.glass is not None and random.random() < settings.restored
+        seen: list[GlassView] = []
+        clip: dict[str, list[np.ndarray]] = {key: [] for key in ("clean", "labels", "boxes")}
         for frame, (sample, image, view) in enumerate(zip(samples, images, views, strict=True)):
             clean = warp(image, view, crop, cv2.INTER_LINEAR)
             boxes = warp_boxes(sample.boxes, view, crop, MAX_BOXES)
             vehicles = boxes[boxes[:, 0] == CAR, 1:] if sample.boxes is not None else None
             top = int(-view[1, 2])
             which = 0 if sample.driving else frame
-            seen = weather.before(clean, frame * FRAME_S, random, top, which, vehicles)
-            lost += seen.contrast_loss / len(views)
-            rain = camera_effects(seen.image, random) if cheap_camera else seen.image
+            shown = weather.before(clean, frame * FRAME_S, random, top, which, vehicles)
+            seen.append(replace(shown, image=camera_effects(shown.image, random)) if cheap_camera else shown)
             labels = np.full(crop, 255, np.uint8)
             if sample.labels is not None:
                 labels = warp(sample.labels, view, crop, cv2.INTER_NEAREST)
             clip["clean"].append(clean.transpose(2, 0, 1))
-            clip["rain"].append(rain.transpose(2, 0, 1))
             clip["labels"].append(labels)
             clip["boxes"].append(boxes)
-            clip["hidden"].append(seen.mask)
+        rainy = restored(seen, sample.driving, random) if restores else (each.image for each in seen)
+        clip["rain"] = [image.transpose(2, 0, 1) for image in rainy]
+        clip["hidden"] = [each.mask for each in seen]
         item = {key: torch.from_numpy(np.stack(value)) for key, value in clip.items()}
         if settings.recent is not None:
             recent = clip["rain"][0]
@@ -213,9 +216,9 @@ class Clips(Dataset):
             item["recent"] = torch.from_numpy(np.ascontiguousarray(recent))
         item["boxes_known"] = torch.tensor(sample.boxes is not None)
         item["follows"] = torch.tensor(sample.driving)
-        item["raining"] = torch.tensor(not dry or weather.glass is not None)
+        item["raining"] = torch.tensor(not dry or (weather.glass is not None and not restores))
         item["streaked"] = torch.tensor(not dry)
-        item["contrast_loss"] = torch.tensor(lost)
+        item["contrast_loss"] = torch.tensor(sum(each.contrast_loss for each in seen) / len(seen))
         rate = -1.0 if not road and not dry else 0.0 if dry else random_rain(self.seed, pool, True).rain.rate
         item["rate"] = torch.tensor(rate)
         return item

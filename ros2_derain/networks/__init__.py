@@ -1,4 +1,7 @@
-"""Architectures only: torch modules, one file per network, and a registry."""
+"""Architectures only: torch modules, one file per network, and a registry.
+
+Beside them what restores images without weights.
+"""
 
 from __future__ import annotations
 

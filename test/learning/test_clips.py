@@ -200,6 +200,26 @@ def test_without_earlier_images_the_mean_is_the_first_frame(tmp_path):
     assert "recent" not in Clips([(source, 1.0)], replace(settings, recent=None), seed=3)[0]
 
 
+def test_restored_glass_shows_more_of_the_scene(tmp_path):
+    """In what the glass hides; and nothing is left for a derainer to do."""
+    source = CamVid(write_split(tmp_path) / "train")
+    settings = ClipSettings(96, 128, dry=1.0, light=0.0, glass=1.0, glass_kinds=("dome",), rains=4)
+    raw, restored = (
+        [Clips([(source, 1.0)], replace(settings, restored=share), seed=3)[index] for index in range(12)]
+        for share in (0.0, 1.0)
+    )
+    errors = []
+    for wet, clear in zip(raw, restored, strict=True):
+        assert all(np.array_equal(wet[key], clear[key]) for key in ("clean", "labels", "hidden"))
+        assert wet["raining"] and not clear["raining"]
+        hidden = (wet["hidden"] > 200)[:, None].expand_as(wet["clean"])
+        errors.append(
+            [(clip["rain"].int() - clip["clean"].int())[hidden].abs().sum() for clip in (wet, clear)]
+        )
+    before, after = np.transpose([pair for pair in errors if pair[0] > 1000])
+    assert len(before) > 5 and np.median(after / before) < 0.9
+
+
 def test_clips_without_glass_hide_nothing(tmp_path):
     item = Clips(
         [(CamVid(write_split(tmp_path) / "train"), 1.0)], ClipSettings(height=64, width=64, rains=2)

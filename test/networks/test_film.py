@@ -7,7 +7,8 @@ import pytest
 import tiny_model
 import torch
 
-from ros2_derain.engine import Engine, EngineSettings, Frame, Mode, film
+from ros2_derain.engine import Engine, EngineSettings, Frame, Mode
+from ros2_derain.networks import film
 from ros2_derain.rain import Glass, GlassRenderer
 
 

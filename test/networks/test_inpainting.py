@@ -6,7 +6,7 @@ import tiny_model
 import torch
 
 from ros2_derain.engine import Engine, EngineSettings, Frame
-from ros2_derain.engine.inpainting import Inpainter
+from ros2_derain.networks.inpainting import Inpainter
 
 STEP = 4
 """Pixels that the scene moves to the left from frame to frame."""
