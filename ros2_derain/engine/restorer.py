@@ -162,7 +162,10 @@ class Restorer:
             )  # fmt: skip
         if self.settings.restore_contrast:
             rainy = film.unveiled(rainy, film.given_back(view.contrast_loss))
-        estimate, iterations, missed = self._derain(frame, rainy, step, priors)
+        if self.settings.gate and "mm_h" not in self._gate.open_for:
+            estimate, iterations, missed = _without_streaks(rainy), 0, False
+        else:
+            estimate, iterations, missed = self._derain(frame, rainy, step, priors)
         clean = estimate.image.clamp(0, 1)
         image, trust, total = self.placement.download(
             to_levels(clean), _trust(estimate.error), estimate.image.sum() + estimate.error.sum()
@@ -270,6 +273,12 @@ def _check(frame: Frame) -> None:
         raise EngineError(
             f"image is {image.shape[1]}x{image.shape[0]}: give at least {MIN_SIDE}x{MIN_SIDE} pixels"
         )
+
+
+def _without_streaks(rainy: Tensor) -> Restoration:
+    """The derainer's result for an image in which nothing is left to remove, N x 3 x H x W in 0..1."""
+    nothing = torch.zeros_like(rainy[:, :1])
+    return Restoration(rainy, nothing, nothing[..., :1, :1], nothing[..., :1, :1])
 
 
 def _trust(error: Tensor) -> Tensor:

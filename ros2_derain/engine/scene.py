@@ -162,7 +162,8 @@ class Scene:
         rain: the rain estimate.
         mode: how it was processed. ``derain_only`` also where the parser failed on a derained frame.
         derain_mode: how it was restored; differs from ``mode`` where the parser failed.
-        iterations: refinements done (0 when dry, passed through or derain only).
+        iterations: refinements done; 0 when dry, passed through or derain only, and where there is water on
+            the glass, but no rain.
         prior_missed: a prior was needed and did not arrive in time.
         perception: None in the modes without a scene parser.
         prior: K x ceil(H/8) x ceil(W/8) uint8, class probabilities * 255, for the next frame; None

@@ -5,7 +5,7 @@ import pytest
 import tiny_model
 import torch
 
-from ros2_derain.engine import Engine, EngineSettings, Frame
+from ros2_derain.engine import Engine, EngineSettings, Frame, Mode
 from ros2_derain.networks.inpainting import Inpainter
 
 STEP = 4
@@ -96,3 +96,19 @@ def test_the_engine_fills_where_its_gauge_sees_water(fill_hidden, tmp_path):
     found, kept = engine.process(frame), plain.process(frame)
     assert found.obstruction.min() > 200 and found.trust.max() < 60
     assert np.array_equal(found.image, kept.image) != fill_hidden
+
+
+@pytest.mark.parametrize("reads_mm_h, refinements", [(0.0, 0), (100.0, 1)])
+def test_without_rain_the_engine_restores_what_water_hides_and_nothing_else(
+    reads_mm_h, refinements, tmp_path
+):
+    gauge = tiny_model.sees_white_as_water(reads_mm_h)
+    model = tiny_model.write(tmp_path / "model", reads_mm_h, gauge=gauge)
+    engine = Engine.load(EngineSettings(model=str(model), device="cpu"))
+    image = np.random.default_rng(0).integers(0, 180, (96, 128, 3), np.uint8)
+    image[:32, :32] = 255
+    found = engine.process(Frame(1, "camera", image))
+    assert (found.mode, found.iterations) == (Mode.LOOP, refinements)
+    changed = (found.image != image).any(2)
+    assert changed[8:24, 8:24].all() and changed[48:, 48:].any() == bool(refinements)
+    assert (found.trust[48:, 48:] == 255).all() or refinements
