@@ -28,7 +28,7 @@ PRIOR_STRIDE = 8
 PRIOR_SCORE = 0.01
 """Score of every cell before training (RetinaNet's initialisation)."""
 
-NMS_OVERLAP = 0.6
+NMS_OVERLAP = 0.4
 
 ENLARGED = 1.5
 """By this factor small images are enlarged, before they are parsed."""
