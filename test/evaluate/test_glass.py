@@ -14,6 +14,7 @@ from ros2_derain.rain import Glass, GlassRenderer
 FRAMES, FPS, SEED = 4, 15, 7
 WHITE = (slice(16, 48), slice(32, 64))
 TRUE = (slice(16, 48), slice(40, 72))
+PATCH = (slice(24, 40), slice(48, 56))
 """Rows and columns that are white, which the gauge takes for water, and that the mask says are hidden."""
 
 
@@ -34,12 +35,13 @@ def clip(tmp_path):
 
 @pytest.fixture
 def pairs(tmp_path):
-    """Two grey images with a white block, and masks of a block beside it."""
+    """Two grey images with a white block, which hides a lighter patch, and masks of a block beside it."""
     folder = tmp_path / "drops"
     for part in ("clean", "rain", "mask"):
         (folder / part).mkdir(parents=True)
     for name in ("a", "b"):
         clean, mask = np.full((72, 96, 3), 100, np.uint8), np.zeros((72, 96), np.uint8)
+        clean[PATCH] = 103
         rain = clean.copy()
         rain[WHITE], mask[TRUE] = 255, 255
         for part, image in (("clean", clean), ("rain", rain), ("mask", mask)):
@@ -180,7 +182,7 @@ def test_pairs_with_masks_have_known_figures(pairs, wet_model, tmp_path, capsys)
     out = tmp_path / "drops.json"
     result = evaluate(wet_model, out, "--pairs", pairs)
     assert [one["image"] for one in result["images"]] == ["a", "b"]
-    input_error = 24 / 32 * (255 - 100) ** 2
+    input_error = (5 * (255 - 100) ** 2 + (255 - 103) ** 2) / 8
     for one in (*result["images"], *result["rows"]):
         assert one["coverage_true"] == pytest.approx(32 * 32 / (72 * 96))
         assert one["coverage_factor"] == pytest.approx(1, rel=0.02) and one["flagged"] == 1

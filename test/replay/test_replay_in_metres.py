@@ -91,7 +91,7 @@ def bag_of(path, *extra):
 
 @pytest.fixture(autouse=True)
 def one_car(monkeypatch):
-    monkeypatch.setattr(Interpreter, "_detect", lambda *_: (CAR,))
+    monkeypatch.setattr(Interpreter, "_detect", lambda *_: ((CAR,), ()))
 
 
 def test_a_calibrated_camera_comes_out_in_metres(tmp_path, dry_model):

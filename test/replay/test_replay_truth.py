@@ -100,7 +100,7 @@ TRUE_BOXES = [(CAR,), (CAR, WALKER), ()]
 @pytest.fixture
 def seen_car(monkeypatch):
     """A parser that always finds the car."""
-    monkeypatch.setattr(Interpreter, "_detect", lambda *_: (Detection("car", 0.9, *CAR[1:]),))
+    monkeypatch.setattr(Interpreter, "_detect", lambda *_: ((Detection("car", 0.9, *CAR[1:]),), ()))
 
 
 def write_boxes(folder: Path, frames, names) -> Path:
