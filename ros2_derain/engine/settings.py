@@ -32,7 +32,7 @@ class EngineSettings:
         gate_open_coverage, gate_close_coverage: so does the share 0..1 of the view that water covers for
             longer than a second,
         gate_open_contrast_loss, gate_close_contrast_loss: and the share 0..1 of the contrast that is lost.
-        water_interval_s: least time between two frames in which water is looked for; 0: in every frame.
+        water_interval_s: least time between two frames in which water is looked for while none is seen; 0: none.
         obstruction_average_s: time constant over which the obstruction is averaged, in seconds of the
             frames' stamps; 0: not at all.
         dirt_after_s: what hides a place for this long while the scene moves is dirt; 0: nothing is.
@@ -61,7 +61,7 @@ class EngineSettings:
     gate_open_contrast_loss: float = 0.2
     gate_close_contrast_loss: float = 0.15
     water_interval_s: float = 0.2
-    obstruction_average_s: float = 0.1
+    obstruction_average_s: float = 0.06
     dirt_after_s: float = 120.0
     fill_hidden: bool = True
     restore_contrast: bool = True

@@ -61,12 +61,17 @@ class ViewTracker:
         self._seen: Water | None = None
         self._recent: Tensor | None = None
         self._contrast_loss: float | None = None
+        self._is_wet = False
         self._time_ns = self._looked_ns = 0
         self._dirt.pause()
 
     def is_due(self, time_ns: int, settings: EngineSettings) -> bool:
-        """Whether the gauge must look for water in the frame of this time, which never goes back."""
-        return self._seen is None or time_ns - self._looked_ns >= 1e9 * settings.water_interval_s
+        """Whether the gauge must look for water in the frame of this time, which never goes back.
+
+        Where there is water it looks in every frame: between two of them a wiper may clear half of the glass.
+        """
+        waited = time_ns - self._looked_ns >= 1e9 * settings.water_interval_s
+        return self._seen is None or self._is_wet or waited
 
     def recent(self, image: Tensor, time_ns: int) -> Tensor:
         """The mean of the images in which water was looked for; from now on with this one.
@@ -122,6 +127,7 @@ class ViewTracker:
             dirt=float(np.mean(dirt)),
             hidden=dict(zip(REGIONS, map(float, regions.ravel()), strict=True)),
         )
+        self._is_wet = view.coverage >= settings.gate_close_coverage
         return view, _enlarged(average, frame.image.shape[:2])
 
     def _averaged(self, measured: np.ndarray, time_ns: int, constant_s: float) -> np.ndarray:

@@ -88,17 +88,26 @@ def test_what_is_not_measured_is_nan_and_there_is_no_map():
     assert np.isnan([view.coverage, view.contrast_loss, view.dirt]).all()
 
 
-def test_what_was_seen_last_counts_until_the_gauge_looks_again():
+def test_the_gauge_looks_in_every_frame_while_it_sees_water_and_else_now_and_then():
     tracker, settings = ViewTracker(), EngineSettings(water_interval_s=0.2, obstruction_average_s=0.0)
-    due, coverages = [], []
-    for second in (0.0, 0.1, 0.2, 0.3):
-        time_ns = round(second * SECOND)
+    wet, due, coverages = (0, 0, 1, 1, 0, 0, 0), [], []
+    for number, covered in enumerate(wet):
+        time_ns = number * SECOND // 10
         due.append(tracker.is_due(time_ns, settings))
-        looked = seen(cells(all=float(second == 0))) if due[-1] else None
-        coverages.append(tracker.update(frame(second), looked, time_ns, settings)[0].coverage)
-    assert due == [True, False, True, False] and coverages == [1, 1, 0, 0]
+        looked = seen(cells(all=float(covered))) if due[-1] else None
+        coverages.append(tracker.update(frame(number / 10), looked, time_ns, settings)[0].coverage)
+    assert due == [True, False, True, True, True, False, True] and coverages == list(wet)
     tracker.reset()
-    assert tracker.is_due(round(0.31 * SECOND), settings)
+    assert tracker.is_due(round(0.61 * SECOND), settings)
+
+
+def test_what_was_seen_last_counts_until_the_gauge_looks_again():
+    tracker = ViewTracker()
+    settings = EngineSettings(water_interval_s=0.2, gate_open_coverage=0.1, gate_close_coverage=0.1)
+    first, _ = tracker.update(frame(0.0), seen(cells(spot=1.0)), 0, settings)
+    assert not tracker.is_due(SECOND // 10, settings), "so little water does not count"
+    later, _ = tracker.update(frame(0.1), None, SECOND // 10, settings)
+    assert first.coverage == later.coverage == pytest.approx(1 / 36)
 
 
 @pytest.mark.parametrize("size", [(64, 64), (65, 97), (100, 161), (720, 1281), (75, 1025)])
