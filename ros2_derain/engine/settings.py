@@ -32,7 +32,7 @@ class EngineSettings:
         gate_open_coverage, gate_close_coverage: so does the share 0..1 of the view that water covers for
             longer than a second,
         gate_open_contrast_loss, gate_close_contrast_loss: and the share 0..1 of the contrast that is lost.
-        water_interval_s: least time between two frames in which water is looked for while none is seen.
+        water_interval_s: least time between two looks for water while none is seen; 0: every frame.
         obstruction_average_s: time constant over which the obstruction is averaged, in seconds of the
             frames' stamps; 0: not at all.
         dirt_after_s: what hides a place for this long while the scene moves is dirt; 0: nothing is.

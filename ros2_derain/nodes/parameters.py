@@ -145,7 +145,7 @@ class DerainParameters(ModelParameters):
     )
     water_interval_s: float = _setting(
         "water_interval_s",
-        "Least time between two frames in which the gauge looks for water while it sees none; 0: none [s].",
+        "Least time between two looks of the gauge for water while it sees none; 0: every frame [s].",
         range=(0.0, 60.0),
     )
     obstruction_average_s: float = _setting(
