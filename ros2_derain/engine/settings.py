@@ -61,7 +61,7 @@ class EngineSettings:
     gate_open_contrast_loss: float = 0.2
     gate_close_contrast_loss: float = 0.15
     water_interval_s: float = 0.2
-    obstruction_average_s: float = 0.06
+    obstruction_average_s: float = 0.08
     dirt_after_s: float = 120.0
     fill_hidden: bool = True
     restore_contrast: bool = True

@@ -16,7 +16,7 @@ import numpy as np
 FLOW_WIDTH = 320
 """Optical flow and fill are computed on images about this wide, in pixels."""
 
-FAINT, CERTAIN = 0.4, 0.7
+FAINT, CERTAIN = 0.55, 0.85
 """Obstruction up to which a pixel stays as it is, and from which it is replaced completely."""
 
 MARGIN = 3
