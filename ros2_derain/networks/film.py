@@ -16,8 +16,8 @@ LEAST, MOST = 0.1, 0.7
 the most that is given back, because noise grows, too."""
 
 GROWTH = 1.95
-"""Given back is this times ``loss^2 - LEAST^2``: the gauge reads 0.3 where 0.2 are lost, and 0.5 where 0.5 are. On
-rendered windscreens the parser reads images worse from which more is taken than the film has added."""
+"""Given back is this times ``loss^2 - LEAST^2``: the gauge reads 0.3 where 0.2 are lost, and 0.5 where that
+much is. The parser reads an image worse from which more is taken than the film has added."""
 
 GRID = 12, 16
 """Rows and columns of the image in which the veil is estimated,"""
