@@ -16,8 +16,8 @@ LEAST, MOST = 0.1, 0.7
 the most that is given back, because noise grows, too."""
 
 GROWTH = 1.95
-"""Given back is this times ``loss^2 - LEAST^2``: the gauge reads 0.3 where 0.2 are lost, and 0.5 where that
-much is. The parser reads an image worse from which more is taken than the film has added."""
+"""At most this times ``loss^2 - LEAST^2`` is given back, because the gauge reads 0.3 where 0.2 are lost. The parser
+reads an image worse from which more is taken than the film has added."""
 
 GRID = 12, 16
 """Rows and columns of the image in which the veil is estimated,"""
@@ -30,7 +30,9 @@ LOCAL = 0.45
 
 def given_back(loss: float) -> float:
     """The share of the contrast that is given back for a measured loss 0..1; NaN: none."""
-    return min(GROWTH * (loss**2 - LEAST**2), MOST) if loss > LEAST else 0.0
+    if not loss > LEAST:
+        return 0.0
+    return min(GROWTH * (loss**2 - LEAST**2), (loss - LEAST) / (1 - LEAST), MOST)
 
 
 def unveiled(image: Tensor, loss: float) -> Tensor:
