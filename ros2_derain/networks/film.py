@@ -16,8 +16,8 @@ LEAST, MOST = 0.1, 0.7
 the most that is given back, because noise grows, too."""
 
 GROWTH = 1.95
-"""At most this times ``loss^2 - LEAST^2`` is given back, because the gauge reads 0.3 where 0.2 are lost. The parser
-reads an image worse from which more is taken than the film has added."""
+"""At most this times ``loss^2 - LEAST^2`` is given back, because the gauge reads 0.3 where 0.2 are lost. The
+parser reads an image worse from which more is taken than the film has added."""
 
 GRID = 12, 16
 """Rows and columns of the image in which the veil is estimated,"""
