@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ros2_derain.networks import film
-from ros2_derain.networks.derainer import Restoration
+from ros2_derain.networks.derainer import Restoration, restoration_of
 from ros2_derain.networks.inpainting import Inpainter
 from ros2_derain.networks.rain_gauge import MAX_RATE, gauge_input
 from ros2_derain.networks.weather_gauge import Water, water_input
@@ -160,10 +160,11 @@ class Restorer:
                 frame, frame.image, rainy, trust, rain, Mode.DRY,
                 milliseconds=milliseconds, view=view, obstruction=obstruction,
             )  # fmt: skip
+        seen = rainy
         if self.settings.restore_contrast:
-            rainy = film.unveiled(rainy, film.given_back(view.contrast_loss))
+            rainy = film.unveiled(seen, film.given_back(view.contrast_loss))
         if self.settings.gate and "mm_h" not in self._gate.open_for:
-            estimate, iterations, missed = _without_streaks(rainy), 0, False
+            estimate, iterations, missed = restoration_of(seen, rainy), 0, False
         else:
             estimate, iterations, missed = self._derain(frame, rainy, step, priors)
         clean = estimate.image.clamp(0, 1)
@@ -273,12 +274,6 @@ def _check(frame: Frame) -> None:
         raise EngineError(
             f"image is {image.shape[1]}x{image.shape[0]}: give at least {MIN_SIDE}x{MIN_SIDE} pixels"
         )
-
-
-def _without_streaks(rainy: Tensor) -> Restoration:
-    """The derainer's result for an image in which nothing is left to remove, N x 3 x H x W in 0..1."""
-    nothing = torch.zeros_like(rainy[:, :1])
-    return Restoration(rainy, nothing, nothing[..., :1, :1], nothing[..., :1, :1])
 
 
 def _trust(error: Tensor) -> Tensor:

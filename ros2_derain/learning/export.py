@@ -45,7 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="PART=RUN",
-        help="the mean of the part's weights and of another run's",
+        help="the mean of the part's weights and of another run's; of several one after the other, so "
+        "that the last one counts half",
     )
     parser.add_argument("--base", help="model (name or folder) for the parts that no run trained")
 

@@ -57,4 +57,5 @@ def test_the_engine_gives_contrast_back_while_the_gate_is_open(tmp_path):
         found = Engine.load(settings).process(Frame(10**9, "camera", image))
         assert found.mode is Mode.LOOP and found.view.contrast_loss == pytest.approx(0.5, abs=0.01)
         spread[restores] = np.std(found.image)
+        assert (found.trust.min() < 255) == restores, "what was changed is trusted less"
     assert spread[True] > 1.4 * spread[False]
