@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ros2_derain import models
+from ros2_derain import machine, models
 from ros2_derain.class_colours import Colour, palette
 from ros2_derain.networks import RainGauge
 from ros2_derain.networks.layers import fuse_normalisation
@@ -150,17 +150,7 @@ def _best_precision(device: torch.device, runtime: str) -> str:
         return "float16"
     if device.type == "cuda":
         return "bfloat16" if torch.cuda.get_device_capability(device)[0] >= 8 else "float16"
-    return "bfloat16" if _cpu_computes_bfloat16() else "float32"
-
-
-def _cpu_computes_bfloat16() -> bool:
-    """AMX or AVX512-BF16: elsewhere bfloat16 is emulated and slower than float32."""
-    try:
-        with open("/proc/cpuinfo") as file:
-            flags = next((line for line in file if line.startswith("flags")), "").split()
-    except OSError:
-        return False
-    return "amx_bf16" in flags or "avx512_bf16" in flags
+    return "bfloat16" if machine.cpu_computes_bfloat16() else "float32"
 
 
 def to_levels(tensor: Tensor) -> Tensor:

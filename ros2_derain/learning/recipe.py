@@ -98,7 +98,7 @@ class Recipe:
         seed: of everything random.
         steps: length of the run.
         batch: clips per step, over all devices together.
-        precision: bf16 (mixed) or fp32.
+        precision: bf16 (mixed), fp32, or auto: bf16 where the device computes in it.
         compile: whether the task's networks run through ``torch.compile``: faster after a slow first step.
         optimiser: and its learning rate schedule.
         averaging: decay of the exponential moving average of the weights, which is what is exported.
@@ -124,7 +124,7 @@ class Recipe:
     seed: int = Field(default=1, ge=0, lt=2**31)
     steps: int = Field(default=5000, ge=1)
     batch: int = Field(default=4, ge=1)
-    precision: Literal["bf16", "fp32"] = "bf16"
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
     compile: bool = False
     optimiser: Optimiser = field(default_factory=lambda: Optimiser())
     averaging: float = Field(default=0.998, ge=0, lt=1)

@@ -18,6 +18,7 @@ import lightning
 import torch
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 
+from ros2_derain import machine
 from ros2_derain.data.images import DataError
 
 from . import LearningError, recipe, sources
@@ -92,7 +93,7 @@ def run(
             callbacks=[Seeds(chosen.seed), guard, averaging, stop, checkpoints, Progress(chosen.steps)],
             logger=_loggers(out, done),
             log_every_n_steps=chosen.log_every,
-            precision="bf16-mixed" if chosen.precision == "bf16" else "32-true",
+            precision="bf16-mixed" if _in_bfloat16(chosen.precision) else "32-true",
             plugins=[AtomicFiles()],
             enable_checkpointing=False,
             enable_progress_bar=False,
@@ -129,6 +130,14 @@ def _former(out: Path, chosen: Recipe, resume: bool) -> dict | None:
 def _task(chosen: Recipe, folder: Path) -> lightning.LightningModule:
     torch.manual_seed(chosen.seed)
     return TASKS[chosen.task](chosen, sources.class_pixels(folder)).to(memory_format=torch.channels_last)
+
+
+def _in_bfloat16(precision: str) -> bool:
+    if precision != "auto":
+        return precision == "bf16"
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_capability()[0] >= 8
+    return machine.cpu_computes_bfloat16()
 
 
 def _devices(world: int) -> dict[str, Any]:

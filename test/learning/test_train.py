@@ -18,7 +18,7 @@ import yaml
 from limits import HANG_S
 from tiny_training import GAUGE, LOOP, train, write_data, write_recipe, write_table
 
-from ros2_derain import models
+from ros2_derain import machine, models
 from ros2_derain.data import CAMVID_CLASSES
 from ros2_derain.learning import recipe_files, sources
 from ros2_derain.learning.checkpoints import read
@@ -187,6 +187,33 @@ def test_a_run_starts_from_the_parts_of_a_model_or_run(data, tmp_path, rainy_mod
     assert train(write_recipe(tmp_path / "d.yaml", GAUGE, init="nobody"), data, tmp_path / "d") == 2
     said = capsys.readouterr().err
     assert "init: no model named 'nobody'; known: " in said and "loopnet" in said
+
+
+@pytest.mark.parametrize("task", ["derain", "loop"])
+def test_the_first_frame_is_refined_several_times_where_the_recipe_says_so(data, tmp_path, task):
+    def refined(again: float) -> float:
+        networks = LOOP["networks"] if task == "loop" else {"derainer": LOOP["networks"]["derainer"]}
+        changes = {"task": task, "networks": networks, "options": {"again": again}, "steps": 1}
+        clips = {**LOOP["clips"], "frames": 1}
+        recipe = write_recipe(tmp_path / f"{again}.yaml", LOOP, clips=clips, **changes)
+        assert train(recipe, data, tmp_path / str(again)) == 0
+        return float(rows(tmp_path / str(again))[0]["train/refined"])
+
+    assert 2 < refined(1.0) / refined(0.0) < 4  # three losses of similar images, in place of one
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU decides, not the processor")
+def test_a_processor_without_bfloat16_trains_in_float32(data, tmp_path, monkeypatch):
+    def weights(name: str, precision: str) -> dict[str, torch.Tensor]:
+        recipe = write_recipe(tmp_path / f"{name}.yaml", LOOP, precision=precision, steps=2)
+        assert train(recipe, data, tmp_path / name) == 0
+        return read(tmp_path / name / "last.ckpt")["state_dict"]
+
+    fixed = {precision: weights(precision, precision) for precision in ("bf16", "fp32")}
+    assert differences(fixed["bf16"], fixed["fp32"])
+    for computes, precision in ((True, "bf16"), (False, "fp32")):
+        monkeypatch.setattr(machine, "cpu_computes_bfloat16", lambda computes=computes: computes)
+        assert differences(weights(f"auto for {precision}", "auto"), fixed[precision]) == []
 
 
 def test_two_processes_train_as_one(data, tmp_path):

@@ -20,7 +20,7 @@ from ros2_derain.learning.tasks import TASKS, base
         ({"steps": 0, "batch": 0}, "batch is 0: must be greater than or equal to 1"),
         ({"batch": True}, "batch is True: must be a valid integer"),
         ({"averaging": 1}, "averaging is 1: must be less than 1"),
-        ({"precision": "int8"}, "precision is 'int8': must be 'bf16' or 'fp32'"),
+        ({"precision": "int8"}, "precision is 'int8': must be 'auto', 'bf16' or 'fp32'"),
         ({"clips": {"hight": 3}}, "clips: unknown key hight; known: height"),
         ({"clips": [1]}, "clips is [1]: must be a mapping"),
         ({"optimiser": {"name": "lion"}}, "optimiser.name is 'lion': must be 'adamw', 'adam' or 'sgd'"),

@@ -39,13 +39,14 @@ class DerainTask(Task):
     A clip's first frame is refined with the labels of its own frame (closed loop), the
     following ones with those of the frame before (temporal). A parser of road scenes
     finds classes in every photograph too, so unlabelled clips get a random prior, which carries no
-    information. Option ``without_prior`` is the share of clips whose refinement gets no prior.
+    information. Options: ``without_prior`` is the share of clips whose refinement gets no prior; ``again`` is
+    the share of steps with a second refinement of the first frame, and of these the share with a third.
     """
 
     NETWORKS = {"derainer": "loopnet"}
     COMPILED = {"derainer": ("coarse", "refine")}
     LOSS = {**RESTORATION, "presence": 0.05}
-    OPTIONS = {"without_prior": 0.25}
+    OPTIONS = {"without_prior": 0.25, "again": 0.0}
     derainer: LoopNet
 
     def training_step(self, batch: dict[str, Tensor], index: int) -> Tensor:
@@ -62,8 +63,9 @@ class DerainTask(Task):
             add(parts, "presence", presence(estimate.presence, batch["raining"]), 1 / frames)
             prior = corrupted_prior(prior_from_labels(labels, self.derainer.classes)) * follows
             prior = known * (prior + (1 - follows) * random_prior(prior))
-            estimate = self.derainer.refine(rain[:, frame], estimate, prior)
-            add_restoration_loss(parts, self.recipe, estimate, target, 1 / frames)
+            for _ in range(1 if frame else refinements(self.recipe.options["again"])):
+                estimate = self.derainer.refine(rain[:, frame], estimate, prior)
+                add_restoration_loss(parts, self.recipe, estimate, target, 1 / frames)
         return self.total(parts)
 
 
@@ -181,7 +183,7 @@ class LoopTask(Task):
             state = estimate.state * follows if estimate.state is not None else None
             add(parts, "coarse", losses.charbonnier(estimate.image, target), 1 / frames)
             add(parts, "presence", presence(estimate.presence, batch["raining"]), 1 / frames)
-            for again in range(1 if frame else self._refinements()):
+            for again in range(1 if frame else refinements(self.recipe.options["again"])):
                 if prior is None or again:
                     prior = self._prior(estimate.image)
                 estimate = self.derainer.refine(rain[:, frame], estimate, prior * known)
@@ -194,16 +196,17 @@ class LoopTask(Task):
             add_parser_loss(parts, dry, batch, -1, self.class_weights, 1 / (frames + 1))
         return self.total(parts)
 
-    def _refinements(self) -> int:
-        """Number of refinements of a clip's first frame, drawn at random."""
-        count = 1
-        while count < MOST_REFINEMENTS and float(torch.rand(())) < self.recipe.options["again"]:
-            count += 1
-        return count
-
     @torch.no_grad()
     def _prior(self, image: Tensor) -> Tensor:
         return prior_from_logits(self.parser(image.clamp(0, 1)).logits)
+
+
+def refinements(again: float) -> int:
+    """Number of refinements of a first frame, at random; ``again`` is the chance of each further one."""
+    count = 1
+    while count < MOST_REFINEMENTS and float(torch.rand(())) < again:
+        count += 1
+    return count
 
 
 def add_restoration_loss(
