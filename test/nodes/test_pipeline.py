@@ -229,7 +229,9 @@ def test_frames_that_newer_ones_overwrote_are_counted(active, monkeypatch):
     assert made.client.until(lambda: last in made.client.stamps(topics.IMAGE)), "what the node has, too"
     may_go.set()
     assert made.client.until(lambda: counters().received == 7 and made.is_accounted_for(made.derain))
-    assert (counters().published, counters().dropped) == (4, {"replaced": 1, "overwritten": 2})
+    dropped = counters().dropped
+    assert dropped["overwritten"] == 2
+    assert counters().published + dropped["replaced"] == 5  # the fourth is passed on, or replaced before
 
 
 def test_a_burst_is_accounted_for_frame_by_frame(active):
