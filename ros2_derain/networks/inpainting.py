@@ -19,14 +19,22 @@ FLOW_WIDTH = 320
 FAINT, CERTAIN = 0.55, 0.85
 """Obstruction up to which a pixel stays as it is, and from which it is replaced completely."""
 
+DOUBTFUL = 0.1
+"""Obstruction above which a pixel may be hidden after all, if it is known what was seen there before:"""
+SEEN, UNLIKE, MOST = 0.1, 0.005, 0.5
+"""it counts ``SEEN`` more then, and ``UNLIKE`` for each grey level of difference; ``MOST`` at most."""
+
 MARGIN = 3
 """Pixels by which hidden places are widened: their rims are refracted too."""
 
-FADING = 0.97
-"""What was seen in an earlier frame counts less by this factor with every frame since."""
+FADING = 0.99
+"""What was seen in an earlier frame is known less surely by this factor with every frame since."""
 
-TOLERANCE = 20.0
-"""Grey levels: by how much the moved image may miss the present one around a place before it is not used."""
+TOLERANCE = 60.0
+"""Grey levels by which the moved image may miss the present one around a place before it counts little."""
+
+UNKNOWN, KNOWN = 0.1, 0.6
+"""How surely a pixel is known up to which it is filled from around, and from which from earlier frames."""
 
 
 class _Seen(NamedTuple):
@@ -41,7 +49,7 @@ class Inpainter:
     """Fills what is hidden in the frames of one camera, in order."""
 
     def __init__(self) -> None:
-        self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+        self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
         self._seen: _Seen | None = None
 
     def reset(self) -> None:
@@ -69,15 +77,17 @@ class Inpainter:
         if obstruction.max() <= 255 * FAINT:
             self.remember(image)
             return image
-        hidden = _hidden(obstruction)
-        visible = 1 - hidden
-        around = _filled_from_around(image, visible)
+        wide = cv2.dilate(obstruction, np.ones((MARGIN, MARGIN), np.uint8)).astype(np.float32) * (1 / 255)
+        hidden = _ramp(wide, FAINT, CERTAIN)
+        around = _filled_from_around(image, 1 - hidden)
         small = _small(cv2.cvtColor(around, cv2.COLOR_RGB2GRAY))
-        before, known = self._moved(image, small, visible)
+        before, known = self._moved(image, small, 1 - np.maximum(wide, hidden))
         if before is not None:
-            around = _blended(around, before, known)
+            share = _ramp(known, UNKNOWN, KNOWN)
+            around = _blended(around, before, share)
+            hidden = _ramp(wide + share * _doubt(before, image, wide), FAINT, CERTAIN)
         filled = _blended(image, around, hidden)
-        self._seen = _Seen(filled, np.maximum(visible, FADING * known), small)
+        self._seen = _Seen(filled, np.maximum(1 - hidden, FADING * known), small)
         return filled
 
     def _moved(
@@ -104,10 +114,16 @@ class Inpainter:
         return moved, inside * _agreement(moved, image, visible, size)
 
 
-def _hidden(obstruction: np.ndarray) -> np.ndarray:
-    """H x W uint8 -> H x W float32 0..1, widened."""
-    wide = cv2.dilate(obstruction, np.ones((MARGIN, MARGIN), np.uint8))
-    return np.clip((wide.astype(np.float32) * (1 / 255) - FAINT) * (1 / (CERTAIN - FAINT)), 0, 1)
+def _ramp(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """float32: 0 up to ``low``, 1 from ``high`` on, linear between."""
+    return np.clip((values - np.float32(low)) * np.float32(1 / (high - low)), 0, 1)
+
+
+def _doubt(before: np.ndarray, image: np.ndarray, obstruction: np.ndarray) -> np.ndarray:
+    """How much more a pixel's obstruction (H x W 0..1) counts beside what was seen there before."""
+    differs = cv2.cvtColor(cv2.absdiff(before, image), cv2.COLOR_RGB2GRAY).astype(np.float32)
+    more = np.float32(SEEN) + np.float32(UNLIKE) * cv2.blur(differs, (5, 5))
+    return np.minimum(more, np.float32(MOST)) * (obstruction > DOUBTFUL)
 
 
 def _clear(visible: np.ndarray) -> np.ndarray:

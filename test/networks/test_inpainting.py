@@ -58,6 +58,21 @@ def test_what_was_seen_before_returns_behind_a_drop_that_stands_still():
     assert error(again, truth) < 0.5 * error(once, truth)
 
 
+@pytest.mark.parametrize("remembers, is_wet", [(True, True), (True, False), (False, True)])
+def test_a_doubtful_place_is_filled_if_it_is_unlike_what_was_seen_there_before(remembers, is_wet):
+    doubtful = np.where(drop() > 0, np.uint8(0.35 * 255), np.uint8(0))
+    doubtful[10:20, 10:20] = 255  # elsewhere a place that is surely hidden
+    inpainter, truth = Inpainter(), scene(1)
+    if remembers:
+        inpainter.remember(scene(0))
+    view = wet(truth) if is_wet else truth
+    left = error(inpainter.fill(view, doubtful), truth)
+    if remembers and is_wet:
+        assert left < 0.5 * error(view, truth)
+    else:
+        assert left == error(view, truth)
+
+
 def test_a_dry_frame_is_remembered_and_returned_as_it_is():
     inpainter = Inpainter()
     before, now = scene(0), scene(1)

@@ -6,12 +6,15 @@ import math
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
+from ros2_derain.engine.enlarging import STRIDE as ENLARGED_STRIDE
+from ros2_derain.engine.enlarging import EnlargedParse
 from ros2_derain.learning import losses
 from ros2_derain.learning.recipe import Recipe
 from ros2_derain.networks import LoopNet, Parse, Restoration, SceneParser, WeatherGauge, prior_from_logits
+from ros2_derain.networks.scene_parser import enlarged_size, prior_from_probabilities
 from ros2_derain.networks.weather_gauge import MASK_STRIDE, STRIDE
 
 from .base import Task, add, hold_statistics
@@ -152,13 +155,15 @@ class LoopTask(Task):
 
     Options: ``again`` is the share of steps with a second refinement of the first frame, and of
     these the share with a third; ``without_prior`` is that of clips whose refinement gets no prior;
-    ``train_parser`` 0 freezes the parser, and only the derainer learns.
+    ``train_parser`` 0 freezes the parser, and only the derainer learns; ``optimiser.rates`` with
+    ``derainer: 0`` freezes that instead. ``enlarged`` is the share of steps in which the parser sees images
+    enlarged, as the engine shows it small ones (if the parser has ``enlarged_below``).
     """
 
     NETWORKS = {"derainer": "loopnet", "parser": "scene_parser"}
     COMPILED = {"derainer": ("coarse", "refine"), "parser": ("forward",)}
     LOSS = {**RESTORATION, "presence": 0.05, "semantic": 0.1, "lovasz": 0.05, "objects": 0.03}
-    OPTIONS = {"again": 0.4, "without_prior": 0.2, "train_parser": 1.0}
+    OPTIONS = {"again": 0.4, "without_prior": 0.2, "train_parser": 1.0, "enlarged": 0.0}
     derainer: LoopNet
     parser: SceneParser
 
@@ -174,6 +179,8 @@ class LoopTask(Task):
         rain, clean = batch["rain"].float() / 255, batch["clean"].float() / 255
         follows = batch["follows"].float()[:, None, None, None]
         known = (torch.rand_like(follows) >= self.recipe.options["without_prior"]).float()
+        size = self._parsed_size(rain.shape[-2:])
+        truth = with_labels_of_size(batch, size)
         parts: dict[str, Tensor] = {}
         state = prior = None
         frames = rain.shape[1]
@@ -181,24 +188,53 @@ class LoopTask(Task):
             target = clean[:, frame]
             estimate = self.derainer.coarse(rain[:, frame], state, batch["raining"])
             state = estimate.state * follows if estimate.state is not None else None
-            add(parts, "coarse", losses.charbonnier(estimate.image, target), 1 / frames)
-            add(parts, "presence", presence(estimate.presence, batch["raining"]), 1 / frames)
+            if self._trains(self.derainer):
+                add(parts, "coarse", losses.charbonnier(estimate.image, target), 1 / frames)
+                add(parts, "presence", presence(estimate.presence, batch["raining"]), 1 / frames)
             for again in range(1 if frame else refinements(self.recipe.options["again"])):
                 if prior is None or again:
-                    prior = self._prior(estimate.image)
+                    with torch.no_grad():
+                        _, prior = self._parse(estimate.image.clamp(0, 1), size)
                 estimate = self.derainer.refine(rain[:, frame], estimate, prior * known)
-                add_restoration_loss(parts, self.recipe, estimate, target, 1 / frames)
-            parse = self.parser(estimate.image)
-            prior = prior_from_logits(parse.logits).detach() * follows
-            add_parser_loss(parts, parse, batch, frame, self.class_weights, 1 / (frames + 1))
-        if self.recipe.options["train_parser"]:  # so that dry scenes are not forgotten
-            dry = self.parser(clean[:, -1])
-            add_parser_loss(parts, dry, batch, -1, self.class_weights, 1 / (frames + 1))
+                if self._trains(self.derainer):
+                    add_restoration_loss(parts, self.recipe, estimate, target, 1 / frames)
+            parse, prior = self._parse(estimate.image, size)
+            prior = prior * follows
+            add_parser_loss(parts, parse, truth, frame, self.class_weights, 1 / (frames + 1))
+        if self._trains(self.parser):  # so that dry scenes are not forgotten
+            dry, _ = self._parse(clean[:, -1], size)
+            add_parser_loss(parts, dry, truth, -1, self.class_weights, 1 / (frames + 1))
         return self.total(parts)
 
-    @torch.no_grad()
-    def _prior(self, image: Tensor) -> Tensor:
-        return prior_from_logits(self.parser(image.clamp(0, 1)).logits)
+    def _trains(self, part: nn.Module) -> bool:
+        return any(weight.requires_grad for weight in part.parameters())
+
+    def _parsed_size(self, size: torch.Size) -> tuple[int, int]:
+        """Height and width at which the parser sees this step's images."""
+        height, width = size
+        if float(torch.rand(())) >= self.recipe.options["enlarged"]:
+            return height, width
+        return enlarged_size(height, width, self.parser.enlarged_below)
+
+    def _parse(self, image: Tensor, size: tuple[int, int]) -> tuple[Parse, Tensor]:
+        """The parse of N x 3 x H x W at ``size``; the prior that it gives, at H x W, without gradient."""
+        own = image.shape[-2], image.shape[-1]
+        if size == own:
+            parse = self.parser(image)
+            return parse, prior_from_logits(parse.logits.detach())
+        parse = self.parser(functional.interpolate(image, size=size, mode="bilinear", align_corners=False))
+        found = EnlargedParse(parse, size, own).probabilities().detach()
+        return parse, prior_from_probabilities(found, ENLARGED_STRIDE)
+
+
+def with_labels_of_size(batch: dict[str, Tensor], size: tuple[int, int]) -> dict[str, Tensor]:
+    """A batch's ``labels`` and ``boxes`` for images of another height and width."""
+    own = batch["labels"].shape[-2:]
+    if own == size:
+        return batch
+    labels = functional.interpolate(batch["labels"].float(), size=size, mode="nearest-exact")
+    class_and_edges = batch["boxes"].new_tensor([1.0, *2 * (size[1] / own[1], size[0] / own[0])])
+    return {**batch, "labels": labels.to(batch["labels"].dtype), "boxes": batch["boxes"] * class_and_edges}
 
 
 def refinements(again: float) -> int:
