@@ -48,6 +48,7 @@ JPEG_START = b"\xff\xd8\xff"
 JPEG_LEAD = 4096
 """Largest number of bytes before a JPEG, such as a driver's header."""
 _JPEG_END = b"\xff\xd9"
+_JPEG_FILL = re.compile(rb"\xff+")
 _JPEG_SCAN = b"\xff\xda"
 _MISSING = 128  # grey value of pixels that a JPEG does not have
 _FILLER = bytes(range(255)) * 8  # changes every JPEG that is not complete
@@ -256,10 +257,10 @@ def _inspect_jpeg(data: bytes, start: int) -> Container:
     for _ in range(_MAX_PARTS):
         if position + 4 > len(data):
             break
-        if data[position] != 0xFF:
+        fill = _JPEG_FILL.match(data, position)
+        if fill is None:
             raise ImageError("decode", f"damaged jpeg: no marker at byte {position}")
-        while position + 1 < len(data) and data[position + 1] == 0xFF:
-            position += 1
+        position = fill.end() - 1
         if position + 4 > len(data):
             break
         marker = data[position + 1]
