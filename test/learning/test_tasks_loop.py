@@ -4,10 +4,10 @@ import pytest
 import torch
 from tiny_training import LOOP, write_recipe
 
-from ros2_derain.engine.enlarging import STRIDE, EnlargingParser
 from ros2_derain.learning import recipe_files
 from ros2_derain.learning.tasks import TASKS
 from ros2_derain.learning.tasks.loopnet import LoopTask, with_labels_of_size
+from ros2_derain.networks.enlarging import STRIDE, EnlargingParser
 from ros2_derain.networks.scene_parser import prior_from_probabilities
 
 HEIGHT, WIDTH = 64, 96

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ros2_derain.models import ModelCard, ModelError
+from ros2_derain.networks.enlarging import EnlargingParser
 from ros2_derain.onnx_parts import OnnxPart
 
-from ..enlarging import EnlargingParser
 from .derainer import OnnxDerainer, TranslatingDerainer
 from .detector import Detector
 from .parser import ComposedParser, OnnxParser, Segmentation

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ros2_derain.engine.enlarging import STRIDE as ENLARGED_STRIDE
-from ros2_derain.engine.enlarging import EnlargedParse
 from ros2_derain.learning import losses
 from ros2_derain.learning.recipe import Recipe
 from ros2_derain.networks import LoopNet, Parse, Restoration, SceneParser, WeatherGauge, prior_from_logits
+from ros2_derain.networks.enlarging import STRIDE as ENLARGED_STRIDE
+from ros2_derain.networks.enlarging import EnlargedParse
 from ros2_derain.networks.scene_parser import enlarged_size, prior_from_probabilities
 from ros2_derain.networks.weather_gauge import MASK_STRIDE, STRIDE
 

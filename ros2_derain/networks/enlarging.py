@@ -7,9 +7,8 @@ from typing import Any, NamedTuple
 from torch import Tensor
 from torch.nn import functional
 
-from ros2_derain.networks import Candidates, Parse
-from ros2_derain.networks.layers import cells
-from ros2_derain.networks.scene_parser import enlarged_size
+from .layers import cells
+from .scene_parser import Candidates, Parse, enlarged_size
 
 STRIDE = 2
 """At which the class probabilities of an enlarged image are given: its cells are smaller than 4 pixels."""
