@@ -81,7 +81,7 @@ class Inpainter:
         hidden = _ramp(wide, FAINT, CERTAIN)
         around = _filled_from_around(image, 1 - hidden)
         small = _small(cv2.cvtColor(around, cv2.COLOR_RGB2GRAY))
-        before, known = self._moved(image, small, 1 - np.maximum(wide, hidden))
+        before, known = self._moved(image, small, 1 - hidden)
         if before is not None:
             share = _ramp(known, UNKNOWN, KNOWN)
             around = _blended(around, before, share)
