@@ -46,12 +46,16 @@ RARE = ("pole", "sign", "fence", "car", "pedestrian", "bicyclist")
 """Classes that are pasted from one image into another."""
 
 
+MOST_ROWS = 352
+"""The lowest images of ``random_rain`` have 360 rows, and a crop of them is rained on."""
+
+
 @pydantic.dataclasses.dataclass(frozen=True, config=STRICT)
 class ClipSettings:
     """How clips are made.
 
     Attributes:
-        height, width: of the crops, in pixels; multiples of 32.
+        height, width: of the crops, in pixels; multiples of 32, at most :data:`MOST_ROWS` high.
         frames: per clip.
         dry: share of clips without rain.
         zoom: range of the scale of the crops.
@@ -86,6 +90,8 @@ class ClipSettings:
     renew: int = 6
 
     def __post_init__(self) -> None:
+        if self.height > MOST_ROWS:
+            raise ValueError(f"height is {self.height}: rain is rendered on at most {MOST_ROWS} rows")
         unknown = set(self.glass_kinds) - set(GLASS_KINDS)
         if unknown or not self.glass_kinds:
             named = ", ".join(sorted(unknown)) or "none"

@@ -62,6 +62,7 @@ from ros2_derain.learning.tasks import TASKS, base
         ({"streaks": {"few": {"pairs": {"a": -1}}}}, "streaks.few: a is -1: must be at least 0"),
         ({"clips": {"glass_kinds": ["dome", "mud"]}}, "glass_kinds has mud: give some of windscreen, few"),
         ({"clips": {"glass_kinds": []}}, "glass_kinds has none: give some of windscreen, few"),
+        ({"clips": {"height": 384}}, "height is 384: rain is rendered on at most 352 rows"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path, capsys, changed, said):
