@@ -145,10 +145,14 @@ def find_boxes(listed: Mapping[str, BoxList], images: Sequence[Path], source: Pa
     return found
 
 
-def read_csv(folder: Path) -> dict[str, BoxList]:
-    """Boxes by image, of ``boxes.csv`` (image, class, xmin, ymin, xmax, ymax; track, if it has it) in pixels.
+def read_csv(folder: Path, file: str = "boxes.csv", min_score: float = 0.0) -> dict[str, BoxList]:
+    """Boxes by image, of a file (image, class, xmin, ymin, xmax, ymax; track, if it has it) in pixels.
 
     ``images.csv`` (image; width and height, if it has them) lists the images with and without boxes.
+
+    Args:
+        file: its name.
+        min_score: boxes of a lower ``score``, which the file must have then, are left out; 0: none.
 
     Raises:
         DataError: a file or a column is missing, or a line is malformed; names file and line.
@@ -160,9 +164,12 @@ def read_csv(folder: Path) -> dict[str, BoxList]:
         boxes[row["image"]] = BoxList(size)
     if not boxes:
         raise DataError(f"{folder / 'images.csv'} lists no image")
-    for where, row in csv_rows(folder / "boxes.csv", ("image", "class", *EDGES)):
+    scored = ("score",) if min_score > 0 else ()
+    for where, row in csv_rows(folder / file, ("image", "class", *EDGES, *scored)):
         if row["image"] not in boxes:
             raise DataError(f"{where}: image {row['image']} is not listed in images.csv")
+        if scored and _number(row, "score", where) < min_score:
+            continue
         edges = [_number(row, edge, where) for edge in EDGES]
         boxes[row["image"]].add(row["class"], edges, where, row.get("track", ""))
     return boxes

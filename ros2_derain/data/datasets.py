@@ -107,10 +107,14 @@ class Boxes(ImageDataset):
 
     Args:
         driving: they are road scenes.
+        file: name of the file of the boxes.
+        min_score: boxes of a lower ``score``, such as a model's, are left out.
     """
 
-    def __init__(self, folder: Path, driving: bool = True) -> None:
-        boxes = read_csv(folder)
+    def __init__(
+        self, folder: Path, driving: bool = True, file: str = "boxes.csv", min_score: float = 0.0
+    ) -> None:
+        boxes = read_csv(folder, file, min_score)
         images = list_images(folder / "images")
         names = {path.name for path in images}
         for name in sorted(names ^ set(boxes)):

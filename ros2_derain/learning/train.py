@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from ros2_derain.data.images import DataError
 from ros2_derain.reporting import files
 from ros2_derain.validation import read_yaml
 
@@ -99,8 +100,9 @@ def run_queue(
         the signal that stopped it, or None.
 
     Raises:
-        LearningError: as :func:`trainer.run`.
+        LearningError: as :func:`trainer.run`; images, labels or boxes of any recipe are missing.
     """
+    _check_sources(recipes, data)
     runs = [out / f"{number}-{chosen.name}" for number, chosen in enumerate(recipes, 1)]
     former: dict[str, str] = {}
     for chosen, run in zip(recipes, runs, strict=True):
@@ -114,6 +116,15 @@ def run_queue(
             return stopped
         former |= dict.fromkeys(chosen.networks, str(run))
     return None
+
+
+def _check_sources(recipes: list[Recipe], data: Path) -> None:
+    """Open the images of every recipe, so that what is missing is named before hours of training."""
+    for chosen in recipes:
+        try:
+            sources.sources(chosen.sources, chosen.datasets, data)
+        except DataError as error:
+            raise LearningError(f"recipe {chosen.name}: {error}") from error
 
 
 def _write_progress(out: Path, recipes: list[Recipe], runs: list[Path]) -> None:

@@ -17,7 +17,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from ros2_derain import engine_options, options
-from ros2_derain.data import UNLABELLED
+from ros2_derain.data import OBJECTS, UNLABELLED, class_index
+from ros2_derain.data.boxes import BoxList, find_boxes, read_boxes
 from ros2_derain.data.images import (
     UnreadableError,
     check_unique_stems,
@@ -27,6 +28,7 @@ from ros2_derain.data.images import (
     write_image,
 )
 from ros2_derain.engine import Detection, Interpreter
+from ros2_derain.engine.interpreter import suppress
 from ros2_derain.options import MIN_SIDE, OptionError
 from ros2_derain.reporting import tables
 from ros2_derain.reporting.files import staged
@@ -34,6 +36,16 @@ from ros2_derain.reporting.progress import Progress
 
 CARD = "classes.json"
 MAX_SCALE = 4.0
+
+INSIDE = 0.7
+"""A found box belongs to a given one if at least this share of it lies inside."""
+COVERED = 0.8
+"""Share of a given box's width that the found ones must cover to replace it."""
+SAME = 0.55
+"""Found boxes of more overlap (IoU) are of the same object, such as a van found as car and as truck."""
+
+Row = tuple[str, np.ndarray, float | None]
+"""A box: its class, its edges x0, y0, x1, y1 in pixels, and its score (None: a given box)."""
 
 EXAMPLES = """examples:
   ros2-derain label DATA/driving_boston/images out/boston --flip --scales 0.5,0.75 --bonnet 0.16
@@ -45,7 +57,14 @@ each image and its mirror image. With --min-score OUT also gets boxes.csv and im
 finds in the image as it is. A recipe trains on them (docs/training.md):
 
   datasets:
-    boston: {kind: labelled, folder: driving_boston, options: {labels: /abs/out/boston/labels}}"""
+    boston: {kind: labelled, folder: driving_boston, options: {labels: /abs/out/boston/labels}}
+
+Boxes drawn around masks hold cars that touch as one. With --part, OUT gets these boxes, each replaced by the
+boxes that a detector finds in it, where it finds several of the class and they cover its width:
+
+  ros2-derain models import DATA/foreign_models/yolox_nano.onnx --as detector --out models/yolox
+  ros2-derain label DATA/camvid/train/images DATA/boxes/camvid_parted --model models/yolox --min-score 0.25 \\
+      --part DATA/boxes/camvid_from_masks"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,6 +87,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--min-score", type=_share("--min-score"), help="write boxes of at least this score too, 0..1"
     )
     parser.add_argument(
+        "--part",
+        type=Path,
+        metavar="BOXES",
+        help="write these boxes of the images, parted where the model finds several objects in one",
+    )
+    parser.add_argument(
         "--bonnet",
         type=_share("--bonnet"),
         default=0.0,
@@ -79,17 +104,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Label every image; returns the exit status."""
+    if args.part and args.min_score is None:
+        raise OptionError("--part takes --min-score: boxes of a lower score part no other, such as 0.25")
     paths = list_images(args.images)
     check_unique_stems(paths)
+    given = find_boxes(read_boxes(args.part, args.images.name), paths, args.part) if args.part else None
     settings = engine_options.settings(args, score_threshold=args.min_score or 0.0)
     labeller = Labeller(Interpreter.load(settings), args.scales, args.flip, args.min_confidence, args.bonnet)
     names = labeller.interpreter.identity.class_names
-    pixels, errors = np.zeros(256, np.int64), []
-    boxes: dict[str, tuple[tuple[int, int], Sequence[Detection]]] = {}
+    pixels, errors, known = np.zeros(256, np.int64), [], 0
+    boxes: dict[str, tuple[tuple[int, int], list[Row]]] = {}
     with staged(args.out, args.force, CARD) as stage, Progress("images", len(paths)) as progress:
         folder = stage / args.out.name
         (folder / "labels").mkdir(parents=True)
-        for path in paths:
+        for number, path in enumerate(paths):
             try:
                 image = read_image(path)
             except UnreadableError as error:
@@ -99,15 +127,23 @@ def main(args: argparse.Namespace) -> int:
             write_image(folder / "labels" / f"{path.stem}.png", labels)
             pixels += np.bincount(labels.ravel(), minlength=256)
             if args.min_score is not None:
-                height, width = image.shape[:2]
-                boxes[path.name] = ((height, width), labeller.boxes(image))
+                rows = [_row(box) for box in labeller.boxes(image)]
+                if given:
+                    listed = _given_rows(given[number], image.shape, path)
+                    known, rows = known + len(listed), parted(listed, rows)
+                boxes[path.name] = (image.shape[:2], rows)
             progress.step()
         if len(errors) == len(paths):
             raise UnreadableError(f"none of {len(paths)} images can be read; the first: {errors[0]}")
         _write_card(folder / CARD, labeller)
         if args.min_score is not None:
             _write_boxes(folder, boxes)
-    print(_summary(names, pixels, [box for _, found in boxes.values() for box in found]))
+    print(_summary(names, pixels))
+    if args.min_score is not None:
+        written = [row for _, rows in boxes.values() for row in rows]
+        kept = sum(score is None for _, _, score in written)
+        origin = f"{known} boxes given, {known - kept} of them parted: " if given else ""
+        print(f"\n{origin}{len(written)} boxes")
     if errors:
         print(f"\n{left_out_note(errors, len(paths))}")
     return 0
@@ -191,27 +227,64 @@ def _write_card(path: Path, labeller: Labeller) -> None:
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
-def _write_boxes(folder: Path, boxes: Mapping[str, tuple[tuple[int, int], Sequence[Detection]]]) -> None:
+def _row(box: Detection) -> Row:
+    return box.class_name, np.array((box.x0, box.y0, box.x1, box.y1)), box.score
+
+
+def _given_rows(boxes: BoxList, shape: tuple[int, ...], path: Path) -> list[Row]:
+    edges = boxes.array(shape[1], shape[0], path)
+    return [(OBJECTS[int(row[0])], row[1:].astype(float), None) for row in edges]
+
+
+def parted(given: Sequence[Row], found: Sequence[Row]) -> list[Row]:
+    """The given boxes; one in which several boxes of its class are found becomes these.
+
+    They must cover the given box's width by :data:`COVERED`: else some of its objects were not found, and
+    would become background.
+    """
+    result: list[Row] = []
+    for name, edges, score in given:
+        inside = [each for each in found if class_index(each[0], OBJECTS) == OBJECTS.index(name)]
+        inside = [each for each in inside if _common(each[1], edges) >= INSIDE * _area(each[1])]
+        corners = np.array([each[1] for each in inside]).reshape(-1, 4)
+        scores = np.array([each[2] for each in inside])
+        kept = suppress(corners, scores, np.zeros(len(inside), int), SAME) if inside else []
+        columns = np.linspace(edges[0], edges[2], 201)
+        covered = ((columns >= corners[kept, :1]) & (columns <= corners[kept, 2:3])).any(0).mean()
+        several = len(kept) > 1 and covered >= COVERED
+        result += [(name, *inside[index][1:]) for index in kept] if several else [(name, edges, score)]
+    return result
+
+
+def _area(edges: np.ndarray) -> float:
+    return float(np.prod(np.clip(edges[2:] - edges[:2], 0, None)))
+
+
+def _common(one: np.ndarray, other: np.ndarray) -> float:
+    """Area in pixels that two boxes have in common."""
+    return _area(np.hstack((np.maximum(one[:2], other[:2]), np.minimum(one[2:], other[2:]))))
+
+
+def _write_boxes(folder: Path, boxes: Mapping[str, tuple[tuple[int, int], Sequence[Row]]]) -> None:
     """``images.csv`` and ``boxes.csv``: height and width of each image by name, and its boxes."""
     with (folder / "images.csv").open("w", newline="", encoding="utf-8") as file:
-        rows = [(name, width, height) for name, ((height, width), _) in boxes.items()]
-        csv.writer(file).writerows([("image", "width", "height"), *rows])
+        sizes = [(name, width, height) for name, ((height, width), _) in boxes.items()]
+        csv.writer(file).writerows([("image", "width", "height"), *sizes])
     with (folder / "boxes.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(("image", "class", "xmin", "ymin", "xmax", "ymax", "score"))
-        for name, (_, found) in boxes.items():
-            for box in found:
-                edges = [round(edge, 2) for edge in (box.x0, box.y0, box.x1, box.y1)]
-                writer.writerow((name, box.class_name, *edges, round(box.score, 4)))
+        for name, (_, rows) in boxes.items():
+            for class_name, edges, score in rows:
+                shown = "" if score is None else round(score, 4)
+                writer.writerow((name, class_name, *edges.round(2).tolist(), shown))
 
 
-def _summary(names: Sequence[str], pixels: np.ndarray, boxes: Sequence[Detection]) -> str:
-    """Share of the pixels that each class and no class got, and the number of boxes."""
+def _summary(names: Sequence[str], pixels: np.ndarray) -> str:
+    """Share of the pixels that each class and no class got."""
     shares = pixels / max(1, pixels.sum())
     rows = [(name, tables.percent(shares[index])) for index, name in enumerate(names)]
     rows.append(("unlabelled", tables.percent(shares[UNLABELLED])))
-    text = tables.aligned(("class", "pixels %"), rows)
-    return f"{text}\n\n{len(boxes)} boxes" if boxes else text
+    return tables.aligned(("class", "pixels %"), rows)
 
 
 def _share(option: str):

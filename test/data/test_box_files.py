@@ -83,6 +83,16 @@ def test_csv_boxes_are_clipped_at_the_border(csv_folder):
     assert Boxes(csv_folder)[1].boxes.tolist() == [[BICYCLIST, 0, 0, 40, 10]]
 
 
+def test_boxes_by_a_model_of_a_low_score_are_left_out(csv_folder):
+    rows = "a.png,car,1,2,9,9,0.4\na.png,car,20,2,29,9,0.39\nb.png,person,1,2,9,9,0.9\n"
+    (csv_folder / "found.csv").write_text(HEADER.strip() + ",score\n" + rows)
+    found = Boxes(csv_folder, file="found.csv", min_score=0.4)
+    assert found[0].boxes.tolist() == [[CAR, 1, 2, 9, 9]] and len(found[1].boxes) == 1
+    assert len(Boxes(csv_folder, file="found.csv")[0].boxes) == 2
+    with pytest.raises(DataError, match="lacks the column score"):
+        Boxes(csv_folder, min_score=0.4)
+
+
 @pytest.mark.parametrize(
     "row, said",
     [

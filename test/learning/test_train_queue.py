@@ -98,3 +98,12 @@ def test_a_part_starts_from_the_last_run_that_trained_it(folder):
     assert run(folder) == 0
     record = yaml.safe_load((folder / "out/3-second/run.yaml").read_text())
     assert record["recipe"]["init"] == {"gauge": str(folder / "out/1-first")}
+
+
+def test_missing_data_of_a_later_recipe_is_named_before_the_first_run(folder, capsys):
+    parted = {"kind": "boxes", "folder": "nowhere", "options": {"file": "found.csv", "min_score": 0.4}}
+    write_recipe(folder / "second.yaml", GAUGE, name="second", sources={"a": 1}, datasets={"a": parted})
+    assert run(folder) == 2
+    said = capsys.readouterr().err
+    assert "recipe second: " in said and str(folder / "data/nowhere") in said
+    assert not (folder / "out").exists()

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tiny_model
 import torch
+from foreign_networks import constant
 
 from ros2_derain import cli
 from ros2_derain.data import CAMVID_CLASSES, open_dataset
@@ -86,6 +87,52 @@ def test_the_output_is_a_dataset_to_train_on(photos, model, tmp_path):
     assert set(np.unique(sample.labels)) <= expected and len(sample.boxes) > 0
     card = json.loads((out / "classes.json").read_text())
     assert card["model"] == "teacher" and card["min_confidence"] == 0 and card["void_id"] == 255
+
+
+def test_boxes_of_masks_are_parted_where_a_detector_finds_several_objects(tmp_path, capsys):
+    pytest.importorskip("onnxruntime")
+    images = tmp_path / "town/images"
+    images.mkdir(parents=True)
+    cv2.imwrite(str(images / "a.png"), np.full((320, 320, 3), 90, np.uint8))
+    found = {
+        "car": [
+            (20, 100, 100, 160),
+            (96, 92, 178, 160),
+            (210, 100, 290, 158),
+            (20, 210, 70, 250),
+            (80, 210, 140, 250),
+        ],
+        "truck": [(95, 90, 180, 160)],  # which was found as a car too
+        "person": [(60, 100, 80, 150), (40, 100, 60, 150)],
+    }
+    boxes = np.array([box for listed in found.values() for box in listed], np.float32)
+    labels = np.repeat(np.arange(len(found)), [len(listed) for listed in found.values()])
+    scores = np.linspace(0.9, 0.6, len(boxes), dtype=np.float32)
+    detector = constant(tmp_path / "d.onnx", {"boxes": boxes, "labels": labels, "scores": scores})
+    (tmp_path / "names.txt").write_text("\n".join(found))
+    base, teacher = tiny_model.write(tmp_path / "tiny"), tmp_path / "teacher"
+    words = ["import", detector, "--as", "detector", "--base", base, "--out", teacher]
+    assert cli.main(["models", *map(str, words), "--classes", str(tmp_path / "names.txt")]) == 0
+    given = [
+        ("car", 20, 90, 180, 160),
+        ("car", 200, 95, 300, 160),  # one car was found
+        ("car", 10, 200, 310, 260),  # half of its cars were not found
+        ("bicyclist", 20, 90, 180, 160),
+    ]
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    (masks / "images.csv").write_text("image\ntown/images/a.png\n")
+    rows = [",".join(map(str, ("town/images/a.png", *box))) for box in given]
+    (masks / "boxes.csv").write_text("\n".join(["image,class,xmin,ymin,xmax,ymax", *rows]) + "\n")
+    out = tmp_path / "town/parted"
+    assert label(images, out, teacher, "--part", masks) == 2
+    assert "--part takes --min-score" in capsys.readouterr().err
+    assert label(images, out, teacher, "--min-score", "0.3", "--part", masks) == 0
+    assert "4 boxes given, 1 of them parted: 5 boxes" in capsys.readouterr().out
+    sample = open_dataset("labelled", tmp_path / "town", labels=str(out / "labels"), boxes=out)[0]
+    parts = [(0, 20, 100, 100, 160), (0, 96, 92, 178, 160)]
+    kept = [(0, *given[1][1:]), (0, *given[2][1:]), (2, *given[3][1:])]
+    assert np.allclose(sample.boxes, [*parts, *kept], atol=0.1)
 
 
 def test_a_broken_image_is_left_out_and_named(photos, model, tmp_path, capsys):
