@@ -102,8 +102,8 @@ def run_queue(
     Raises:
         LearningError: as :func:`trainer.run`; images, labels or boxes of any recipe are missing.
     """
-    _check_sources(recipes, data)
     runs = [out / f"{number}-{chosen.name}" for number, chosen in enumerate(recipes, 1)]
+    _check_sources([r for r, run in zip(recipes, runs, strict=True) if _steps(run) < r.steps], data)
     former: dict[str, str] = {}
     for chosen, run in zip(recipes, runs, strict=True):
         chosen = replace(chosen, init=chosen.init | {p: former[p] for p in chosen.networks if p in former})
@@ -124,7 +124,8 @@ def _check_sources(recipes: list[Recipe], data: Path) -> None:
         try:
             sources.sources(chosen.sources, chosen.datasets, data)
         except DataError as error:
-            raise LearningError(f"recipe {chosen.name}: {error}") from error
+            message = f"recipe {chosen.name}: {error}; docs/training.md says what the recipes need"
+            raise LearningError(message) from error
 
 
 def _write_progress(out: Path, recipes: list[Recipe], runs: list[Path]) -> None:
