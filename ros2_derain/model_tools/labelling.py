@@ -64,7 +64,7 @@ boxes that a detector finds in it, where it finds several of the class and they 
 
   ros2-derain models import DATA/foreign_models/yolox_nano.onnx --as detector --out models/yolox
   ros2-derain label DATA/camvid/train/images DATA/boxes/camvid_parted --model models/yolox --min-score 0.25 \\
-      --part DATA/boxes/camvid_from_masks"""
+      --part DATA/boxes/camvid_from_masks --part-classes car"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -93,6 +93,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="write these boxes of the images, parted where the model finds several objects in one",
     )
     parser.add_argument(
+        "--part-classes",
+        type=_object_classes,
+        default=OBJECTS,
+        metavar="NAME,NAME",
+        help=f"part boxes of these classes alone (default: {','.join(OBJECTS)})",
+    )
+    parser.add_argument(
         "--bonnet",
         type=_share("--bonnet"),
         default=0.0,
@@ -106,6 +113,8 @@ def main(args: argparse.Namespace) -> int:
     """Label every image; returns the exit status."""
     if args.part and args.min_score is None:
         raise OptionError("--part takes --min-score: boxes of a lower score part no other, such as 0.25")
+    if args.part_classes != OBJECTS and not args.part:
+        raise OptionError("--part-classes takes --part: the boxes whose classes they are")
     paths = list_images(args.images)
     check_unique_stems(paths)
     given = find_boxes(read_boxes(args.part, args.images.name), paths, args.part) if args.part else None
@@ -130,7 +139,7 @@ def main(args: argparse.Namespace) -> int:
                 rows = [_row(box) for box in labeller.boxes(image)]
                 if given:
                     listed = _given_rows(given[number], image.shape, path)
-                    known, rows = known + len(listed), parted(listed, rows)
+                    known, rows = known + len(listed), parted(listed, rows, args.part_classes)
                 boxes[path.name] = (image.shape[:2], rows)
             progress.step()
         if len(errors) == len(paths):
@@ -236,8 +245,8 @@ def _given_rows(boxes: BoxList, shape: tuple[int, ...], path: Path) -> list[Row]
     return [(OBJECTS[int(row[0])], row[1:].astype(float), None) for row in edges]
 
 
-def parted(given: Sequence[Row], found: Sequence[Row]) -> list[Row]:
-    """The given boxes; one in which several boxes of its class are found becomes these.
+def parted(given: Sequence[Row], found: Sequence[Row], classes: Sequence[str] = OBJECTS) -> list[Row]:
+    """The given boxes; one of ``classes`` in which several boxes of its class are found becomes these.
 
     They must cover the given box's width by :data:`COVERED`: else some of its objects were not found, and
     would become background.
@@ -251,7 +260,7 @@ def parted(given: Sequence[Row], found: Sequence[Row]) -> list[Row]:
         kept = suppress(corners, scores, np.zeros(len(inside), int), SAME) if inside else []
         columns = np.linspace(edges[0], edges[2], 201)
         covered = ((columns >= corners[kept, :1]) & (columns <= corners[kept, 2:3])).any(0).mean()
-        several = len(kept) > 1 and covered >= COVERED
+        several = name in classes and len(kept) > 1 and covered >= COVERED
         result += [(name, *inside[index][1:]) for index in kept] if several else [(name, edges, score)]
     return result
 
@@ -292,6 +301,15 @@ def _share(option: str):
         return options.number(text, float, option, "a share", 0, 1, "0.8")
 
     return number
+
+
+def _object_classes(text: str) -> tuple[str, ...]:
+    def known(name: str) -> str:
+        if name not in OBJECTS:
+            raise OptionError(f"--part-classes: no class {name}; known: {', '.join(OBJECTS)}")
+        return name
+
+    return options.several(text, "--part-classes", known)
 
 
 def _scales(text: str) -> tuple[float, ...]:
