@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from ros2_derain.engine import MAX_ITERATIONS, PRECISIONS, PRIORS, RUNTIMES, EngineSettings
-from ros2_derain.options import OptionError, number, several
+from ros2_derain.options import number, one_of, several
 
 
 def add_engine(parser: argparse.ArgumentParser, several_runtimes: bool = False) -> None:
@@ -57,7 +57,7 @@ def iterations(text: str) -> tuple[int, ...]:
 
 def one_runtime(text: str) -> str:
     """``openvino``: a runtime of the engine; raises OptionError where there is no such."""
-    return _one_of(text, "--runtime", RUNTIMES)
+    return one_of(text, "--runtime", RUNTIMES)
 
 
 def runtimes(text: str) -> tuple[str, ...]:
@@ -67,15 +67,9 @@ def runtimes(text: str) -> tuple[str, ...]:
 
 def one_prior(text: str) -> str:
     """``temporal``: a prior of the engine; raises OptionError where there is no such."""
-    return _one_of(text, "--prior", PRIORS)
+    return one_of(text, "--prior", PRIORS)
 
 
 def priors(text: str) -> tuple[str, ...]:
     """``temporal,none``: priors of the engine."""
     return several(text, "--prior", one_prior)
-
-
-def _one_of(text: str, option: str, known: tuple[str, ...]) -> str:
-    if text not in known:
-        raise OptionError(f"{option}: {text!r} is not one of {', '.join(known)}")
-    return text

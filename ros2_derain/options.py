@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -106,6 +106,17 @@ def number(
             f"{option}: {text!r} is not {what} in {low:g}..{high:.10g}: give e.g. {option} {example}"
         )
     return value
+
+
+def one_of(text: str, option: str, known: Sequence[str]) -> str:
+    """One of the known names.
+
+    Raises:
+        OptionError: it is none of them.
+    """
+    if text not in known:
+        raise OptionError(f"{option}: {text!r} is not one of {', '.join(known)}")
+    return text
 
 
 def several(text: str, option: str, read: Callable[[str], T]) -> tuple[T, ...]:

@@ -18,7 +18,6 @@ from ros2_derain.evaluate.glass_clip import CAMERAS, DRY, LOOPS, GlassOnClip, Gl
 from ros2_derain.evaluate.glass_pairs import GlassPairs
 from ros2_derain.evaluate.labelled_clip import LabelledClip
 from ros2_derain.evaluate.labelled_files import LabelledFiles, add_label_maps
-from ros2_derain.options import OptionError
 from ros2_derain.rain import Glass, Rain
 from ros2_derain.rain_media.glass_options import AUTO, add_glass_options, asks_for_glass, glasses
 from ros2_derain.rain_media.rendering import RainOverlay
@@ -170,9 +169,4 @@ def _presets(
 
 
 def _memories(text: str) -> tuple[str, ...]:
-    def one(part: str) -> str:
-        if part not in LOOPS:
-            raise OptionError(f"--memory: {part!r} is not one of {', '.join(LOOPS)}")
-        return part
-
-    return options.several(text, "--memory", one)
+    return options.several(text, "--memory", lambda part: options.one_of(part, "--memory", tuple(LOOPS)))

@@ -304,12 +304,8 @@ def _share(option: str):
 
 
 def _object_classes(text: str) -> tuple[str, ...]:
-    def known(name: str) -> str:
-        if name not in OBJECTS:
-            raise OptionError(f"--part-classes: no class {name}; known: {', '.join(OBJECTS)}")
-        return name
-
-    return options.several(text, "--part-classes", known)
+    option = "--part-classes"
+    return options.several(text, option, lambda name: options.one_of(name, option, OBJECTS))
 
 
 def _scales(text: str) -> tuple[float, ...]:

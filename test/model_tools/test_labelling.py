@@ -131,9 +131,10 @@ def test_boxes_of_masks_are_parted_where_a_detector_finds_several_objects(tmp_pa
     assert "4 boxes given, 1 of them parted: 5 boxes" in capsys.readouterr().out
     assert label(images, out, teacher, "--part-classes", "car") == 2
     assert "--part-classes takes --part" in capsys.readouterr().err
-    people = ("--min-score", "0.3", "--part", masks, "--part-classes", "pedestrian,bicyclist")
-    assert label(images, tmp_path / "town/people", teacher, *people) == 0
-    assert "4 boxes given, 0 of them parted: 4 boxes" in capsys.readouterr().out
+    chosen = ("--min-score", "0.3", "--part", masks, "--force", "--part-classes")
+    for classes, count in (("pedestrian,bicyclist", 0), ("car", 1)):
+        assert label(images, tmp_path / "town/chosen", teacher, *chosen, classes) == 0
+        assert f"4 boxes given, {count} of them parted: {4 + count} boxes" in capsys.readouterr().out
     sample = open_dataset("labelled", tmp_path / "town", labels=str(out / "labels"), boxes=out)[0]
     parts = [(0, 20, 100, 100, 160), (0, 96, 92, 178, 160)]
     kept = [(0, *given[1][1:]), (0, *given[2][1:]), (2, *given[3][1:])]
