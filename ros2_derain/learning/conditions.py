@@ -1,4 +1,4 @@
-"""Labelled road scenes in other light and weather than they were taken in: night, fog, overcast, wet road.
+"""Labelled road scenes in other light and weather than their own: night, dusk, fog, overcast, wet road.
 
 A parser that has seen one town on bright days fails elsewhere. These are cheap changes of appearance that
 leave every label where it is. They claim no physical truth; what counts is that the parser cannot rely on
@@ -79,6 +79,21 @@ def night(scene: np.ndarray, labels: np.ndarray, random: np.random.Generator) ->
     return dark + noise[:, :, None] * colour
 
 
+def dusk(scene: np.ndarray, labels: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Little light on the ground, its shadows black and its colours weak, under much brighter clouds."""
+    grey = scene.mean(2, keepdims=True)
+    ground = grey + (scene - grey) * random.uniform(0.4, 1.1)
+    ground = np.clip(ground - random.uniform(0, 0.08), 0, 1) ** random.uniform(0.9, 1.4)
+    ground = ground * random.uniform(0.2, 0.7) * random.uniform(0.85, 1.15, 3).astype(np.float32)
+    clouds = random.uniform(0.3, 0.75) + random.uniform(0.1, 0.6) * _clouds(labels.shape, random)
+    clouds = clouds[:, :, None] * random.uniform(0.9, 1.1, 3).astype(np.float32)
+    share = random.uniform(0.3, 1.0)
+    above = scene * random.uniform(0.4, 1.0) * (1 - share) + clouds * share
+    sky = cv2.GaussianBlur((labels == SKY).astype(np.float32), (0, 0), 1.0)[:, :, None]
+    noise = random.normal(0, random.uniform(0, 0.015), labels.shape).astype(np.float32)
+    return ground * (1 - sky) + above * sky + noise[:, :, None]
+
+
 def fog(scene: np.ndarray, labels: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """A veil that thickens from the foot of the image to the horizon; the sky disappears in it."""
     height = len(labels)
@@ -136,6 +151,15 @@ def _horizon(labels: np.ndarray, random: np.random.Generator) -> int:
     return int(np.clip(row, height // 5, 3 * height // 4))
 
 
+def _clouds(size: tuple[int, int], random: np.random.Generator) -> np.ndarray:
+    """Smooth noise with half the contrast at each finer scale, wider than high: H x W, about -0.5 to 0.5."""
+    clouds = np.zeros(size, np.float32)
+    for octave in range(5):
+        grid = random.uniform(-0.5, 0.5, (3 * 2**octave, 2 * 2**octave)).astype(np.float32)
+        clouds += cv2.resize(grid, size[::-1], interpolation=cv2.INTER_CUBIC) / 2**octave
+    return clouds
+
+
 def _lamp(scene: np.ndarray, random: np.random.Generator, colour: np.ndarray) -> None:
     """Add one lamp with its halo, in place."""
     height, width = scene.shape[:2]
@@ -152,5 +176,5 @@ def _lamp(scene: np.ndarray, random: np.random.Generator, colour: np.ndarray) ->
 
 
 _Condition = Callable[[np.ndarray, np.ndarray, np.random.Generator], np.ndarray]
-_CONDITIONS: tuple[_Condition, ...] = (night, fog, overcast, wet_road, exposure)
-_SHARES = (0.28, 0.14, 0.28, 0.1, 0.2)
+_CONDITIONS: tuple[_Condition, ...] = (night, dusk, fog, overcast, wet_road, exposure)
+_SHARES = (0.22, 0.2, 0.12, 0.24, 0.08, 0.14)

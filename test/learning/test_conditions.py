@@ -38,6 +38,15 @@ def test_the_sky_of_a_night_is_darker_than_its_road():
         assert np.median(dark[labels == SKY]) < min(0.15, np.median(dark[labels == ROAD]))
 
 
+def test_the_sky_of_a_dusk_is_brighter_than_its_road():
+    image, labels = scene()
+    for seed in range(10):
+        dark = conditions.dusk(image.astype(np.float32) / 255, labels, np.random.default_rng(seed))
+        road = np.median(dark[labels == ROAD])
+        assert road < min(0.3, np.median(dark[labels == SKY]))
+        assert np.median(dark[labels == CAR]) > road
+
+
 def test_fog_hides_the_distance_more_than_the_foreground():
     image, labels = scene()
     labels[:50], image[:50] = 1, 10  # dark buildings instead of the sky
